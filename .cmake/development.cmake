@@ -1,0 +1,51 @@
+# Flags for the tests, examples and benchmarks of this repository. They hang on `moe_development`, which is never
+# installed and which `moe` does not know.
+option(MOE_NATIVE "Compile our own programs for the processor of this machine" ON)
+option(MOE_WERROR "Make warnings in our own programs errors" OFF)
+option(MOE_OPENMP "Compile our own programs with OpenMP where it is found" ON)
+set(MOE_SANITIZE "" CACHE STRING "Sanitizers for our own programs, e.g. address,undefined")
+
+if(PROJECT_IS_TOP_LEVEL AND NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
+set(CMAKE_CXX_EXTENSIONS OFF)
+
+set(moe_warnings -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # False alarms of these versions about GCC's own AVX-512 and string headers (GCC bugs 105593 and 105651) and about
+  # code of Eigen's that is never reached. Clang is asked as well.
+  list(APPEND moe_warnings -Wno-uninitialized -Wno-maybe-uninitialized -Wno-array-bounds -Wno-restrict)
+endif()
+if(MOE_WERROR)
+  list(APPEND moe_warnings -Werror)
+endif()
+
+add_library(moe_development INTERFACE)
+target_link_libraries(moe_development INTERFACE moe::moe)
+target_compile_options(moe_development INTERFACE ${moe_warnings})
+
+include(CheckCXXCompilerFlag)
+if(MOE_NATIVE)
+  check_cxx_compiler_flag(-march=native MOE_HAS_MARCH_NATIVE)
+  target_compile_options(moe_development INTERFACE $<$<BOOL:${MOE_HAS_MARCH_NATIVE}>:-march=native>)
+endif()
+
+if(MOE_SANITIZE)
+  set(sanitizer_flags -fsanitize=${MOE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_compile_options(moe_development INTERFACE ${sanitizer_flags})
+  target_link_options(moe_development INTERFACE ${sanitizer_flags})
+endif()
+
+if(MOE_OPENMP)
+  find_package(OpenMP QUIET COMPONENTS CXX)
+endif()
+
+# moe_program(<target> [WITHOUT_OPENMP] <source>...): an executable with the flags above.
+function(moe_program name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "WITHOUT_OPENMP" "" "")
+  add_executable(${name} ${arg_UNPARSED_ARGUMENTS})
+  target_link_libraries(${name} PRIVATE moe_development)
+  if(OpenMP_CXX_FOUND AND NOT arg_WITHOUT_OPENMP)
+    target_link_libraries(${name} PRIVATE OpenMP::OpenMP_CXX)
+  endif()
+endfunction()

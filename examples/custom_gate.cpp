@@ -1,0 +1,51 @@
+// A gate of your own is a plain struct, too: `route` turns the router's logits into choices, `backward` turns the
+// gradients of their weights into those of the logits. One call checks it inside a layer.
+#include <iostream>
+#include <random>
+
+#include "moe/moe.hpp"
+#include "moe/testing/check_gradients.hpp"
+
+/// Every expert scores a token by itself, with sigmoid(logit), and takes part if the score is high enough: as many
+/// experts for a token as it needs, perhaps none.
+struct Threshold {
+  double lowest_score = .5;
+
+  template <class S>
+  void route(const moe::Batch<S>&, moe::Routing<S>& routing, moe::Random*) const {
+    routing.probabilities_TE = (1 + (-routing.logits_TE.array()).exp()).inverse();
+    for (moe::Index t = 0; t < routing.tokens(); ++t)
+      for (moe::Index e = 0; e < routing.experts(); ++e) {
+        const S score = routing.probabilities_TE(t, e);
+        if (routing.is_valid(t) && score >= static_cast<S>(lowest_score)) routing.choices.push_back({t, e, score});
+      }
+  }
+
+  template <class S>
+  void backward(const moe::Routing<S>& routing, moe::Routing<S>& drouting) const {
+    for (const auto& [token, expert, dweight, rank] : drouting.choices)
+      drouting.probabilities_TE(token, expert) += dweight;
+    const auto score = routing.probabilities_TE.array();
+    drouting.logits_TE.array() += drouting.probabilities_TE.array() * score * (1 - score);
+  }
+};
+
+static_assert(moe::TrainableGate<Threshold, float>);
+
+int main() {
+  const moe::Index experts = 4, width = 8, hidden = 16, tokens = 64;
+  std::mt19937_64 rng{1};
+  moe::Layer layer{moe::Router<double>::random(experts, width, rng), Threshold{.lowest_score = .6},
+                   moe::make_experts<moe::SwiGlu<double>>(experts, width, hidden, rng)};
+
+  moe::Random random{1};
+  const moe::Matrix<double> x = moe::Matrix<double>::NullaryExpr(tokens, width, [&] { return random.normal(); });
+  const auto report = moe::testing::check_layer_gradients(layer, x);
+  std::cout << report << '\n';
+
+  decltype(layer)::Tape tape;
+  const moe::Matrix<double> y = layer.forward(x, tape);
+  std::cout << static_cast<double>(tape.plan.slots()) / static_cast<double>(tokens) << " experts a token; "
+            << moe::load_of(tape.plan) << '\n';
+  return report && y.allFinite() ? 0 : 1;
+}

@@ -1,0 +1,105 @@
+// What a part must offer to be used in a layer: the one page for whoever writes a gate, an expert or a loss.
+// Everything is a plain value; there is no base class.
+#pragma once
+
+#include <concepts>
+#include <string_view>
+
+#include "moe/batch.hpp"
+#include "moe/core.hpp"
+#include "moe/parameters.hpp"
+#include "moe/random.hpp"
+#include "moe/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+namespace detail {
+
+struct AnyVisitor {
+  template <class... Parameters>
+  void operator()(std::string_view, Parameters&...) const {}
+};
+
+}  // namespace detail
+
+/// Scores every token against every expert: fills `routing.logits_TE`. `moe::Router` is the usual one. To be trained,
+/// `backward(batch, routing, drouting, tape, dx_TD, gradient) const` adds to dx and to the gradient, given
+/// `drouting.logits_TE`, and visit_parameters names what is learned. Optional, as for all parts: an executor as last
+/// argument of both passes.
+template <class R>
+concept ScoringRouter = requires(const R router, const Batch<typename R::Scalar>& batch, typename R::Tape& tape,
+                                 Routing<typename R::Scalar>& routing, Random* random) {
+  { router.experts() } -> std::convertible_to<Index>;
+  { router.width() } -> std::convertible_to<Index>;  // of the tokens; 0 if any will do
+  router.forward(batch, routing, tape, random);
+};
+
+/// Turns `routing.logits_TE` into `routing.probabilities_TE` (T, E) and `routing.choices`, in order of priority, none
+/// for padding. `random` is null outside training: then nothing may be drawn.
+/// Optional: `check(experts) const` throws std::invalid_argument if the settings do not suit that many experts.
+template <class G, class S>
+concept Gate = requires(const G gate, const Batch<S>& batch, Routing<S>& routing, Random* random) {
+  gate.route(batch, routing, random);
+};
+
+/// A gate without parameters of its own turns the gradients of weights and probabilities in `drouting` into gradients
+/// of the logits, by `+=`. A gate with parameters also gets the batch, adds to the input's gradient and to its own:
+/// `backward(batch, routing, drouting, dx_TD, gradient) const`, and has visit_parameters.
+template <class G, class S>
+concept TrainableGate = Gate<G, S> &&(
+    requires(const G gate, const Routing<S>& routing, Routing<S>& drouting) { gate.backward(routing, drouting); } ||
+    requires(const G gate, const Batch<S>& batch, const Routing<S>& routing, Routing<S>& drouting, MatrixRef<S> dx_TD,
+             G& gradient) { gate.backward(batch, routing, drouting, dx_TD, gradient); });
+
+/// Maps rows (n, D) to rows (n, O), each row by itself; keeps in its Tape what its backward pass needs.
+/// Optional: `output_width() const` where O is not D; `check(D) const` throws if rows of that width do not fit; a
+/// member `std::optional<Random> random` of the Tape, which the layer seeds for training passes and empties for the
+/// others.
+template <class X, class S>
+concept Expert = requires(const X expert, ConstMatrixRef<S> x, MatrixRef<S> y, typename X::Tape& tape) {
+  expert.forward(x, y, tape);
+};
+
+/// Adds to the gradient's parameters and writes (not adds) dx, given dy and the tape of the forward pass.
+template <class X, class S>
+concept TrainableExpert = Expert<X, S> && requires(const X expert, X& gradient, ConstMatrixRef<S> x,
+                                                   ConstMatrixRef<S> dy, typename X::Tape& tape, MatrixRef<S> dx) {
+  expert.backward(x, dy, tape, dx, gradient);
+  X::visit_parameters(detail::AnyVisitor{}, gradient);
+};
+
+/// A loss on the routing, without its coefficient: `backward` adds scale * d(value) to `drouting`, to the logits,
+/// probabilities or weights.
+template <class L, class S>
+concept AuxiliaryLoss = requires(const L loss, const Routing<S>& routing, Routing<S>& drouting) {
+  { loss.coefficient } -> std::convertible_to<double>;
+  { loss.name() } -> std::convertible_to<std::string_view>;
+  { loss.value(routing) } -> std::convertible_to<S>;
+  loss.backward(routing, S(1), drouting);
+};
+
+namespace detail {
+
+/// O of an expert that gets tokens of width D.
+template <class X>
+Index output_width(const X& expert, Index width) {
+  if constexpr (requires { expert.output_width(width); })
+    return expert.output_width(width);
+  else if constexpr (requires { expert.output_width(); })
+    return expert.output_width();
+  else
+    return width;
+}
+
+/// Throws std::invalid_argument unless `gradient` has the shapes of `part`.
+template <class Part>
+void check_gradient(std::string_view what, const Part& part, const Part& gradient) {
+  if constexpr (requires { part.check_gradient(gradient); })
+    part.check_gradient(gradient);
+  else if constexpr (requires { Part::visit_parameters(AnyVisitor{}, gradient); })
+    require_same_shapes(what, part, gradient);
+}
+
+}  // namespace detail
+
+MOE_NAMESPACE_END

@@ -1,0 +1,82 @@
+// The words that every other header uses: index and matrix types, the letters of the shapes, and the checks of the
+// public edge.
+//
+// Letters, as suffixes of names wherever a matrix appears (`x_TD`, `logits_TE`, `w1_FD`):
+//   T tokens   D model width   F hidden width   E experts   K choices per token   C capacity per expert
+//   N filled slots, that is routed token-expert pairs that were not dropped   O output width of an expert, D as a rule
+// Tokens are rows; matrices are row-major; a weight matrix is (out, in).
+#pragma once
+
+#include <Eigen/Core>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+#include "moe/version.hpp"
+
+#if !EIGEN_VERSION_AT_LEAST(3, 4, 0)
+#error "moe needs Eigen 3.4 or newer"
+#endif
+
+MOE_NAMESPACE_BEGIN
+
+using Index = Eigen::Index;
+
+/// Row-major matrix of any size: a token is contiguous.
+template <class S>
+using Matrix = Eigen::Matrix<S, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+template <class S>
+using Vector = Eigen::Matrix<S, Eigen::Dynamic, 1>;
+
+/// A view of rows: any row-major matrix, block of rows or columns, or map whose inner stride is 1.
+template <class S>
+using ConstMatrixRef = Eigen::Ref<const Matrix<S>, 0, Eigen::OuterStride<>>;
+
+/// The same, to write into.
+template <class S>
+using MatrixRef = Eigen::Ref<Matrix<S>, 0, Eigen::OuterStride<>>;
+
+namespace detail {
+
+[[noreturn]] inline void throw_invalid_argument(const std::string& message) {
+#ifdef __cpp_exceptions
+  throw std::invalid_argument(message);
+#else
+  std::fprintf(stderr, "%s\n", message.c_str());
+  std::abort();
+#endif
+}
+
+inline void append(std::string& text, std::string_view part) { text += part; }
+
+template <class Number>
+requires std::is_arithmetic_v<Number>
+void append(std::string& text, Number part) { text += std::to_string(part); }
+
+/// Always on: refuses what is wrong at the public edge, with the numbers in the message.
+/// Throws: std::invalid_argument; without exceptions, prints the message and aborts.
+template <class... Parts>
+void require(bool holds, const Parts&... parts) {
+  if (holds) [[likely]]
+    return;
+  std::string message = "moe: ";
+  (append(message, parts), ...);
+  throw_invalid_argument(message);
+}
+
+/// Whether two views of rows share memory.
+template <class S>
+bool overlap(const ConstMatrixRef<S>& a, const ConstMatrixRef<S>& b) {
+  const auto end = [](const ConstMatrixRef<S>& m) { return m.data() + (m.rows() - 1) * m.outerStride() + m.cols(); };
+  const std::less<const S*> before;
+  return a.size() > 0 && b.size() > 0 && before(a.data(), end(b)) && before(b.data(), end(a));
+}
+
+}  // namespace detail
+
+MOE_NAMESPACE_END

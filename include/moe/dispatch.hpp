@@ -1,0 +1,91 @@
+// The only movers of rows: dispatch copies tokens into slots, combine adds slots back to their tokens, and the adjoint
+// of each. What adds to a token runs by token, over its slots in order of priority: no two tasks write one row, and the
+// sum has one order.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+#include "moe/core.hpp"
+#include "moe/executor.hpp"
+#include "moe/plan.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+namespace detail {
+
+inline constexpr Index rows_a_task = 64;
+
+/// Calls f(slot) in tasks.
+template <class S, class Exec, class F>
+void for_each_slot(const Plan<S>& plan, const Exec& executor, F&& f) {
+  parallel_blocks(executor, plan.slots(), rows_a_task, [&](Index begin, Index count) {
+    for (Index slot = begin; slot < begin + count; ++slot) f(slot);
+  });
+}
+
+/// Calls f(token, slots begin, slots end) in tasks.
+template <class S, class Exec, class F>
+void for_each_token(const Plan<S>& plan, const Exec& executor, F&& f) {
+  parallel_blocks(executor, plan.tokens(), rows_a_task, [&](Index begin, Index count) {
+    for (Index t = begin; t < begin + count; ++t) {
+      const Index* slots = plan.token_slots.data();
+      f(t, slots + plan.first_of_token[static_cast<std::size_t>(t)],
+        slots + plan.first_of_token[static_cast<std::size_t>(t) + 1]);
+    }
+  });
+}
+
+/// Throws std::invalid_argument unless there is a row for every slot and one for every token, of the same width.
+template <class S, class Slots, class Tokens>
+void require_rows(std::string_view what, const Plan<S>& plan, const Slots& slots, const Tokens& tokens) {
+  require(slots.rows() == plan.slots() && tokens.rows() == plan.tokens() && slots.cols() == tokens.cols(), what, ": ",
+          slots.rows(), " x ", slots.cols(), " for the slots and ", tokens.rows(), " x ", tokens.cols(),
+          " for the tokens, the plan has ", plan.slots(), " slots of ", plan.tokens(), " tokens");
+}
+
+}  // namespace detail
+
+/// x_ND: row of slot n = the row of its token.
+template <class S, class Exec = Serial, class Rows>
+void dispatch(ConstMatrixRef<S> x_TD, const Plan<S>& plan, Rows& x_ND, const Exec& executor = {}) {
+  x_ND.resize(plan.slots(), x_TD.cols());
+  detail::require_rows("dispatch", plan, x_ND, x_TD);
+  detail::for_each_slot(plan, executor,
+                        [&](Index slot) { x_ND.row(slot) = x_TD.row(plan.token[static_cast<std::size_t>(slot)]); });
+}
+
+/// dx_TD: row of a token += the sum of its slots' rows.
+template <class S, class Exec = Serial>
+void dispatch_backward(ConstMatrixRef<S> dx_ND, const Plan<S>& plan, MatrixRef<S> dx_TD, const Exec& executor = {}) {
+  detail::require_rows("dispatch_backward", plan, dx_ND, dx_TD);
+  detail::for_each_token(plan, executor, [&](Index t, const Index* slot, const Index* end) {
+    for (; slot != end; ++slot) dx_TD.row(t) += dx_ND.row(*slot);
+  });
+}
+
+/// y_TO: row of a token = the sum of weight * row of its slots; 0 for a token without slots.
+template <class S, class Exec = Serial>
+void combine(ConstMatrixRef<S> y_NO, const Plan<S>& plan, MatrixRef<S> y_TO, const Exec& executor = {}) {
+  detail::require_rows("combine", plan, y_NO, y_TO);
+  detail::for_each_token(plan, executor, [&](Index t, const Index* slot, const Index* end) {
+    y_TO.row(t).setZero();
+    for (; slot != end; ++slot) y_TO.row(t) += plan.weight[static_cast<std::size_t>(*slot)] * y_NO.row(*slot);
+  });
+}
+
+/// dy_NO: row of a slot = weight * row of its token; dweight_N = row of the slot's output times row of its token.
+template <class S, class Exec = Serial, class Rows, class Entries>
+void combine_backward(ConstMatrixRef<S> dy_TO, const Plan<S>& plan, ConstMatrixRef<S> y_NO, Rows& dy_NO,
+                      Entries& dweight_N, const Exec& executor = {}) {
+  detail::require_rows("combine_backward", plan, y_NO, dy_TO);
+  dy_NO.resize(plan.slots(), dy_TO.cols());
+  dweight_N.resize(plan.slots());
+  detail::for_each_slot(plan, executor, [&](Index slot) {
+    const auto dy = dy_TO.row(plan.token[static_cast<std::size_t>(slot)]);
+    dy_NO.row(slot) = plan.weight[static_cast<std::size_t>(slot)] * dy;
+    dweight_N(slot) = y_NO.row(slot).dot(dy);
+  });
+}
+
+MOE_NAMESPACE_END

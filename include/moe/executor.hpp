@@ -1,0 +1,155 @@
+// Who runs the tasks of a layer: the calling thread, OpenMP's team, or a thread pool of the user's. An executor is a
+// value with `parallel_for(count, f)`, which calls f(0) ... f(count - 1), each once, and returns when all are done.
+// Tasks never share an output, so every executor gives the same bits.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <limits>
+#include <memory>
+#include <utility>
+
+#include "moe/core.hpp"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+MOE_NAMESPACE_BEGIN
+
+template <class X>
+concept Executor = requires(X& executor, void (&task)(Index)) {
+  executor.parallel_for(Index{}, task);
+};
+
+/// The calling thread.
+struct Serial {
+  template <class F>
+  void parallel_for(Index count, F&& f) const {
+    for (Index i = 0; i < count; ++i) f(i);
+  }
+};
+
+namespace detail {
+
+/// Carries an exception out of a parallel region: of all tasks that threw, the one of the lowest index is rethrown, as
+/// a serial run would have done.
+class FirstException {
+ public:
+  template <class F>
+  void run(Index task, F&& f) {
+#ifdef __cpp_exceptions
+    if (task > lowest_.load(std::memory_order_relaxed)) return;  // a serial run would not have come this far
+    try {
+      f(task);
+    } catch (...) {
+      while (busy_.test_and_set(std::memory_order_acquire)) {
+      }
+      if (task < lowest_.load(std::memory_order_relaxed)) {
+        lowest_.store(task, std::memory_order_relaxed);
+        exception_ = std::current_exception();
+      }
+      busy_.clear(std::memory_order_release);
+    }
+#else
+    f(task);
+#endif
+  }
+
+  /// Once, when all tasks are done. Gives the exception away: it dies with the caller, not with the last task.
+  void rethrow() {
+#ifdef __cpp_exceptions
+    if (exception_) std::rethrow_exception(std::exchange(exception_, nullptr));
+#endif
+  }
+
+ private:
+  std::atomic<Index> lowest_{(std::numeric_limits<Index>::max)()};
+  std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
+  std::exception_ptr exception_;
+};
+
+}  // namespace detail
+
+#ifdef _OPENMP
+/// OpenMP's team; there only if the program is compiled with OpenMP. Tasks are handed out one by one, in order.
+struct OpenMp {
+  int threads = 0;  ///< 0: as many as OpenMP would use.
+
+  template <class F>
+  void parallel_for(Index count, F&& f) const {
+    detail::require(threads >= 0, "OpenMp: threads is ", threads, ", it must be 0 (the default) or more");
+    const int team = threads > 0 ? threads : omp_get_max_threads();
+    if (team == 1 || count <= 1) return Serial{}.parallel_for(count, f);
+    detail::FirstException exception;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(team)
+    for (Index i = 0; i < count; ++i) exception.run(i, f);
+    exception.rethrow();
+  }
+};
+
+/// What a layer uses when no executor is given.
+using DefaultExecutor = OpenMp;
+#else
+using DefaultExecutor = Serial;
+#endif
+
+/// A thread pool of the user's: anything with Schedule(std::function<void()>) and NumThreads(), as Eigen::ThreadPool
+/// has. The caller works along, so a pool whose threads are all busy (a layer inside a layer) cannot deadlock.
+/// The pool must outlive the executor.
+template <class ThreadPool>
+class PoolExecutor {
+ public:
+  explicit PoolExecutor(ThreadPool& pool) : pool_(&pool) {}
+
+  template <class F>
+  void parallel_for(Index count, F&& f) const {
+    const Index helpers = (std::min)(static_cast<Index>(pool_->NumThreads()), count - 1);
+    if (helpers <= 0) return Serial{}.parallel_for(count, f);
+    auto work = std::make_shared<Work>(count);  // a helper may start after the caller has left: it finds nothing to do
+    auto* task = std::addressof(f);
+    for (Index i = 0; i < helpers; ++i) pool_->Schedule([work, task] { work->take(*task); });
+    work->take(f);
+    work->wait();
+    work->exception.rethrow();
+  }
+
+ private:
+  struct Work {
+    explicit Work(Index count_) : count(count_) {}
+
+    template <class F>
+    void take(F& f) {
+      for (Index i = next++; i < count; i = next++) {
+        exception.run(i, f);
+        if (++done == count) done.notify_all();
+      }
+    }
+
+    void wait() const {
+      for (Index seen = done; seen < count; seen = done) done.wait(seen);
+    }
+
+    const Index count;
+    std::atomic<Index> next{0}, done{0};
+    detail::FirstException exception;
+  };
+
+  ThreadPool* pool_;
+};
+
+namespace detail {
+
+/// Calls f(begin, count) for blocks of at most `size` of 0 .. total - 1, as tasks.
+template <class Exec, class F>
+void parallel_blocks(const Exec& executor, Index total, Index size, F&& f) {
+  executor.parallel_for((total + size - 1) / size, [&](Index block) {
+    const Index begin = block * size;
+    f(begin, (std::min)(size, total - begin));
+  });
+}
+
+}  // namespace detail
+
+MOE_NAMESPACE_END

@@ -1,0 +1,61 @@
+// The simplest expert: one linear map.
+#pragma once
+
+#include <cmath>
+
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/executor.hpp"
+#include "moe/kernel/linear.hpp"
+#include "moe/random.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// y = x weight_OD' + bias_O (the experts of Jacobs et al. 1991).
+template <class S>
+struct Linear {
+  Matrix<S> weight_OD;
+  Vector<S> bias_O = {};  ///< Empty: none.
+
+  struct Tape {};
+
+  /// Normal weights with standard deviation 1 / sqrt(D), zero bias.
+  template <class Generator>
+  static Linear random(Index width, Index outputs, Generator& generator) {
+    detail::require(width > 0 && outputs > 0, "Linear: width ", width, " and ", outputs,
+                    " outputs, both must be 1 or more");
+    Linear expert{Matrix<S>(outputs, width), Vector<S>::Zero(outputs)};
+    detail::fill_normal(generator, 1 / std::sqrt(static_cast<double>(width)), expert.weight_OD);
+    return expert;
+  }
+
+  Index output_width() const { return weight_OD.rows(); }
+
+  void check(Index width) const {
+    detail::require(weight_OD.cols() == width, "Linear: the weight is ", weight_OD.rows(), " x ", weight_OD.cols(),
+                    ", the tokens have width ", width);
+    detail::require(bias_O.size() == 0 || bias_O.size() == weight_OD.rows(), "Linear: a bias of ", bias_O.size(),
+                    " entries for ", weight_OD.rows(), " outputs");
+  }
+
+  void forward(ConstMatrixRef<S> x_ND, MatrixRef<S> y_NO, Tape&) const {
+    detail::linear_forward<S>(x_ND, weight_OD, bias_O, y_NO, Serial{});
+  }
+
+  void backward(ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_NO, const Tape&, MatrixRef<S> dx_ND,
+                Linear& gradient) const {
+    detail::require_same_shapes("Linear: gradient", *this, gradient);
+    detail::linear_weight_gradient<S>(dy_NO, x_ND, gradient.weight_OD, gradient.bias_O, Serial{});
+    detail::linear_input_gradient<S>(dy_NO, weight_OD, dx_ND, false, Serial{});
+  }
+
+  template <class F, class... Self>
+  static void visit_parameters(F&& f, Self&... self) {
+    f("weight", self.weight_OD...);
+    if ((... || (self.bias_O.size() > 0))) f("bias", self.bias_O...);
+  }
+};
+
+static_assert(TrainableExpert<Linear<float>, float>);
+
+MOE_NAMESPACE_END

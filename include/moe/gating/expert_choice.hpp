@@ -1,0 +1,97 @@
+// Expert choice: every expert chooses its best tokens.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+
+#include "moe/batch.hpp"
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/kernel/selection.hpp"
+#include "moe/kernel/softmax.hpp"
+#include "moe/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// S = softmax(logits) over experts; each expert takes the C tokens of its column's largest S, C = T * factor / E
+/// within each group, and weighs them with S as it is (Zhou et al. 2022, section 3.2). Balanced by construction: leave
+/// the layer's capacity unlimited.
+///
+/// Not causal: whether a token is taken depends on the tokens after it. In a decoder this leaks the future; use it in
+/// encoders.
+struct ExpertChoice {
+  enum class Rounding {
+    down,     ///< floor (the paper's text)
+    up,       ///< ceil (V-MoE)
+    nearest,  ///< to even at .5 (flaxformer)
+  };
+
+  double factor = 2;  ///< Experts per token on average.
+  Rounding rounding = Rounding::down;
+
+  void check(Index experts) const {
+    detail::require(std::isfinite(factor) && factor > 0 && factor <= static_cast<double>(experts),
+                    "ExpertChoice: factor is ", factor, ", it must be more than 0 and at most the number of experts, ",
+                    experts);
+  }
+
+  /// C for a group of so many tokens: at least 1, at most all of them.
+  Index slots(Index tokens, Index experts) const {
+    const double wanted = static_cast<double>(tokens) * factor / static_cast<double>(experts);
+    const double rounded = rounding == Rounding::down ? std::floor(wanted)
+                           : rounding == Rounding::up ? std::ceil(wanted)
+                                                      : std::nearbyint(wanted);
+    return (std::min)(tokens, (std::max)(Index{1}, static_cast<Index>(rounded)));
+  }
+
+  template <class S>
+  void route(const Batch<S>& batch, Routing<S>& routing, Random*) const {
+    const Matrix<S>& logits_TE = routing.selection_logits_TE();
+    for (Index t = 0; t < routing.tokens(); ++t)
+      detail::softmax_row(logits_TE.row(t).data(), routing.experts(), routing.probabilities_TE.row(t).data());
+    const Index groups = batch.groups(), size = groups > 0 ? routing.tokens() / groups : 0;
+    for (Index group = 0; group < groups; ++group) choose(routing, group * size, (group + 1) * size);
+  }
+
+  template <class S>
+  void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    for (std::size_t i = 0; i < routing.choices.size(); ++i) {
+      const Choice<S>& c = routing.choices[i];
+      drouting.probabilities_TE(c.token, c.expert) += drouting.choices[i].weight;
+    }
+    Matrix<S>& dlogits_TE = drouting.selection_logits_TE();
+    for (Index t = 0; t < routing.tokens(); ++t)
+      if (routing.is_valid(t))
+        detail::softmax_row_backward(routing.probabilities_TE.row(t).data(), drouting.probabilities_TE.row(t).data(),
+                                     routing.experts(), dlogits_TE.row(t).data());
+  }
+
+ private:
+  /// The choices of the group of tokens begin .. end - 1.
+  template <class S>
+  void choose(Routing<S>& routing, Index begin, Index end) const {
+    Vector<S>& column = routing.workspace.token_T;
+    auto& indices = routing.workspace.indices;  // the group's tokens, then the chosen places among them
+    indices.clear();
+    for (Index t = begin; t < end; ++t)
+      if (routing.is_valid(t)) indices.push_back(t);
+    const auto tokens = static_cast<Index>(indices.size());
+    if (tokens == 0) return;
+    const Index taken = slots(tokens, routing.experts());
+    indices.resize(static_cast<std::size_t>(tokens + taken));
+    if (column.size() < tokens) column.resize(routing.tokens());  // once for all groups and masks
+    for (Index e = 0; e < routing.experts(); ++e) {
+      for (Index i = 0; i < tokens; ++i) column(i) = routing.probabilities_TE(indices[static_cast<std::size_t>(i)], e);
+      Index* places = indices.data() + tokens;
+      detail::top_k(column.data(), tokens, taken, places);
+      for (Index rank = 0; rank < taken; ++rank)
+        routing.choices.push_back(
+            {indices[static_cast<std::size_t>(places[rank])], e, column(places[rank]), static_cast<int>(rank)});
+    }
+  }
+};
+
+static_assert(TrainableGate<ExpertChoice, float>);
+
+MOE_NAMESPACE_END

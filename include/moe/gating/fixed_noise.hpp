@@ -1,0 +1,61 @@
+// Noise of a fixed strength in front of any gate.
+#pragma once
+
+#include <cmath>
+
+#include "moe/batch.hpp"
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/gating/top_k.hpp"
+#include "moe/kernel/softmax.hpp"
+#include "moe/random.hpp"
+#include "moe/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// logits + normal * stddev / E, then the gate (V-MoE, Riquelme et al. 2021, section 2, with the gate
+/// TopK{.k, .weights = ChoiceWeights::probabilities}; Tutel). Without a generator there is no noise. Draws: token by
+/// token, E normals each.
+template <class G>
+struct FixedNoise {
+  G gate;
+  double stddev = 1;  ///< Of the noise times E, as V-MoE states it.
+
+  void check(Index experts) const {
+    detail::require(std::isfinite(stddev) && stddev > 0, "FixedNoise: stddev is ", stddev,
+                    ", it must be finite and more than 0");
+    if constexpr (requires { gate.check(experts); }) gate.check(experts);
+  }
+
+  template <class S>
+  void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
+    if (random != nullptr) {
+      Noise<S>& noise = routing.noise;
+      const Index tokens = routing.tokens(), experts = routing.experts();
+      noise.drawn = true;
+      noise.stddev_TE.setConstant(tokens, experts, static_cast<S>(stddev / static_cast<double>(experts)));
+      noise.normal_TE.setZero(tokens, experts);
+      noise.clean_probabilities_TE.resize(tokens, experts);
+      for (Index t = 0; t < tokens; ++t) {
+        detail::softmax_row(routing.logits_TE.row(t).data(), experts, noise.clean_probabilities_TE.row(t).data());
+        if (routing.is_valid(t))
+          for (Index e = 0; e < experts; ++e) noise.normal_TE(t, e) = static_cast<S>(random->normal());
+      }
+      noise.logits_TE = routing.logits_TE + noise.normal_TE.cwiseProduct(noise.stddev_TE);
+    }
+    gate.route(batch, routing, random);
+  }
+
+  template <class S>
+  void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    gate.backward(routing, drouting);
+    if (routing.noise.drawn) drouting.logits_TE += drouting.noise.logits_TE;
+  }
+};
+
+template <class G>
+FixedNoise(G, double) -> FixedNoise<G>;
+
+static_assert(TrainableGate<FixedNoise<TopK>, float>);
+
+MOE_NAMESPACE_END

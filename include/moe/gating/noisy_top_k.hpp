@@ -1,0 +1,95 @@
+// Noisy top-k gating with learned noise.
+#pragma once
+
+#include <cmath>
+
+#include "moe/batch.hpp"
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/executor.hpp"
+#include "moe/gating/top_k.hpp"
+#include "moe/kernel/linear.hpp"
+#include "moe/random.hpp"
+#include "moe/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// Shazeer et al. 2017, eq. 3 to 5: H = logits + normal * stddev, stddev = softplus(x noise_weight') + epsilon, and
+/// top-k of H. Without a generator there is no noise: top-k of the logits. Draws: token by token, E normals each.
+template <class S>
+struct NoisyTopK {
+  TopK top_k;
+  Matrix<S> noise_weight_ED;
+  double epsilon = 1e-2;  ///< Not in the paper; tensor2tensor and FastMoE add it so that the noise never dies.
+
+  /// Noise weights of 0, as the paper starts.
+  static NoisyTopK zeros(Index experts, Index width, TopK top_k) {
+    detail::require(experts > 0 && width > 0, "NoisyTopK: ", experts, " experts and tokens of width ", width,
+                    ", both must be 1 or more");
+    return {top_k, Matrix<S>::Zero(experts, width)};
+  }
+
+  void check(Index experts) const {
+    top_k.check(experts);
+    detail::require(noise_weight_ED.rows() == experts, "NoisyTopK: the noise weight has ", noise_weight_ED.rows(),
+                    " rows for ", experts, " experts");
+    detail::require(std::isfinite(epsilon) && epsilon >= 0, "NoisyTopK: epsilon is ", epsilon,
+                    ", it must be finite and 0 or more");
+  }
+
+  void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
+    detail::require(noise_weight_ED.cols() == batch.x_TD.cols(), "NoisyTopK: the noise weight is for tokens of width ",
+                    noise_weight_ED.cols(), ", these have ", batch.x_TD.cols());
+    if (random != nullptr) {
+      Noise<S>& noise = routing.noise;
+      noise.drawn = true;
+      noise.stddev_TE.resize(routing.tokens(), routing.experts());
+      noise.normal_TE.setZero(routing.tokens(), routing.experts());
+      detail::linear_forward<S>(batch.x_TD, noise_weight_ED, Vector<S>(), noise.stddev_TE, Serial{});
+      noise.stddev_TE = noise.stddev_TE.unaryExpr([this](S v) { return softplus(v) + static_cast<S>(epsilon); });
+      for (Index t = 0; t < routing.tokens(); ++t)
+        if (routing.is_valid(t))
+          for (Index e = 0; e < routing.experts(); ++e) noise.normal_TE(t, e) = static_cast<S>(random->normal());
+      noise.logits_TE = routing.logits_TE + noise.normal_TE.cwiseProduct(noise.stddev_TE);
+    }
+    top_k.route(batch, routing, random);
+  }
+
+  void backward(const Batch<S>& batch, const Routing<S>& routing, Routing<S>& drouting, MatrixRef<S> dx_TD,
+                NoisyTopK& gradient) const {
+    detail::require(gradient.noise_weight_ED.rows() == noise_weight_ED.rows() &&
+                        gradient.noise_weight_ED.cols() == noise_weight_ED.cols(),
+                    "NoisyTopK: the gradient's noise weight is ", gradient.noise_weight_ED.rows(), " x ",
+                    gradient.noise_weight_ED.cols());
+    top_k.backward(routing, drouting);
+    if (!routing.noise.drawn) return;
+    const Noise<S>& noise = routing.noise;
+    drouting.logits_TE += drouting.noise.logits_TE;
+    // softplus' = sigmoid = 1 - exp(-softplus), and softplus = stddev - epsilon.
+    Matrix<S>& dpre_TE = drouting.noise.stddev_TE;
+    for (Index t = 0; t < routing.tokens(); ++t)
+      for (Index e = 0; e < routing.experts(); ++e) {
+        const S slope = -std::expm1(static_cast<S>(epsilon) - noise.stddev_TE(t, e));
+        const S dstddev = dpre_TE(t, e) + drouting.noise.logits_TE(t, e) * noise.normal_TE(t, e);
+        dpre_TE(t, e) = routing.is_valid(t) ? dstddev * slope : S(0);
+      }
+    Vector<S> no_bias;
+    detail::linear_weight_gradient_of_marked<S>(dpre_TE, batch.x_TD, routing.valid_T, routing.valid_tokens,
+                                                drouting.workspace.rows_TE, drouting.workspace.rows_TD,
+                                                gradient.noise_weight_ED, no_bias, Serial{});
+    detail::linear_input_gradient<S>(dpre_TE, noise_weight_ED, dx_TD, true, Serial{});
+  }
+
+  template <class F, class... Self>
+  static void visit_parameters(F&& f, Self&... self) {
+    f("noise_weight", self.noise_weight_ED...);
+  }
+
+ private:
+  /// log(1 + exp(v)) without overflow.
+  static S softplus(S v) { return (v > 0 ? v : S(0)) + std::log1p(std::exp(-std::abs(v))); }
+};
+
+static_assert(TrainableGate<NoisyTopK<float>, float>);
+
+MOE_NAMESPACE_END

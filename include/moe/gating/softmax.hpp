@@ -1,0 +1,27 @@
+// The dense mixture of 1991: every token goes to every expert.
+#pragma once
+
+#include "moe/core.hpp"
+#include "moe/gating/top_k.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// weight = softmax(logits) over all experts (Jacobs et al. 1991): top-k with k = E.
+struct Softmax {
+  template <class S>
+  void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
+    all(routing.experts()).route(batch, routing, random);
+  }
+
+  template <class S>
+  void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    all(routing.experts()).backward(routing, drouting);
+  }
+
+ private:
+  static constexpr TopK all(Index experts) { return {.k = experts, .weights = ChoiceWeights::probabilities}; }
+};
+
+static_assert(TrainableGate<Softmax, float>);
+
+MOE_NAMESPACE_END

@@ -1,0 +1,94 @@
+// Activation functions, value and derivative side by side, on chunks of values.
+#pragma once
+
+#include <cmath>
+#include <numbers>
+
+#include "moe/core.hpp"
+#include "moe/kernel/chunk.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// 1 / (1 + exp(-x)), by exp of a negative number on either side: no overflow.
+template <class S>
+Chunk<S> sigmoid(const Chunk<S>& x) {
+  const Chunk<S> decay = (-x.abs()).exp();
+  return (x >= S(0)).select(Chunk<S>::Ones(), decay) / (S(1) + decay);
+}
+
+template <class S>
+Chunk<S> tanh_of(const Chunk<S>& x) {
+  return S(2) * sigmoid<S>(S(2) * x) - S(1);
+}
+
+}  // namespace detail
+
+/// max(x, 0); the derivative at 0 is 0.
+struct Relu {
+  template <class S>
+  static detail::Chunk<S> value(const detail::Chunk<S>& x) {
+    return (x > S(0) || x != x).select(x, S(0));  // NaN stays NaN
+  }
+  template <class S>
+  static detail::Chunk<S> derivative(const detail::Chunk<S>& x) {
+    return (x > S(0)).select(detail::Chunk<S>::Ones(), S(0));
+  }
+};
+
+/// x Phi(x), Phi the standard normal distribution function (Hendrycks and Gimpel 2016), by erf.
+struct Gelu {
+  template <class S>
+  static detail::Chunk<S> distribution(const detail::Chunk<S>& x) {
+    // erfc keeps the relative precision of the left tail, where 1 + erf would cancel.
+    return x.unaryExpr([](S v) { return S(0.5) * std::erfc(-v * (std::numbers::sqrt2_v<S> / 2)); });
+  }
+  template <class S>
+  static detail::Chunk<S> value(const detail::Chunk<S>& x) {
+    return x * distribution<S>(x);
+  }
+  // Phi(x) + x phi(x)
+  template <class S>
+  static detail::Chunk<S> derivative(const detail::Chunk<S>& x) {
+    const S scale = std::numbers::inv_sqrtpi_v<S> / std::numbers::sqrt2_v<S>;
+    return distribution<S>(x) + x * scale * (x.square() * S(-0.5)).exp();
+  }
+};
+
+/// x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))): the approximation that many models were trained with.
+struct GeluTanh {
+  // (1 + tanh(u)) / 2 = sigmoid(2 u)
+  template <class S>
+  static detail::Chunk<S> gate(const detail::Chunk<S>& x) {
+    const S scale = std::numbers::sqrt2_v<S> * std::numbers::inv_sqrtpi_v<S>;
+    return detail::sigmoid<S>(S(2) * scale * (x + S(0.044715) * x.cube()));
+  }
+  template <class S>
+  static detail::Chunk<S> value(const detail::Chunk<S>& x) {
+    return x * gate<S>(x);
+  }
+  // with g = sigmoid(v): g + x g (1 - g) v'
+  template <class S>
+  static detail::Chunk<S> derivative(const detail::Chunk<S>& x) {
+    const S scale = std::numbers::sqrt2_v<S> * std::numbers::inv_sqrtpi_v<S>;
+    const detail::Chunk<S> g = gate<S>(x);
+    return g + x * g * (S(1) - g) * (S(2) * scale * (S(1) + S(3 * 0.044715) * x.square()));
+  }
+};
+
+/// x sigmoid(x), also called swish.
+struct Silu {
+  template <class S>
+  static detail::Chunk<S> value(const detail::Chunk<S>& x) {
+    return x * detail::sigmoid<S>(x);
+  }
+  // s + x s (1 - s)
+  template <class S>
+  static detail::Chunk<S> derivative(const detail::Chunk<S>& x) {
+    const detail::Chunk<S> s = detail::sigmoid<S>(x);
+    return s * (S(1) + x * (S(1) - s));
+  }
+};
+
+MOE_NAMESPACE_END

@@ -1,0 +1,54 @@
+// Element-wise work in chunks of sixteen. A chunk is a fixed-size array, which Eigen turns into packet code with no
+// scalar left-overs, and the last, partial one is padded: so the bits of an element depend on its value alone, not on
+// where it lies. Eigen's dynamic-size expressions do not promise that, since left-overs take the scalar function.
+#pragma once
+
+#include "moe/core.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+namespace detail {
+
+inline constexpr int chunk_size = 16;
+
+template <class S>
+using Chunk = Eigen::Array<S, chunk_size, 1>;
+
+/// The first `count` (1 .. 16) values at `from`, the rest filled with `padding`.
+template <class S>
+Chunk<S> load_chunk(const S* from, Index count, S padding) {
+  if (count == chunk_size) return Eigen::Map<const Chunk<S>>(from);
+  Chunk<S> chunk = Chunk<S>::Constant(padding);
+  for (Index i = 0; i < count; ++i) chunk(i) = from[i];
+  return chunk;
+}
+
+template <class S>
+void store_chunk(const Chunk<S>& chunk, S* to, Index count) {
+  if (count == chunk_size) {
+    Eigen::Map<Chunk<S>>{to} = chunk;
+  } else {
+    for (Index i = 0; i < count; ++i) to[i] = chunk(i);
+  }
+}
+
+/// Calls f(begin, count) for each chunk of 0 .. size - 1.
+template <class F>
+void for_each_chunk(Index size, F&& f) {
+  Index begin = 0;
+  for (; begin + chunk_size <= size; begin += chunk_size) f(begin, Index{chunk_size});
+  if (begin < size) f(begin, size - begin);
+}
+
+/// out[i] = f(in[i]...), f from chunks to a chunk. `out` may be one of the inputs.
+template <class S, class F, class... In>
+void map_chunks(Index size, S* out, F&& f, const In*... in) {
+  for_each_chunk(size, [&](Index begin, Index count) {
+    const Chunk<S> result = f(load_chunk(in + begin, count, S(0))...);
+    store_chunk<S>(result, out + begin, count);
+  });
+}
+
+}  // namespace detail
+
+MOE_NAMESPACE_END

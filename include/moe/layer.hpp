@@ -1,0 +1,292 @@
+// The Mixture-of-Experts layer: a router, a gate, a list of experts, losses and a capacity, composed by value.
+//
+//   forward : x_TD -router-> logits_TE -gate-> choices -plan-> slots -dispatch-> x_ND -experts-> y_NO -combine-> y_TO
+//   backward: dy_TO -combine'-> dy_NO, dweights -experts'-> dx_ND -losses'-> dprobabilities -gate'-> dlogits_TE
+//             -router'-> dx_TD + dispatch'(dx_ND)
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "moe/batch.hpp"
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/dispatch.hpp"
+#include "moe/executor.hpp"
+#include "moe/layer_tape.hpp"
+#include "moe/loss/losses.hpp"
+#include "moe/parameters.hpp"
+#include "moe/plan.hpp"
+#include "moe/random.hpp"
+#include "moe/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// y_t = sum over the experts e chosen for token t of weight * expert_e(x_t). The residual is the caller's: a token
+/// that is padding, or that no expert had room for, gets a zero row.
+///
+/// A value: copy it, assign it, keep a second one as its gradient (`zeros_like`). The passes are const and may run at
+/// the same time, each with a tape of its own. Results are the same bits for every executor and number of threads.
+/// Errors: std::invalid_argument, with everything left as it was; what a part throws comes out unchanged.
+template <class R, class G, class X, class L = Losses<>>
+struct Layer {
+  static_assert(
+      ScoringRouter<R>,
+      "moe::Layer: R is not a router: it needs Scalar, Tape, experts(), width(), forward(batch, routing, tape, "
+      "random) const; see moe/concepts.hpp");
+  using Scalar = typename R::Scalar;
+  using S = Scalar;
+  static_assert(Gate<G, S>,
+                "moe::Layer: G is not a gate: it needs route(batch, routing, random) const; see moe/concepts.hpp");
+  static_assert(Expert<X, S>,
+                "moe::Layer: X is not an expert: it needs Tape and forward(x, y, tape) const; see moe/concepts.hpp");
+
+  R router;
+  G gate;
+  std::vector<X> experts;
+  L losses;
+  Capacity capacity;
+
+  using Tape = LayerTape<S, typename R::Tape, typename X::Tape>;
+
+  Layer(R router_, G gate_, std::vector<X> experts_, L losses_ = {}, Capacity capacity_ = Capacity::unlimited())
+      : router(std::move(router_)),
+        gate(std::move(gate_)),
+        experts(std::move(experts_)),
+        losses(std::move(losses_)),
+        capacity(std::move(capacity_)) {
+    check();
+  }
+  Layer(R router_, G gate_, std::vector<X> experts_, Capacity capacity_)
+      : Layer(std::move(router_), std::move(gate_), std::move(experts_), L{}, std::move(capacity_)) {}
+
+  /// O for tokens of width D.
+  Index output_width(Index width) const { return detail::output_width(experts.front(), width); }
+
+  /// y_TO for the tokens; inference: no noise, the inference capacity.
+  template <class Exec = DefaultExecutor>
+  Matrix<S> forward(const Batch<S>& batch) const {
+    Tape tape;
+    return forward(batch, tape, Exec{});
+  }
+
+  /// The same with a tape: for training (a seeded tape), or to spare allocations.
+  template <class Exec = DefaultExecutor>
+  Matrix<S> forward(const Batch<S>& batch, Tape& tape, const Exec& executor = {}) const {
+    Matrix<S> y_TO(batch.tokens(), experts.empty() ? 0 : output_width(batch.x_TD.cols()));
+    forward_into(batch, y_TO, tape, executor);
+    return y_TO;
+  }
+
+  /// The same into the caller's memory, which must not overlap the batch's.
+  template <class Exec = DefaultExecutor>
+  void forward_into(const Batch<S>& batch, MatrixRef<S> y_TO, Tape& tape, const Exec& executor = {}) const {
+    check(batch);
+    check_output("forward: y", y_TO, batch, output_width(batch.x_TD.cols()));
+    Random* random = tape.random ? &*tape.random : nullptr;
+    tape.begin(batch, router.experts());
+
+    run_router(batch, tape, random, executor);                          // score every token against every expert
+    gate.route(batch, tape.routing, random);                            // who goes to whom, and with which weight
+    tape.plan.build(batch, tape.routing, capacity, random != nullptr);  // group by expert; overflow is dropped
+    dispatch<S>(batch.x_TD, tape.plan, tape.x_ND, executor);            // copy tokens into their slots
+    run_experts(tape, random, executor);                                // each expert maps its own slots
+    combine<S>(tape.y_NO, tape.plan, y_TO, executor);                   // add the weighted slots up, by token
+    tape.width = batch.x_TD.cols();
+  }
+
+  /// The auxiliary losses of the pass that `tape` recorded, each times its coefficient, in sum; those of experts that
+  /// are layers themselves with it. `losses.report(tape.routing)` has them by name.
+  S auxiliary_loss(const Tape& tape) const {
+    detail::require(tape.width >= 0, "Layer::auxiliary_loss: the tape holds no forward pass");
+    S sum = losses.value(tape.routing);
+    if constexpr (requires { experts[0].auxiliary_loss(tape.experts[0]); })
+      for (Index e = 0; e < tape.plan.experts(); ++e)
+        if (tape.plan.rows_of(e) > 0)
+          sum += experts[static_cast<std::size_t>(e)].auxiliary_loss(tape.experts[static_cast<std::size_t>(e)]);
+    return sum;
+  }
+
+  /// dx_TD, given dy_TO of the pass that `tape` recorded; gradient += that of the task and of the auxiliary losses.
+  template <class Exec = DefaultExecutor>
+  Matrix<S> backward(const Batch<S>& batch, ConstMatrixRef<S> dy_TO, Tape& tape, Layer& gradient,
+                     const Exec& executor = {}) const {
+    Matrix<S> dx_TD(batch.tokens(), batch.x_TD.cols());
+    backward_into(batch, dy_TO, tape, dx_TD, gradient, executor);
+    return dx_TD;
+  }
+
+  /// The same into the caller's memory.
+  template <class Exec = DefaultExecutor>
+  void backward_into(const Batch<S>& batch, ConstMatrixRef<S> dy_TO, Tape& tape, MatrixRef<S> dx_TD, Layer& gradient,
+                     const Exec& executor = {}) const {
+    check(batch, tape, dx_TD, gradient);
+    check_rows("backward: dy", dy_TO, batch, tape.y_NO.cols());
+    combine_backward<S>(dy_TO, tape.plan, tape.y_NO, tape.dy_NO, tape.dweight_N, executor);
+    backward_from_slots(batch, tape.dy_NO, tape.dweight_N, tape, dx_TD, gradient, executor);
+  }
+
+  /// The same from the gradients of the slots' outputs and weights: for losses on slots (moe/loss/mixture.hpp).
+  template <class Exec = DefaultExecutor>
+  void backward_from_slots(const Batch<S>& batch, ConstMatrixRef<S> dy_NO, Eigen::Ref<const Vector<S>> dweight_N,
+                           Tape& tape, MatrixRef<S> dx_TD, Layer& gradient, const Exec& executor = {}) const {
+    static_assert(TrainableGate<G, S>,
+                  "moe::Layer::backward: G cannot be trained: it needs backward(routing, drouting) const; "
+                  "see moe/concepts.hpp");
+    static_assert(TrainableExpert<X, S>,
+                  "moe::Layer::backward: X cannot be trained: it needs backward(x, dy, tape, dx, gradient) const and "
+                  "visit_parameters; see moe/concepts.hpp");
+    check(batch, tape, dx_TD, gradient);
+    tape.begin_backward(dy_NO, dweight_N);
+
+    losses.backward(tape.routing, tape.loss_scale, tape.drouting);  // join the slots' dweights
+    run_experts_backward(dy_NO, tape, gradient, executor);          // dx_ND, and the experts' gradients
+    dx_TD.setZero();                                                // the rest adds to it
+    run_gate_backward(batch, tape, dx_TD, gradient);                // weights and probabilities to logits
+    run_router_backward(batch, tape, dx_TD, gradient, executor);    // logits to tokens
+    dispatch_backward<S>(tape.dx_ND, tape.plan, dx_TD, executor);   // slots to tokens
+  }
+
+  /// As an expert of another layer: the outer layer's tasks are the parallel ones.
+  void forward(ConstMatrixRef<S> x_TD, MatrixRef<S> y_TO, Tape& tape) const {
+    forward_into(Batch<S>(x_TD), y_TO, tape, Serial{});
+  }
+  void backward(ConstMatrixRef<S> x_TD, ConstMatrixRef<S> dy_TO, Tape& tape, MatrixRef<S> dx_TD,
+                Layer& gradient) const {
+    backward_into(Batch<S>(x_TD), dy_TO, tape, dx_TD, gradient, Serial{});
+  }
+
+  template <class F, class... Self>
+  static void visit_parameters(F&& f, Self&... self) {
+    detail::visit_part("router", f, self.router...);
+    detail::visit_part("gate", f, self.gate...);
+    detail::visit_list("experts", f, self.experts...);
+  }
+
+  /// Throws std::invalid_argument unless the parts fit together.
+  void check() const {
+    const auto count = static_cast<Index>(experts.size());
+    if constexpr (requires { router.check(); }) router.check();
+    detail::require(count == router.experts(), "Layer: ", count, " experts, the router scores ", router.experts());
+    if constexpr (requires { gate.check(count); }) gate.check(count);
+    if (router.width() > 0) check_experts(router.width());
+  }
+
+  /// Throws std::invalid_argument unless the gradient has this layer's shapes.
+  void check_gradient(const Layer& gradient) const {
+    detail::require(gradient.experts.size() == experts.size(), "Layer: the gradient has ", gradient.experts.size(),
+                    " experts, the layer ", experts.size());
+    detail::check_gradient("Layer: the gradient's router", router, gradient.router);
+    detail::check_gradient("Layer: the gradient's gate", gate, gradient.gate);
+    for (std::size_t e = 0; e < experts.size(); ++e)
+      detail::check_gradient("Layer: the gradient's expert", experts[e], gradient.experts[e]);
+  }
+
+ private:
+  void check_experts(Index width) const {
+    for (const X& expert : experts) {
+      if constexpr (requires { expert.check(width); }) expert.check(width);
+      detail::require(detail::output_width(expert, width) == output_width(width), "Layer: the experts' outputs have ",
+                      output_width(width), " and ", detail::output_width(expert, width), " columns");
+    }
+  }
+
+  void check(const Batch<S>& batch) const {
+    check();
+    batch.check();
+    const Index width = batch.x_TD.cols();
+    detail::require(router.width() == 0 || router.width() == width, "Layer: tokens of width ", width,
+                    ", the router is for width ", router.width());
+    if (router.width() == 0) check_experts(width);
+  }
+
+  template <class Rows>
+  static void check_rows(std::string_view what, const Rows& rows, const Batch<S>& batch, Index width) {
+    detail::require(rows.rows() == batch.tokens() && rows.cols() == width, "Layer::", what, " is ", rows.rows(), " x ",
+                    rows.cols(), ", it must be ", batch.tokens(), " x ", width);
+  }
+
+  /// The same for rows to write into.
+  template <class Rows>
+  static void check_output(std::string_view what, const Rows& rows, const Batch<S>& batch, Index width) {
+    check_rows(what, rows, batch, width);
+    detail::require(!detail::overlap<S>(rows, batch.x_TD), "Layer::", what, " overlaps the tokens in memory");
+  }
+
+  void check(const Batch<S>& batch, const Tape& tape, ConstMatrixRef<S> dx_TD, const Layer& gradient) const {
+    check(batch);
+    detail::require(tape.width >= 0, "Layer::backward: the tape holds no forward pass");
+    detail::require(tape.width == batch.x_TD.cols() && tape.plan.tokens() == batch.tokens() &&
+                        tape.experts.size() == experts.size(),
+                    "Layer::backward: the tape is of ", tape.plan.tokens(), " tokens of width ", tape.width, " and ",
+                    tape.experts.size(), " experts, the batch has ", batch.tokens(), " of width ", batch.x_TD.cols(),
+                    " and the layer ", experts.size());
+    check_output("backward: dx", dx_TD, batch, batch.x_TD.cols());
+    detail::require(&gradient != this, "Layer::backward: the gradient is the layer itself");
+    check_gradient(gradient);
+  }
+
+  template <class Exec>
+  void run_router(const Batch<S>& batch, Tape& tape, Random* random, const Exec& executor) const {
+    if constexpr (requires { router.forward(batch, tape.routing, tape.router, random, executor); })
+      router.forward(batch, tape.routing, tape.router, random, executor);
+    else
+      router.forward(batch, tape.routing, tape.router, random);
+  }
+
+  template <class Exec>
+  void run_router_backward(const Batch<S>& batch, Tape& tape, MatrixRef<S> dx_TD, Layer& gradient,
+                           const Exec& executor) const {
+    if constexpr (requires {
+                    router.backward(batch, tape.routing, tape.drouting, tape.router, dx_TD, gradient.router, executor);
+                  })
+      router.backward(batch, tape.routing, tape.drouting, tape.router, dx_TD, gradient.router, executor);
+    else
+      router.backward(batch, tape.routing, tape.drouting, tape.router, dx_TD, gradient.router);
+  }
+
+  void run_gate_backward(const Batch<S>& batch, Tape& tape, MatrixRef<S> dx_TD, Layer& gradient) const {
+    if constexpr (requires { gate.backward(tape.routing, tape.drouting); })
+      gate.backward(tape.routing, tape.drouting);
+    else
+      gate.backward(batch, tape.routing, tape.drouting, dx_TD, gradient.gate);
+  }
+
+  template <class Exec>
+  void run_experts(Tape& tape, Random* random, const Exec& executor) const {
+    tape.experts.resize(experts.size());
+    tape.y_NO.resize(tape.plan.slots(), output_width(tape.x_ND.cols()));
+    for (auto& expert_tape : tape.experts) detail::hand_down(random, tape.loss_scale, expert_tape);
+    executor.parallel_for(static_cast<Index>(experts.size()), [&](Index e) {
+      const Index begin = tape.plan.begin_of(e), rows = tape.plan.rows_of(e);
+      const auto at = static_cast<std::size_t>(e);
+      if (rows > 0)
+        experts[at].forward(tape.x_ND.middleRows(begin, rows), tape.y_NO.middleRows(begin, rows), tape.experts[at]);
+    });
+  }
+
+  template <class Exec>
+  void run_experts_backward(ConstMatrixRef<S> dy_NO, Tape& tape, Layer& gradient, const Exec& executor) const {
+    tape.dx_ND.resize(tape.x_ND.rows(), tape.x_ND.cols());
+    executor.parallel_for(static_cast<Index>(experts.size()), [&](Index e) {
+      const Index begin = tape.plan.begin_of(e), rows = tape.plan.rows_of(e);
+      const auto at = static_cast<std::size_t>(e);
+      if (rows > 0)
+        experts[at].backward(tape.x_ND.middleRows(begin, rows), dy_NO.middleRows(begin, rows), tape.experts[at],
+                             tape.dx_ND.middleRows(begin, rows), gradient.experts[at]);
+    });
+  }
+};
+
+template <class R, class G, class X>
+Layer(R, G, std::vector<X>) -> Layer<R, G, X>;
+template <class R, class G, class X>
+Layer(R, G, std::vector<X>, Capacity) -> Layer<R, G, X>;
+template <class R, class G, class X, class L>
+Layer(R, G, std::vector<X>, L) -> Layer<R, G, X, L>;
+template <class R, class G, class X, class L>
+Layer(R, G, std::vector<X>, L, Capacity) -> Layer<R, G, X, L>;
+
+MOE_NAMESPACE_END

@@ -1,0 +1,81 @@
+// What one forward pass of a layer leaves for its backward pass.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "moe/batch.hpp"
+#include "moe/core.hpp"
+#include "moe/kernel/buffer.hpp"
+#include "moe/plan.hpp"
+#include "moe/random.hpp"
+#include "moe/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// All that a forward pass saved, and the workspace of both passes; the caller's, one for each thread that uses the
+/// layer. Reused for as many tokens it allocates nothing, once it has seen each expert's largest share of them.
+/// `Layer::Tape` is the name to use.
+template <class S, class RouterTape, class ExpertTape>
+struct LayerTape {
+  Routing<S> routing;
+  Plan<S> plan;
+  Buffer<Matrix<S>> x_ND, y_NO;  ///< Input and output of every slot.
+  std::optional<Random> random;  ///< Training; none: evaluation, without noise and with the inference capacity.
+  S loss_scale = 1;              ///< Of the auxiliary losses' gradient: 1 / n to average over n micro-batches.
+
+  Routing<S> drouting;  ///< Gradients, after a backward pass.
+  Buffer<Matrix<S>> dx_ND, dy_NO;
+  Buffer<Vector<S>> dweight_N;
+
+  RouterTape router;
+  std::vector<ExpertTape> experts;
+  Index width = -1;  ///< D of the recorded pass; -1: none.
+
+  LayerTape() = default;                                            ///< Evaluation.
+  explicit LayerTape(std::uint64_t seed) : random(Random(seed)) {}  ///< Training.
+  explicit LayerTape(Random draws) : random(std::move(draws)) {}    ///< Training, with draws of the caller's.
+
+  void begin(const Batch<S>& batch, Index expert_count) {
+    width = -1;
+    if (routing.tokens() != batch.tokens() || routing.experts() != expert_count) {
+      // Eigen's matrices cannot be destroyed after a change of size that found no memory; empty ones can.
+      routing = Routing<S>();
+      drouting = Routing<S>();
+      router = RouterTape();
+    }
+    routing.reset(batch, expert_count);
+  }
+
+  /// The zero gradient of the routing, but for the weights of the choices that have slots.
+  /// Throws std::invalid_argument unless the gradients are of this pass's slots.
+  void begin_backward(ConstMatrixRef<S> dy, Eigen::Ref<const Vector<S>> dweight) {
+    detail::require(dy.rows() == y_NO.rows() && dy.cols() == y_NO.cols() && dweight.size() == plan.slots(),
+                    "Layer::backward: gradients of ", dy.rows(), " x ", dy.cols(), " outputs and ", dweight.size(),
+                    " weights, the pass has ", y_NO.rows(), " slots of width ", y_NO.cols());
+    drouting.reset_gradient(routing);
+    for (Index slot = 0; slot < plan.slots(); ++slot)
+      drouting.choices[static_cast<std::size_t>(plan.choice[static_cast<std::size_t>(slot)])].weight = dweight(slot);
+  }
+};
+
+namespace detail {
+
+/// Gives an expert's tape what it needs of its layer's: a generator of its own, and the losses' scale.
+template <class S, class ExpertTape>
+void hand_down(Random* random, S loss_scale, ExpertTape& tape) {
+  if constexpr (requires { tape.random.emplace(std::uint64_t{}); }) {
+    if (random != nullptr)
+      tape.random.emplace(random->seed());
+    else
+      tape.random.reset();
+  }
+  if constexpr (requires { tape.loss_scale = loss_scale; }) tape.loss_scale = loss_scale;
+}
+
+}  // namespace detail
+
+MOE_NAMESPACE_END

@@ -1,0 +1,56 @@
+// Statistics of a plan: how evenly the experts are used. A pure function of the plan; nothing accumulates anywhere.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <ostream>
+#include <vector>
+
+#include "moe/core.hpp"
+#include "moe/plan.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+struct Load {
+  std::vector<Index> chosen;    ///< E: choices per expert, before dropping.
+  std::vector<Index> received;  ///< E: rows per expert, after dropping.
+  Index dropped = 0;            ///< Choices that found no room.
+  double dropped_share = 0;     ///< Of all choices; 0 if there are none.
+
+  // Of `chosen`, since balance is a matter of the gate, not of the capacity; all 0 if nothing was chosen.
+  double max_violation = 0;             ///< MaxVio = max / mean - 1 (arXiv 2408.15664): 0 is even, E - 1 all to one.
+  double coefficient_of_variation = 0;  ///< Standard deviation (population) / mean: 0 is even, sqrt(E - 1) all to one.
+  double entropy = 0;                   ///< In nats: ln E is even, 0 all to one.
+};
+
+template <class S>
+Load load_of(const Plan<S>& plan) {
+  Load load;
+  load.chosen = plan.chosen;
+  for (Index e = 0; e < plan.experts(); ++e) load.received.push_back(plan.rows_of(e));
+  load.dropped = static_cast<Index>(plan.dropped_choices.size());
+  const auto total = static_cast<double>(plan.slots() + load.dropped);
+  if (total == 0) return load;
+  load.dropped_share = static_cast<double>(load.dropped) / total;
+  const double mean = total / static_cast<double>(plan.experts());
+  double largest = 0, squares = 0;
+  for (const Index count : load.chosen) {
+    const auto n = static_cast<double>(count);
+    largest = (std::max)(largest, n);
+    squares += (n - mean) * (n - mean);
+    if (count > 0) load.entropy -= n / total * std::log(n / total);
+  }
+  load.max_violation = largest / mean - 1;
+  load.coefficient_of_variation = std::sqrt(squares / static_cast<double>(plan.experts())) / mean;
+  return load;
+}
+
+inline std::ostream& operator<<(std::ostream& out, const Load& load) {
+  out << "tokens per expert";
+  for (const Index count : load.received) out << ' ' << count;
+  return out << "; dropped " << load.dropped << " (" << 100 * load.dropped_share << " %); MaxVio " << load.max_violation
+             << ", CV " << load.coefficient_of_variation << ", entropy " << load.entropy << " of "
+             << std::log(static_cast<double>((std::max)(load.chosen.size(), std::size_t{1})));
+}
+
+MOE_NAMESPACE_END

@@ -1,0 +1,82 @@
+// The importance loss: experts should get equal shares of the gate's weight.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/kernel/softmax.hpp"
+#include "moe/loss/variation.hpp"
+#include "moe/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// CV^2 of importance_e = sum over tokens of G(token, e) (Shazeer et al. 2017, eq. 6 and 7). 0 for an empty batch or a
+/// single expert.
+struct ImportanceLoss {
+  enum class Of {
+    weights,              ///< G = the weights of the choices, before dropping (Shazeer, tensor2tensor, FastMoE)
+    clean_probabilities,  ///< G = softmax of the logits without noise, over all experts (V-MoE, Tutel)
+  };
+
+  double coefficient = 1e-2;
+  Of of = Of::weights;
+  Variance variance = Variance::population;
+  double epsilon = 1e-10;  ///< Added to mean^2; V-MoE has none.
+
+  static constexpr std::string_view name() { return "importance"; }
+
+  template <class S>
+  S value(const Routing<S>& routing) const {
+    Vector<S> importance_E, row_E;
+    sum_importance(routing, row_E, importance_E);
+    return detail::squared_variation(importance_E, variance, epsilon);
+  }
+
+  template <class S>
+  void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
+    Vector<S>& importance_E = drouting.workspace.expert_E;
+    Vector<S>& dimportance_E = drouting.workspace.expert2_E;
+    sum_importance(routing, dimportance_E, importance_E);
+    detail::squared_variation_gradient(importance_E, variance, epsilon, dimportance_E);
+    dimportance_E *= scale;
+    if (of == Of::weights) {
+      for (std::size_t i = 0; i < routing.choices.size(); ++i)
+        drouting.choices[i].weight += dimportance_E(routing.choices[i].expert);
+    } else {
+      Vector<S>& row_E = importance_E;  // no longer needed
+      for_each_clean_row(routing, row_E, [&](Index t) {
+        detail::softmax_row_backward(row_E.data(), dimportance_E.data(), routing.experts(),
+                                     drouting.logits_TE.row(t).data());
+      });
+    }
+  }
+
+ private:
+  /// Calls f(token) for the tokens, with `row_E` = softmax of the token's logits without noise.
+  template <class S, class F>
+  static void for_each_clean_row(const Routing<S>& routing, Vector<S>& row_E, F&& f) {
+    row_E.resize(routing.experts());
+    for (Index t = 0; t < routing.tokens(); ++t) {
+      if (!routing.is_valid(t)) continue;
+      detail::softmax_row(routing.logits_TE.row(t).data(), routing.experts(), row_E.data());
+      f(t);
+    }
+  }
+
+  /// `row_E` is room to compute in.
+  template <class S>
+  void sum_importance(const Routing<S>& routing, Vector<S>& row_E, Vector<S>& importance_E) const {
+    importance_E.setZero(routing.experts());
+    if (of == Of::weights) {
+      for (const Choice<S>& c : routing.choices) importance_E(c.expert) += c.weight;
+    } else {
+      for_each_clean_row(routing, row_E, [&](Index) { importance_E += row_E; });
+    }
+  }
+};
+
+static_assert(AuxiliaryLoss<ImportanceLoss, float>);
+
+MOE_NAMESPACE_END

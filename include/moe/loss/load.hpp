@@ -1,0 +1,104 @@
+// The load loss: experts should get equal numbers of tokens, by a smooth estimate that noise makes differentiable.
+#pragma once
+
+#include <cmath>
+#include <numbers>
+#include <string_view>
+#include <vector>
+
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/kernel/selection.hpp"
+#include "moe/loss/variation.hpp"
+#include "moe/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// CV^2 of load_e = sum over tokens of P(token, e), the probability that e would be among the k chosen if its own noise
+/// were drawn again: P = Phi((logit_e - threshold_e) / stddev_e), Phi the standard normal distribution function
+/// (Shazeer et al. 2017, appendix A, eq. 8 to 10). The gradient goes through the logit, the threshold (another expert's
+/// noisy logit) and stddev. Without noise, or with k = E, load counts the choices and has no gradient. Needs a gate
+/// that chooses k experts for each token; 0 for an empty batch.
+struct LoadLoss {
+  enum class Threshold {
+    excluding_itself,  ///< the k-th largest noisy logit of the other experts (the paper, tensor2tensor, FastMoE)
+    kth_largest,       ///< the k-th largest noisy logit of all (V-MoE)
+  };
+
+  double coefficient = 1e-2;
+  Threshold threshold = Threshold::excluding_itself;
+  Variance variance = Variance::population;
+  double epsilon = 1e-10;  ///< Added to mean^2; V-MoE has none.
+
+  static constexpr std::string_view name() { return "load"; }
+
+  template <class S>
+  S value(const Routing<S>& routing) const {
+    Vector<S> load_E = Vector<S>::Zero(routing.experts());
+    std::vector<Index> best;
+    sum_load(routing, best, load_E);
+    return detail::squared_variation(load_E, variance, epsilon);
+  }
+
+  template <class S>
+  void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
+    if (!is_smooth(routing)) return;
+    Vector<S>& load_E = drouting.workspace.expert_E;
+    Vector<S>& dload_E = drouting.workspace.expert2_E;
+    load_E.setZero(routing.experts());
+    sum_load(routing, drouting.workspace.indices, load_E);
+    detail::squared_variation_gradient(load_E, variance, epsilon, dload_E);
+    for_each_margin(routing, drouting.workspace.indices, [&](Index t, Index e, Index rival, S margin, S stddev) {
+      if (!(stddev > 0)) return;  // no noise, no slope
+      // P = Phi(u), u = margin / stddev: dP = phi(u) (dmargin - u dstddev) / stddev
+      const S u = margin / stddev;
+      const S density = std::exp(-u * u / 2) * std::numbers::inv_sqrtpi_v<S> / std::numbers::sqrt2_v<S>;
+      const S dmargin = scale * dload_E(e) * density / stddev;
+      drouting.logits_TE(t, e) += dmargin;
+      drouting.noise.logits_TE(t, rival) -= dmargin;
+      drouting.noise.stddev_TE(t, e) -= dmargin * u;
+    });
+  }
+
+ private:
+  template <class S>
+  static bool is_smooth(const Routing<S>& routing) {
+    return routing.noise.drawn && routing.choices_per_token < routing.experts();
+  }
+
+  template <class S>
+  void sum_load(const Routing<S>& routing, std::vector<Index>& best, Vector<S>& load_E) const {
+    detail::require(routing.choices_per_token > 0 || routing.tokens() == 0,
+                    "LoadLoss: the gate does not choose a fixed number k of experts for each token");
+    if (!is_smooth(routing)) {
+      for (const Choice<S>& c : routing.choices) load_E(c.expert) += S(1);
+      return;
+    }
+    for_each_margin(routing, best, [&](Index, Index e, Index, S margin, S stddev) {
+      load_E(e) +=
+          !(stddev > 0) ? S(margin > 0) : S(0.5) * std::erfc(-margin / stddev * (std::numbers::sqrt2_v<S> / 2));
+    });
+  }
+
+  /// Calls f(token, expert, rival, logit - threshold, stddev), the threshold being the rival's noisy logit.
+  template <class S, class F>
+  void for_each_margin(const Routing<S>& routing, std::vector<Index>& best, F&& f) const {
+    const Index k = routing.choices_per_token, experts = routing.experts();
+    const Matrix<S>& noisy_TE = routing.noise.logits_TE;
+    best.resize(static_cast<std::size_t>(k + 1));
+    for (Index t = 0; t < routing.tokens(); ++t) {
+      if (!routing.is_valid(t)) continue;
+      detail::top_k(noisy_TE.row(t).data(), experts, k + 1, best.data());
+      const Index kth = best[static_cast<std::size_t>(k - 1)], next = best[static_cast<std::size_t>(k)];
+      for (Index e = 0; e < experts; ++e) {
+        const bool chosen = noisy_TE(t, e) > noisy_TE(t, next);
+        const Index rival = threshold == Threshold::excluding_itself && chosen ? next : kth;
+        f(t, e, rival, routing.logits_TE(t, e) - noisy_TE(t, rival), routing.noise.stddev_TE(t, e));
+      }
+    }
+  }
+};
+
+static_assert(AuxiliaryLoss<LoadLoss, float>);
+
+MOE_NAMESPACE_END

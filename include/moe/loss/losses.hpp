@@ -1,0 +1,65 @@
+// Several auxiliary losses as one.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <ostream>
+#include <string_view>
+#include <tuple>
+#include <utility>
+
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// One loss of one call, by name; what is trained on is coefficient * value.
+struct LossValue {
+  std::string_view name;
+  double coefficient;
+  double value;  ///< Without the coefficient.
+};
+
+inline std::ostream& operator<<(std::ostream& out, const LossValue& loss) {
+  return out << loss.name << ' ' << loss.value << " (x " << loss.coefficient << ')';
+}
+
+/// Computed from one layer's routing of one call; adding up over layers or micro-batches is the caller's.
+template <class... L>
+struct Losses {
+  std::tuple<L...> all;
+
+  Losses(L... losses) : all(std::move(losses)...) {}
+
+  /// Each loss by name, in order.
+  template <class S>
+  std::array<LossValue, sizeof...(L)> report(const Routing<S>& routing) const {
+    return std::apply(
+        [&](const L&... loss) {
+          return std::array<LossValue, sizeof...(L)>{LossValue{loss.name(), static_cast<double>(loss.coefficient),
+                                                               static_cast<double>(loss.value(routing))}...};
+        },
+        all);
+  }
+
+  /// The sum of coefficient * value.
+  template <class S>
+  S value(const Routing<S>& routing) const {
+    return std::apply(
+        [&](const L&... loss) { return (S(0) + ... + (static_cast<S>(loss.coefficient) * loss.value(routing))); }, all);
+  }
+
+  /// drouting += scale * d(value).
+  template <class S>
+  void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
+    std::apply(
+        [&](const L&... loss) { (loss.backward(routing, scale * static_cast<S>(loss.coefficient), drouting), ...); },
+        all);
+  }
+};
+
+template <class... L>
+Losses(L...) -> Losses<L...>;
+
+MOE_NAMESPACE_END

@@ -1,0 +1,48 @@
+// The router z-loss: logits should stay small.
+#pragma once
+
+#include <string_view>
+
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/kernel/softmax.hpp"
+#include "moe/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// Mean over tokens of logsumexp(logits)^2, of the logits without noise (Zoph et al. 2022, ST-MoE, eq. 5). Without
+/// padding; 0 for an empty batch. Not normalised for E: logits of 0 cost (ln E)^2, the least, 0, lies at
+/// logsumexp = 0.
+struct RouterZLoss {
+  double coefficient = 1e-3;
+
+  static constexpr std::string_view name() { return "router_z"; }
+
+  template <class S>
+  S value(const Routing<S>& routing) const {
+    Vector<S> row_E(routing.experts());
+    S sum = 0;
+    for (Index t = 0; t < routing.tokens(); ++t) {
+      if (!routing.is_valid(t)) continue;
+      const S z = detail::softmax_row(routing.logits_TE.row(t).data(), routing.experts(), row_E.data());
+      sum += z * z;
+    }
+    return routing.valid_tokens > 0 ? sum / static_cast<S>(routing.valid_tokens) : S(0);
+  }
+
+  /// d z^2 = 2 z softmax(logits)
+  template <class S>
+  void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
+    Vector<S>& row_E = drouting.workspace.expert_E;
+    row_E.resize(routing.experts());
+    for (Index t = 0; t < routing.tokens(); ++t) {
+      if (!routing.is_valid(t)) continue;
+      const S z = detail::softmax_row(routing.logits_TE.row(t).data(), routing.experts(), row_E.data());
+      drouting.logits_TE.row(t) += scale * S(2) * z / static_cast<S>(routing.valid_tokens) * row_E.transpose();
+    }
+  }
+};
+
+static_assert(AuxiliaryLoss<RouterZLoss, float>);
+
+MOE_NAMESPACE_END

@@ -1,0 +1,88 @@
+// Adam with decoupled weight decay.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/optim/frozen.hpp"
+#include "moe/optim/gradient_norm.hpp"
+#include "moe/parameters.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+struct AdamWOptions {
+  double learning_rate = 1e-3;
+  double beta1 = 0.9, beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 0;  ///< Decoupled: parameters shrink by learning_rate * weight_decay.
+};
+
+/// m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;
+/// p <- p - learning_rate (m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon) + weight_decay p)
+/// (Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2). t counts the optimiser's steps, one for
+/// all parameters.
+template <class Model>
+class AdamW {
+ public:
+  AdamWOptions options;
+  Frozen frozen;
+  std::int64_t steps = 0;
+
+  explicit AdamW(const Model& model, AdamWOptions options_ = {})
+      : options(options_), mean_(zeros_like(model)), square_(mean_) {
+    check();
+  }
+
+  /// One step; the gradient is left as it is. False, and nothing changed, if the gradient has an entry that is not
+  /// finite. Throws std::invalid_argument if shapes or options do not fit.
+  [[nodiscard]] bool step(Model& model, const Model& gradient) {
+    check();
+    frozen.check(model);
+    detail::check_gradient("AdamW::step: the gradient", model, gradient);
+    detail::check_gradient("AdamW::step: the optimiser's model", model, mean_);
+    if (!detail::all_finite(gradient)) return false;
+    ++steps;
+    const auto t = static_cast<double>(steps);
+    const double mean_bias = 1 - std::pow(options.beta1, t), square_bias = 1 - std::pow(options.beta2, t);
+    for_each_parameter(
+        [&](std::string_view name, auto& p, const auto& g, auto& m, auto& v) {
+          if (frozen.contains(name)) return;
+          using S = typename std::remove_cvref_t<decltype(p)>::Scalar;
+          const S beta1 = static_cast<S>(options.beta1), beta2 = static_cast<S>(options.beta2);
+          const S rate = static_cast<S>(options.learning_rate / mean_bias);
+          const S unbias = static_cast<S>(1 / std::sqrt(square_bias)), epsilon = static_cast<S>(options.epsilon);
+          const S keep = static_cast<S>(1 - options.learning_rate * options.weight_decay);
+          m = beta1 * m + (1 - beta1) * g;
+          v = beta2 * v + (1 - beta2) * g.cwiseAbs2();
+          p.array() = keep * p.array() - rate * m.array() / (unbias * v.array().sqrt() + epsilon);
+        },
+        model, gradient, mean_, square_);
+    return true;
+  }
+
+  /// The moments, by name: an optimiser is saved and loaded as a model is (`steps` besides).
+  template <class F, class... Self>
+  static void visit_parameters(F&& f, Self&... self) {
+    detail::visit_part("mean", f, self.mean_...);
+    detail::visit_part("square", f, self.square_...);
+  }
+
+ private:
+  void check() const {
+    detail::require(std::isfinite(options.learning_rate) && options.learning_rate >= 0, "AdamW: learning_rate is ",
+                    options.learning_rate, ", it must be finite and 0 or more");
+    detail::require(options.beta1 >= 0 && options.beta1 < 1 && options.beta2 >= 0 && options.beta2 < 1,
+                    "AdamW: beta1 and beta2 are ", options.beta1, " and ", options.beta2, ", both must be in [0, 1)");
+    detail::require(options.epsilon > 0, "AdamW: epsilon is ", options.epsilon, ", it must be more than 0");
+    detail::require(options.weight_decay >= 0, "AdamW: weight_decay is ", options.weight_decay,
+                    ", it must be 0 or more");
+  }
+
+  Model mean_, square_;
+};
+
+MOE_NAMESPACE_END

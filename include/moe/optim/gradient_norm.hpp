@@ -1,0 +1,61 @@
+// The norm of a gradient, and clipping by it.
+#pragma once
+
+#include <cmath>
+#include <string_view>
+#include <type_traits>
+
+#include "moe/core.hpp"
+#include "moe/kernel/selection.hpp"
+#include "moe/parameters.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// Square root of the sum of the squares of all parameters, summed in double. Not finite if an entry is not.
+template <class Model>
+double global_norm(const Model& gradient) {
+  double squares = 0;
+  for_each_parameter(
+      [&](std::string_view, const auto& parameter) {
+        for (Index i = 0; i < parameter.size(); ++i) {
+          const auto value = static_cast<double>(parameter.data()[i]);
+          squares += value * value;
+        }
+      },
+      gradient);
+  return std::sqrt(squares);
+}
+
+/// Scales the gradient so that its global norm is at most `limit`; returns the norm before. A gradient whose norm is
+/// not finite stays as it is, for the optimiser to refuse. Throws std::invalid_argument unless limit > 0.
+template <class Model>
+double clip_global_norm(Model& gradient, double limit) {
+  detail::require(limit > 0, "clip_global_norm: the limit is ", limit, ", it must be more than 0");
+  const double norm = global_norm(gradient);
+  if (detail::has_finite_bits(norm) && norm > limit)
+    for_each_parameter(
+        [&](std::string_view, auto& parameter) {
+          using S = typename std::remove_cvref_t<decltype(parameter)>::Scalar;
+          parameter *= static_cast<S>(limit / norm);
+        },
+        gradient);
+  return norm;
+}
+
+namespace detail {
+
+/// Whether no entry is NaN or infinite.
+template <class Model>
+bool all_finite(const Model& model) {
+  bool finite = true;
+  for_each_parameter(
+      [&](std::string_view, const auto& parameter) {
+        for (Index i = 0; i < parameter.size() && finite; ++i) finite = has_finite_bits(parameter.data()[i]);
+      },
+      model);
+  return finite;
+}
+
+}  // namespace detail
+
+MOE_NAMESPACE_END

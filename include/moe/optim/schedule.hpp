@@ -1,0 +1,38 @@
+// Learning rates over the steps of a run.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <numbers>
+
+#include "moe/core.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// The same rate throughout.
+struct ConstantSchedule {
+  double rate;
+
+  double at(std::int64_t) const { return rate; }
+};
+
+/// Linear from 0 to `peak` over the first `warmup` steps, then half a cosine down to `floor` at step `total`, and
+/// `floor` from there on.
+struct CosineSchedule {
+  double peak;
+  std::int64_t total;
+  std::int64_t warmup = 0;
+  double floor = 0;
+
+  /// The rate of step 0, 1, ... Throws std::invalid_argument unless 0 <= warmup < total and 0 <= floor <= peak.
+  double at(std::int64_t step) const {
+    detail::require(warmup >= 0 && warmup < total, "CosineSchedule: ", warmup, " steps of warm-up of ", total);
+    detail::require(floor >= 0 && floor <= peak, "CosineSchedule: floor ", floor, ", it must be in [0, ", peak, "]");
+    if (step < warmup) return peak * static_cast<double>(step + 1) / static_cast<double>(warmup);
+    if (step >= total) return floor;
+    const double done = static_cast<double>(step - warmup) / static_cast<double>(total - warmup);
+    return floor + (peak - floor) * (1 + std::cos(std::numbers::pi * done)) / 2;
+  }
+};
+
+MOE_NAMESPACE_END

@@ -1,0 +1,75 @@
+// Stochastic gradient descent with momentum.
+#pragma once
+
+#include <cmath>
+#include <string_view>
+#include <type_traits>
+
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/optim/frozen.hpp"
+#include "moe/optim/gradient_norm.hpp"
+#include "moe/parameters.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+struct SgdOptions {
+  double learning_rate = 1e-2;
+  double momentum = 0;
+  double weight_decay = 0;  ///< Decoupled: parameters shrink by learning_rate * weight_decay.
+  bool nesterov = false;
+};
+
+/// v <- momentum v + g;  p <- p - learning_rate (v + weight_decay p), with g + momentum v in place of v for Nesterov's.
+template <class Model>
+class Sgd {
+ public:
+  SgdOptions options;
+  Frozen frozen;
+
+  explicit Sgd(const Model& model, SgdOptions options_ = {}) : options(options_), velocity_(zeros_like(model)) {
+    check();
+  }
+
+  /// One step; the gradient is left as it is. False, and nothing changed, if the gradient has an entry that is not
+  /// finite. Throws std::invalid_argument if shapes or options do not fit.
+  [[nodiscard]] bool step(Model& model, const Model& gradient) {
+    check();
+    frozen.check(model);
+    detail::check_gradient("Sgd::step: the gradient", model, gradient);
+    detail::check_gradient("Sgd::step: the optimiser's model", model, velocity_);
+    if (!detail::all_finite(gradient)) return false;
+    for_each_parameter(
+        [&](std::string_view name, auto& p, const auto& g, auto& v) {
+          if (frozen.contains(name)) return;
+          using S = typename std::remove_cvref_t<decltype(p)>::Scalar;
+          const S rate = static_cast<S>(options.learning_rate), momentum = static_cast<S>(options.momentum);
+          const S keep = static_cast<S>(1 - options.learning_rate * options.weight_decay);
+          v = momentum * v + g;
+          if (options.nesterov)
+            p = keep * p - rate * (g + momentum * v);
+          else
+            p = keep * p - rate * v;
+        },
+        model, gradient, velocity_);
+    return true;
+  }
+
+  template <class F, class... Self>
+  static void visit_parameters(F&& f, Self&... self) {
+    detail::visit_part("velocity", f, self.velocity_...);
+  }
+
+ private:
+  void check() const {
+    detail::require(std::isfinite(options.learning_rate) && options.learning_rate >= 0, "Sgd: learning_rate is ",
+                    options.learning_rate, ", it must be finite and 0 or more");
+    detail::require(options.momentum >= 0 && options.momentum < 1, "Sgd: momentum is ", options.momentum,
+                    ", it must be in [0, 1)");
+    detail::require(options.weight_decay >= 0, "Sgd: weight_decay is ", options.weight_decay, ", it must be 0 or more");
+  }
+
+  Model velocity_;
+};
+
+MOE_NAMESPACE_END

@@ -1,0 +1,126 @@
+// Parameters are plain data, walked by a visitor: a thing with parameters says so once, in one line per parameter,
+//
+//   template <class F, class... Self>
+//   static void visit_parameters(F&& f, Self&... self) { f("w1", self.w1_FD...); f("w2", self.w2_DF...); }
+//
+// and any number of values of its type (the thing, its gradient, an optimiser's moments) are walked in lockstep.
+// State that is saved but not trained is told by `visit_buffers`, of the same form.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+#include "moe/core.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// Calls f(name, parameter_of_model, parameter_of_models...) for each parameter; a parameter is an Eigen matrix or
+/// vector. All models are of one type (const or not) and of the same shapes.
+template <class F, class Model, class... Models>
+void for_each_parameter(F&& f, Model& model, Models&... models) {
+  std::remove_const_t<Model>::visit_parameters(f, model, models...);
+}
+
+/// The same for saved state that is not trained; a model without any needs no visit_buffers.
+template <class F, class Model, class... Models>
+void for_each_buffer(F&& f, Model& model, Models&... models) {
+  if constexpr (requires { std::remove_const_t<Model>::visit_buffers(f, model, models...); })
+    std::remove_const_t<Model>::visit_buffers(f, model, models...);
+}
+
+template <class Model>
+void set_zero(Model& model) {
+  for_each_parameter([](std::string_view, auto& parameter) { parameter.setZero(); }, model);
+}
+
+/// A copy whose parameters are all zero: a gradient, or an optimiser's moment.
+template <class Model>
+Model zeros_like(const Model& model) {
+  Model zeros = model;
+  set_zero(zeros);
+  return zeros;
+}
+
+/// Number of trained scalars.
+template <class Model>
+Index parameter_count(const Model& model) {
+  Index count = 0;
+  for_each_parameter([&](std::string_view, const auto& parameter) { count += parameter.size(); }, model);
+  return count;
+}
+
+/// All parameters in the order of the visitor, one after the other; double holds a float exactly.
+template <class Model>
+Vector<double> flatten(const Model& model) {
+  Vector<double> flat(parameter_count(model));
+  Index begin = 0;
+  for_each_parameter(
+      [&](std::string_view, const auto& parameter) {
+        for (Index i = 0; i < parameter.size(); ++i) flat(begin + i) = static_cast<double>(parameter.data()[i]);
+        begin += parameter.size();
+      },
+      model);
+  return flat;
+}
+
+/// The reverse of flatten. Throws std::invalid_argument if the length is not the model's.
+template <class Model>
+void unflatten(const Vector<double>& flat, Model& model) {
+  detail::require(flat.size() == parameter_count(model), "unflatten: the vector has ", flat.size(),
+                  " entries, the model ", parameter_count(model));
+  Index begin = 0;
+  for_each_parameter(
+      [&](std::string_view, auto& parameter) {
+        using S = std::remove_cvref_t<decltype(parameter.data()[0])>;
+        for (Index i = 0; i < parameter.size(); ++i) parameter.data()[i] = static_cast<S>(flat(begin + i));
+        begin += parameter.size();
+      },
+      model);
+}
+
+namespace detail {
+
+/// Throws std::invalid_argument, naming the parameter, unless both have the same shapes.
+template <class Model>
+void require_same_shapes(std::string_view what, const Model& model, const Model& other) {
+  for_each_parameter(
+      [&](std::string_view name, const auto& a, const auto& b) {
+        require(a.rows() == b.rows() && a.cols() == b.cols(), what, ": '", name, "' is ", a.rows(), " x ", a.cols(),
+                " in the model and ", b.rows(), " x ", b.cols(), " here");
+      },
+      model, other);
+}
+
+/// The visitor f, with "prefix." before every name.
+template <class F>
+auto with_prefix(std::string_view prefix, F& f) {
+  return [prefix, &f](std::string_view name, auto&... parameters) {
+    std::string path;
+    path.reserve(prefix.size() + 1 + name.size());
+    path.append(prefix).append(1, '.').append(name);
+    f(std::string_view(path), parameters...);
+  };
+}
+
+/// A part that may have parameters or not (a gate): walks them if it has.
+template <class F, class Part, class... Parts>
+void visit_part(std::string_view name, F& f, Part& part, Parts&... parts) {
+  if constexpr (requires { std::remove_const_t<Part>::visit_parameters(f, part, parts...); })
+    std::remove_const_t<Part>::visit_parameters(with_prefix(name, f), part, parts...);
+}
+
+/// A list of parts, named "name.0", "name.1", ...; all lists have the same length.
+template <class F, class Parts, class... More>
+void visit_list(std::string_view name, F& f, Parts& parts, More&... more) {
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    std::string path(name);
+    path.append(1, '.').append(std::to_string(i));
+    visit_part(path, f, parts[i], more[i]...);
+  }
+}
+
+}  // namespace detail
+
+MOE_NAMESPACE_END

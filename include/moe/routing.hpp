@@ -1,0 +1,92 @@
+// The decision: what the router said of every token and expert, and who was chosen, with which weight.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "moe/batch.hpp"
+#include "moe/core.hpp"
+#include "moe/kernel/buffer.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// One token sent to one expert. `weight` multiplies the expert's output.
+template <class S>
+struct Choice {
+  Index token, expert;
+  S weight;
+  int rank =
+      0;  ///< 0 for the token's first choice, 1 for its second, ... (expert choice: the place in the expert's list)
+};
+
+/// What a noisy gate drew, for its backward pass and for the load loss; all (T, E), and of no meaning unless `drawn`.
+template <class S>
+struct Noise {
+  bool drawn = false;
+  Matrix<S> normal_TE;               ///< standard normal draws
+  Matrix<S> stddev_TE;               ///< their standard deviation
+  Matrix<S> logits_TE;               ///< logits + normal * stddev: what the gate selects by
+  Matrix<S> clean_probabilities_TE;  ///< softmax of the logits without noise, where a gate computes it
+};
+
+/// Three things with three names: logits (any number), probabilities (the gate's scores of all experts, a softmax as a
+/// rule) and weights (of the choices). The gradient of a Routing is a Routing: each field holds the gradient of the
+/// same field, choices in the same order.
+template <class S>
+struct Routing {
+  Matrix<S> logits_TE;
+  Matrix<S> probabilities_TE;      ///< With noise: of the noisy logits.
+  std::vector<Choice<S>> choices;  ///< In order of priority: the first to come are the last to be dropped.
+  Noise<S> noise;
+  Index choices_per_token = 0;        ///< k; 0 if it differs from token to token.
+  std::vector<std::uint8_t> valid_T;  ///< 1: a token, 0: padding.
+  Index valid_tokens = 0;
+
+  /// Room for gates and losses to compute in; its contents have no meaning.
+  struct Workspace {
+    Vector<S> token_T, token2_T, expert_E, expert2_E, chosen_K;
+    Buffer<Matrix<S>> rows_TD, rows_TE;
+    std::vector<Index> indices;
+  } workspace;
+
+  Index tokens() const { return logits_TE.rows(); }
+  Index experts() const { return logits_TE.cols(); }
+  bool is_valid(Index token) const { return valid_T[static_cast<std::size_t>(token)] != 0; }
+
+  /// What the gate compares: the noisy logits where noise was drawn, else the logits.
+  const Matrix<S>& selection_logits_TE() const { return noise.drawn ? noise.logits_TE : logits_TE; }
+  Matrix<S>& selection_logits_TE() { return noise.drawn ? noise.logits_TE : logits_TE; }
+
+  /// An undecided routing of the batch's tokens: sizes and padding are set, no expert is chosen.
+  void reset(const Batch<S>& batch, Index expert_count) {
+    const Index rows = batch.tokens();
+    logits_TE.resize(rows, expert_count);
+    probabilities_TE.resize(rows, expert_count);
+    choices.clear();
+    noise.drawn = false;
+    choices_per_token = 0;
+    valid_T.resize(static_cast<std::size_t>(rows));
+    valid_tokens = 0;
+    for (Index t = 0; t < rows; ++t) {
+      const bool is_token = batch.is_valid(t);
+      valid_T[static_cast<std::size_t>(t)] = is_token ? 1 : 0;
+      valid_tokens += is_token ? 1 : 0;
+    }
+  }
+
+  /// The zero gradient of `decision`.
+  void reset_gradient(const Routing& decision) {
+    const Index rows = decision.tokens(), columns = decision.experts();
+    logits_TE.setZero(rows, columns);
+    probabilities_TE.setZero(rows, columns);
+    choices = decision.choices;
+    for (Choice<S>& choice : choices) choice.weight = S(0);
+    noise.drawn = decision.noise.drawn;
+    if (noise.drawn) {
+      noise.logits_TE.setZero(rows, columns);
+      noise.stddev_TE.setZero(rows, columns);
+    }
+  }
+};
+
+MOE_NAMESPACE_END

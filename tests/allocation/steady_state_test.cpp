@@ -1,0 +1,180 @@
+// A tape that has seen a batch allocates nothing for another: forward_into and backward_into, whatever the layer is
+// made of.
+#include "allocation/allocations.hpp"
+// Eigen after that.
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <vector>
+
+#include "moe/moe.hpp"
+
+namespace moe {
+namespace {
+
+constexpr Index tokens = 40, experts = 4, width = 6, hidden = 9;
+
+struct Inputs {
+  Matrix<float> x_TD, dy_TD;
+  std::vector<std::int64_t> ids;
+  std::vector<std::uint8_t> valid;
+
+  explicit Inputs(std::uint64_t seed) : ids(tokens), valid(tokens, 1) {
+    std::mt19937_64 generator{seed};
+    x_TD = random_matrix<float>(tokens, width, generator);
+    dy_TD = random_matrix<float>(tokens, width, generator);
+    for (auto& id : ids) id = detail::random_index(generator, experts);
+    for (const std::size_t padding : {3u, 17u, 18u}) valid[padding] = 0;
+  }
+  Batch<float> batch(bool masked) const {
+    Batch<float> all = x_TD;
+    all.ids = ids;
+    if (masked) all.valid = valid;
+    return all;
+  }
+};
+
+template <class SomeLayer, class Exec>
+void expect_no_allocation(const SomeLayer& layer, const Exec& executor, bool masked) {
+  const Inputs inputs(1);
+  const Batch<float> batch = inputs.batch(masked);
+  Matrix<float> y_TD(tokens, width), dx_TD(tokens, width);
+  auto gradient = zeros_like(layer);
+  typename SomeLayer::Tape tape;
+  const auto pass = [&] {
+    tape.random = Random(7);  // the same draws, thus the same sizes
+    layer.forward_into(batch, y_TD, tape, executor);
+    layer.backward_into(batch, inputs.dy_TD, tape, dx_TD, gradient, executor);
+    layer.backward_into(batch, inputs.dy_TD, tape, dx_TD, gradient, executor);
+  };
+  pass();
+  allocation::reset();
+  pass();
+  EXPECT_EQ(allocation::counted(), 0) << (masked ? "with padding" : "without padding");
+}
+
+template <class SomeLayer>
+void expect_steady_state(const SomeLayer& layer) {
+  for (const bool masked : {false, true}) {
+    expect_no_allocation(layer, Serial{}, masked);
+#ifdef _OPENMP
+    expect_no_allocation(layer, OpenMp{.threads = 2}, masked);
+#endif
+  }
+}
+
+Router<float> make_router(double jitter = 0) {
+  std::mt19937_64 generator{1};
+  auto router = Router<float>::random(experts, width, generator);
+  router.bias_E.setZero(experts);
+  router.jitter = jitter;
+  return router;
+}
+
+template <class X = SwiGlu<float>>
+std::vector<X> some_experts() {
+  std::mt19937_64 generator{2};
+  return make_experts<X>(experts, width, hidden, generator, ExpertOptions{.bias = true});
+}
+
+const Losses losses{ImportanceLoss{}, ImportanceLoss{.of = ImportanceLoss::Of::clean_probabilities}, LoadBalanceLoss{},
+                    RouterZLoss{}};
+const Losses losses_with_load{ImportanceLoss{}, LoadLoss{}, LoadLoss{.threshold = LoadLoss::Threshold::kth_largest}};
+
+TEST(SteadyState, AllocationsAreSeen) {
+  allocation::reset();
+  std::vector<int> container(3);
+  EXPECT_EQ(allocation::counted(), 1);
+  Matrix<float> matrix(3, 3);
+  EXPECT_EQ(allocation::counted(), 2);
+  matrix.resize(1, 9);
+  EXPECT_EQ(allocation::counted(), 2);
+}
+
+TEST(SteadyState, OfTopK) {
+  expect_steady_state(Layer{make_router(), TopK{.k = 2}, some_experts()});
+  expect_steady_state(Layer{make_router(), TopK{.k = 2}, some_experts(), losses, Capacity::factor(1)});
+}
+
+TEST(SteadyState, OfEveryKindOfWeight) {
+  for (const auto weights : {ChoiceWeights::softmax_of_chosen, ChoiceWeights::renormalized,
+                             ChoiceWeights::probabilities, ChoiceWeights::uniform})
+    expect_steady_state(Layer{make_router(), TopK{.k = 3, .weights = weights}, some_experts(), losses});
+}
+
+TEST(SteadyState, OfSwitchWithJitter) {
+  expect_steady_state(Layer{make_router(0.01), switch_top1(), some_experts<Mlp<float>>(), losses, Capacity::factor(1)});
+}
+
+TEST(SteadyState, OfTheDenseMixture) { expect_steady_state(Layer{make_router(), Softmax{}, some_experts(), losses}); }
+
+TEST(SteadyState, OfNoisyTopK) {
+  expect_steady_state(Layer{make_router(), NoisyTopK<float>::zeros(experts, width, {.k = 2}), some_experts(),
+                            losses_with_load, Capacity::factor(1)});
+}
+
+TEST(SteadyState, OfFixedNoise) {
+  expect_steady_state(
+      Layer{make_router(), FixedNoise{TopK{.k = 2}, 1.0}, some_experts(), losses_with_load, Capacity::factor(1.25)});
+}
+
+TEST(SteadyState, OfExpertChoice) { expect_steady_state(Layer{make_router(), ExpertChoice{}, some_experts(), losses}); }
+
+TEST(SteadyState, OfHash) {
+  expect_steady_state(Layer{NoRouter<float>{experts}, Hash{{3, 1, 2, 0}}, some_experts(), Capacity::exactly(8)});
+}
+
+TEST(SteadyState, OfEveryKindOfExpert) {
+  std::mt19937_64 generator{3};
+  expect_steady_state(Layer{make_router(), TopK{.k = 2}, some_experts<Mlp<float>>()});
+  expect_steady_state(Layer{make_router(), TopK{.k = 2}, some_experts<Mlp<float, Gelu>>()});
+  expect_steady_state(Layer{make_router(), TopK{.k = 2}, some_experts<Mlp<float, GeluTanh>>()});
+  expect_steady_state(Layer{make_router(), TopK{.k = 2}, some_experts<GeGlu<float>>()});
+  expect_steady_state(Layer{make_router(), TopK{.k = 2}, some_experts<ReGlu<float>>()});
+  expect_steady_state(
+      Layer{make_router(), TopK{.k = 2}, make_experts<Linear<float>>(experts, width, width, generator)});
+}
+
+TEST(SteadyState, OfALayerOfLayers) {
+  const Layer inner{make_router(0.01), FixedNoise{TopK{.k = 2}, 1.0}, some_experts(), losses, Capacity::factor(1)};
+  expect_steady_state(Layer{make_router(), TopK{.k = 2}, std::vector(experts, inner), losses});
+}
+
+TEST(SteadyState, OfInference) {
+  const Layer layer{make_router(0.01), TopK{.k = 2}, some_experts()};
+  const Inputs inputs(1);
+  Matrix<float> y_TD(tokens, width);
+  decltype(layer)::Tape tape;
+  layer.forward_into(inputs.batch(false), y_TD, tape, Serial{});
+  allocation::reset();
+  layer.forward_into(inputs.batch(false), y_TD, tape, Serial{});
+  EXPECT_EQ(allocation::counted(), 0);
+}
+
+TEST(SteadyState, OfOtherTokensThatGoElsewhere) {
+  const auto layer_of = [](Index k, const Capacity& capacity) {
+    return Layer{make_router(0.01), TopK{.k = k}, some_experts(), losses, capacity};
+  };
+  const auto layer = layer_of(2, Capacity::factor(1));
+  auto gradient = zeros_like(layer);
+  Matrix<float> y_TD(tokens, width), dx_TD(tokens, width);
+  decltype(layer)::Tape tape{1};
+  const auto pass = [&](const auto& of, const Inputs& inputs, bool masked) {
+    of.forward_into(inputs.batch(masked), y_TD, tape, Serial{});
+    of.backward_into(inputs.batch(masked), inputs.dy_TD, tape, dx_TD, gradient, Serial{});
+  };
+  const std::vector<Inputs> batches{Inputs(1), Inputs(2), Inputs(3)};
+  // No pass is larger than the one in which every expert gets every token, nor drops more than the one that drops all.
+  pass(layer_of(experts, Capacity::unlimited()), batches[0], false);
+  pass(layer_of(experts, Capacity::exactly(0)), batches[0], true);
+  pass(layer, batches[0], false);
+  allocation::reset();
+  for (const bool masked : {false, true, false})
+    for (const Inputs& inputs : batches) pass(layer, inputs, masked);
+  EXPECT_EQ(allocation::counted(), 0);
+}
+
+}  // namespace
+}  // namespace moe

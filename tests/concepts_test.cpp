@@ -1,0 +1,94 @@
+#include "moe/concepts.hpp"
+
+#include <gtest/gtest.h>
+
+#include <string_view>
+
+#include "moe/expert/linear.hpp"
+#include "moe/gating/top_k.hpp"
+#include "moe/loss/router_z.hpp"
+#include "moe/router.hpp"
+#include "support/expect_invalid.hpp"
+
+namespace moe {
+namespace {
+
+// The smallest part of each kind, as a user would write it.
+struct Doubling {
+  struct Tape {};
+  void forward(ConstMatrixRef<float> x, MatrixRef<float> y, Tape&) const { y = 2 * x; }
+};
+
+struct TrainableDoubling : Doubling {
+  void backward(ConstMatrixRef<float>, ConstMatrixRef<float> dy, Tape&, MatrixRef<float> dx, TrainableDoubling&) const {
+    dx = 2 * dy;
+  }
+  template <class F, class... Self>
+  static void visit_parameters(F&&, Self&...) {}
+};
+
+struct Widening : Doubling {
+  Index output_width(Index width) const { return 2 * width; }
+};
+
+struct FirstExpert {
+  void route(const Batch<float>& batch, Routing<float>& routing, Random*) const {
+    for (Index t = 0; t < batch.tokens(); ++t) routing.choices.push_back({t, 0, 1.0f});
+  }
+};
+
+struct TrainableFirstExpert : FirstExpert {
+  void backward(const Routing<float>&, Routing<float>&) const {}
+};
+
+struct LearnedFirstExpert : FirstExpert {
+  void backward(const Batch<float>&, const Routing<float>&, Routing<float>&, MatrixRef<float>,
+                LearnedFirstExpert&) const {}
+};
+
+struct NoLoss {
+  double coefficient = 0;
+  static constexpr std::string_view name() { return "none"; }
+  float value(const Routing<float>&) const { return 0; }
+  void backward(const Routing<float>&, float, Routing<float>&) const {}
+};
+
+struct Checked {
+  void check_gradient(const Checked&) const { detail::require(false, "asked ", 1); }
+};
+
+static_assert(Expert<Doubling, float> && !TrainableExpert<Doubling, float>);
+static_assert(TrainableExpert<TrainableDoubling, float>);
+static_assert(Gate<FirstExpert, float> && !TrainableGate<FirstExpert, float>);
+static_assert(TrainableGate<TrainableFirstExpert, float>);
+static_assert(TrainableGate<LearnedFirstExpert, float>);
+static_assert(AuxiliaryLoss<NoLoss, float> && !AuxiliaryLoss<Doubling, float>);
+static_assert(ScoringRouter<Router<float>> && !ScoringRouter<Doubling>);
+
+// Parts of the library work in both scalar types, and no expert works in another's.
+static_assert(TrainableExpert<Linear<double>, double> && !Expert<Linear<double>, float>);
+static_assert(TrainableGate<TopK, double> && AuxiliaryLoss<RouterZLoss, double>);
+
+TEST(Concepts, AnExpertKeepsTheWidthUnlessItSaysOtherwise) {
+  EXPECT_EQ(detail::output_width(Doubling{}, 3), 3);
+  EXPECT_EQ(detail::output_width(Widening{}, 3), 6);
+  EXPECT_EQ(detail::output_width(Linear<float>{Matrix<float>::Zero(5, 3)}, 3), 5);
+}
+
+TEST(Concepts, AGradientOfOtherShapesIsRefused) {
+  const Linear<float> expert{Matrix<float>::Zero(2, 3)}, other{Matrix<float>::Zero(3, 3)};
+  EXPECT_NO_THROW(detail::check_gradient("expert", expert, expert));
+  support::expect_invalid([&] { detail::check_gradient("expert", expert, other); },
+                          {"expert", "'weight'", "2 x 3", "3 x 3"});
+}
+
+TEST(Concepts, APartWithoutParametersFitsEveryGradient) {
+  EXPECT_NO_THROW(detail::check_gradient("gate", FirstExpert{}, FirstExpert{}));
+}
+
+TEST(Concepts, APartsOwnCheckOfAGradientIsAsked) {
+  support::expect_invalid([] { detail::check_gradient("part", Checked{}, Checked{}); }, {"asked 1"});
+}
+
+}  // namespace
+}  // namespace moe

@@ -1,0 +1,54 @@
+#include "moe/core.hpp"
+
+#include <gtest/gtest.h>
+
+#include "support/expect_invalid.hpp"
+
+namespace moe {
+namespace {
+
+using support::expect_invalid;
+
+TEST(Core, AMatrixIsRowMajor) {
+  Matrix<int> m(2, 3);
+  m << 1, 2, 3, 4, 5, 6;
+  EXPECT_EQ(m.data()[1], 2);
+  EXPECT_EQ(m.data()[3], 4);
+}
+
+TEST(Core, RequireLetsATrueConditionPass) { EXPECT_NO_THROW(detail::require(true, "nothing ", 1)); }
+
+TEST(Core, RequireThrowsTextAndNumbersInOrder) {
+  const std::string text = "rows";
+  expect_invalid([&] { detail::require(false, Index{-3}, " ", text, ", ", 2u, " wanted"); },
+                 {"moe: -3 rows, 2 wanted"});
+}
+
+TEST(Core, RowsSideBySideInMemoryDoNotOverlap) {
+  Matrix<float> m(4, 3);
+  EXPECT_FALSE(detail::overlap<float>(m.topRows(2), m.bottomRows(2)));
+  EXPECT_FALSE(detail::overlap<float>(m.bottomRows(2), m.topRows(2)));
+}
+
+TEST(Core, ViewsWithACommonRowOverlap) {
+  Matrix<float> m(4, 3);
+  EXPECT_TRUE(detail::overlap<float>(m, m));
+  EXPECT_TRUE(detail::overlap<float>(m.topRows(3), m.bottomRows(2)));
+  EXPECT_TRUE(detail::overlap<float>(m, m.block(1, 1, 2, 2)));
+}
+
+TEST(Core, AnEmptyViewOverlapsNothing) {
+  Matrix<float> m(4, 3);
+  EXPECT_FALSE(detail::overlap<float>(m, m.topRows(0)));
+  EXPECT_FALSE(detail::overlap<float>(Matrix<float>(0, 3), m));
+}
+
+TEST(Core, OverlapCountsTheOuterStride) {
+  Matrix<float> m(4, 6);
+  // Rows 0 and 1 of the left half end before row 2 begins.
+  EXPECT_FALSE(detail::overlap<float>(m.topLeftCorner(2, 3), m.bottomRows(2)));
+  EXPECT_TRUE(detail::overlap<float>(m.topLeftCorner(3, 3), m.bottomRows(2)));
+}
+
+}  // namespace
+}  // namespace moe

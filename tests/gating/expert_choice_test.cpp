@@ -1,0 +1,86 @@
+#include "moe/gating/expert_choice.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "gating/route.hpp"
+#include "support/expect_invalid.hpp"
+#include "support/matrices.hpp"
+
+namespace moe {
+namespace {
+
+using support::expect_invalid;
+using Rounding = ExpertChoice::Rounding;
+
+// Probabilities of expert 0: 3/4, 1/2, 1/4, 2/3.
+const Matrix<double> logits_TE{{std::log(3.0), 0}, {0, 0}, {0, std::log(3.0)}, {std::log(2.0), 0}};
+
+TEST(ExpertChoice, EveryExpertTakesItsBestTokens) {
+  // C = 4 * 1 / 2 = 2: expert 0 takes tokens 0 and 3, expert 1 tokens 2 and 1.
+  const auto routing = gating::route(ExpertChoice{.factor = 1}, logits_TE);
+  EXPECT_EQ(gating::experts_of(routing), (std::vector<Index>{0, 0, 1, 1}));
+  EXPECT_EQ(gating::tokens_of(routing), (std::vector<Index>{0, 3, 2, 1}));
+  const auto weights = gating::weights_of(routing);
+  EXPECT_NEAR(weights[0], 3.0 / 4, 1e-15);
+  EXPECT_NEAR(weights[1], 2.0 / 3, 1e-15);
+  EXPECT_NEAR(weights[2], 3.0 / 4, 1e-15);
+  EXPECT_EQ(weights[3], 0.5);
+  EXPECT_EQ(routing.choices_per_token, 0);
+}
+
+TEST(ExpertChoice, ATieGoesToTheEarlierToken) {
+  const auto routing = gating::route(ExpertChoice{.factor = 1}, Matrix<double>(Matrix<double>::Zero(4, 2)));
+  EXPECT_EQ(gating::tokens_of(routing), (std::vector<Index>{0, 1, 0, 1}));
+}
+
+TEST(ExpertChoice, GroupsChooseForThemselves) {
+  const auto routing = gating::route(ExpertChoice{.factor = 1}, logits_TE, {}, 2);
+  EXPECT_EQ(gating::tokens_of(routing), (std::vector<Index>{0, 1, 3, 2}));
+}
+
+TEST(ExpertChoice, PaddingIsNotTaken) {
+  const std::vector<std::uint8_t> valid{0, 1, 1, 0};
+  const auto routing = gating::route(ExpertChoice{.factor = 1}, logits_TE, valid);
+  EXPECT_EQ(gating::tokens_of(routing), (std::vector<Index>{1, 2}));
+}
+
+TEST(ExpertChoice, ATokenOfNaNIsTakenLast) {
+  Matrix<double> logits = logits_TE;
+  logits.row(0).setConstant(support::nan_of<double>);
+  const auto routing = gating::route(ExpertChoice{.factor = 1}, logits);
+  EXPECT_EQ(gating::tokens_of(routing), (std::vector<Index>{3, 1, 2, 1}));
+}
+
+TEST(ExpertChoice, SlotsAreRoundedAsAsked) {
+  // 7 * 1 / 2 = 3.5 and 5 * 1 / 2 = 2.5.
+  EXPECT_EQ((ExpertChoice{1, Rounding::down}.slots(7, 2)), 3);
+  EXPECT_EQ((ExpertChoice{1, Rounding::up}.slots(7, 2)), 4);
+  EXPECT_EQ((ExpertChoice{1, Rounding::nearest}.slots(7, 2)), 4);
+  EXPECT_EQ((ExpertChoice{1, Rounding::nearest}.slots(5, 2)), 2);
+}
+
+TEST(ExpertChoice, AnExpertTakesAtLeastOneTokenAndAtMostAll) {
+  EXPECT_EQ((ExpertChoice{.factor = 0.1}.slots(4, 2)), 1);
+  EXPECT_EQ((ExpertChoice{.factor = 2}.slots(3, 2)), 3);
+}
+
+TEST(ExpertChoice, TheGradientIsThatOfASoftmaxOverExperts) {
+  // Token 0 of expert 0, p = (3/4, 1/4): J (1, 0) = (3/16, -3/16).
+  const auto routing = gating::route(ExpertChoice{.factor = 1}, logits_TE);
+  const auto drouting = gating::backward(ExpertChoice{.factor = 1}, routing, {1, 0, 0, 0});
+  EXPECT_TRUE(drouting.logits_TE.row(0).isApprox(Matrix<double>{{3.0 / 16, -3.0 / 16}}, 1e-14));
+  EXPECT_EQ(drouting.logits_TE.bottomRows(3), Matrix<double>::Zero(3, 2));
+}
+
+TEST(ExpertChoice, AFactorOutsideItsIntervalIsRefused) {
+  for (const double factor : {0.0, -1.0, 4.5, support::nan_of<double>, support::infinity_of<double>})
+    expect_invalid([&] { ExpertChoice{.factor = factor}.check(4); }, {"ExpertChoice: factor is", "4"});
+  EXPECT_NO_THROW(ExpertChoice{.factor = 4}.check(4));
+}
+
+}  // namespace
+}  // namespace moe

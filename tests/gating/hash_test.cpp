@@ -1,0 +1,87 @@
+#include "moe/gating/hash.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "gating/route.hpp"
+#include "support/expect_invalid.hpp"
+
+namespace moe {
+namespace {
+
+using support::expect_invalid;
+
+const Hash hash{{1, 0, 1}};
+const Matrix<float> logits_TE = Matrix<float>::Zero(2, 2), x_TD = Matrix<float>::Zero(2, 1);
+
+Routing<float> route_ids(const std::vector<std::int64_t>& ids, const std::vector<std::uint8_t>& valid = {}) {
+  Batch<float> batch = x_TD;
+  batch.ids = ids;
+  batch.valid = valid;
+  return gating::route(hash, batch, logits_TE);
+}
+
+TEST(Hash, TheTableDecidesWithWeightOne) {
+  const auto routing = route_ids({2, 1});
+  EXPECT_EQ(gating::experts_of(routing), (std::vector<Index>{1, 0}));
+  EXPECT_EQ(gating::weights_of(routing), (std::vector<float>{1, 1}));
+  EXPECT_EQ(routing.probabilities_TE, (Matrix<float>{{0, 1}, {1, 0}}));
+  EXPECT_EQ(routing.choices_per_token, 1);
+}
+
+TEST(Hash, IdsOutsideTheTableAreRefused) {
+  expect_invalid([] { route_ids({0, 3}); }, {"token 1 has id 3", "table has 3"});
+  expect_invalid([] { route_ids({-1, 0}); }, {"token 0 has id -1"});
+  expect_invalid([] { route_ids({0, (std::numeric_limits<std::int64_t>::min)()}); }, {"-9223372036854775808"});
+}
+
+TEST(Hash, TheIdOfPaddingIsNotRead) {
+  const auto routing = route_ids({-1, 0}, {0, 1});
+  EXPECT_EQ(gating::tokens_of(routing), (std::vector<Index>{1}));
+}
+
+TEST(Hash, ABatchWithoutIdsIsRefused) {
+  expect_invalid([] { gating::route(hash, logits_TE); }, {"no ids"});
+}
+
+TEST(Hash, ATableThatNamesOtherExpertsIsRefused) {
+  EXPECT_NO_THROW(hash.check(2));
+  expect_invalid([] { hash.check(1); }, {"experts 0 to 1", "there are 1"});
+  expect_invalid([] { Hash{{0, -1}}.check(2); }, {"-1 to 0"});
+  expect_invalid([] { Hash{}.check(2); }, {"table is empty"});
+}
+
+TEST(Hash, ARandomTableUsesEveryExpertAndNoOther) {
+  std::mt19937_64 generator{1};
+  const Hash random = Hash::random(200, 3, generator);
+  EXPECT_EQ(random.expert_of_id.size(), 200u);
+  EXPECT_NO_THROW(random.check(3));
+  std::vector<int> uses(3, 0);
+  for (const Index expert : random.expert_of_id) ++uses[static_cast<std::size_t>(expert)];
+  for (const int count : uses) EXPECT_GT(count, 30);  // of 67 on average, with a standard deviation of 7
+}
+
+TEST(Hash, ABalancedTableGivesTheNextIdToTheLightestExpert) {
+  // By falling frequency: id 1 (5) to expert 0, id 3 (4) to expert 1, id 0 (2) to expert 1 (4 < 5),
+  // id 2 (2) to expert 0 (5 < 6).
+  EXPECT_EQ(Hash::balanced({2, 5, 2, 4}, 2).expert_of_id, (std::vector<Index>{1, 0, 0, 1}));
+}
+
+TEST(Hash, TiesGoToTheLowerIdAndTheLowerExpert) {
+  EXPECT_EQ(Hash::balanced({1, 1, 1, 1}, 3).expert_of_id, (std::vector<Index>{0, 1, 2, 0}));
+}
+
+TEST(Hash, SizesBelowOneAreRefused) {
+  std::mt19937_64 generator{1};
+  expect_invalid([&] { Hash::random(0, 3, generator); }, {"0 ids and 3 experts"});
+  expect_invalid([&] { Hash::random(3, 0, generator); }, {"3 ids and 0 experts"});
+  expect_invalid([] { Hash::balanced({}, 3); }, {"0 ids"});
+  expect_invalid([] { Hash::balanced({1}, -1); }, {"-1 experts"});
+}
+
+}  // namespace
+}  // namespace moe

@@ -1,0 +1,36 @@
+// Hash layers: a fixed table over token ids.
+#include <cstdint>
+
+#include "golden.hpp"
+#include "moe/expert/mlp.hpp"
+#include "moe/gating/hash.hpp"
+#include "moe/no_router.hpp"
+
+namespace {
+
+using namespace golden;
+
+void expect_fixture(Fixture& fixture, const moe::Hash& hash) {
+  const Layer layer{moe::NoRouter<double>{fixture.size("E")}, hash, experts_of<moe::Mlp<double>>(fixture)};
+  decltype(layer)::Tape tape;
+  const Matrix<double> x = fixture.matrix<double>("x");
+  const auto ids = fixture.values<std::int64_t>("token_ids");
+  Batch<double> batch = x;
+  batch.ids = ids;
+  fixture.expect(task_values(layer, batch, fixture.matrix<double>("dy"), tape));
+  fixture.finish();
+}
+
+TEST(Hash, GivenTable) {
+  Fixture fixture("hash_layer");
+  expect_fixture(fixture, {fixture.values<Index>("hash_table")});
+}
+
+TEST(Hash, BalancedTable) {
+  Fixture fixture("hash_layer_balanced");
+  const auto hash = moe::Hash::balanced(fixture.values<double>("frequency"), fixture.size("E"));
+  fixture.expect("hash_table", flat(hash.expert_of_id));
+  expect_fixture(fixture, hash);
+}
+
+}  // namespace

@@ -1,0 +1,54 @@
+// V-MoE: noise of fixed strength, plain probabilities as weights, capacity, losses of population variance without eps.
+#include "golden.hpp"
+#include "moe/expert/mlp.hpp"
+#include "moe/gating/fixed_noise.hpp"
+#include "moe/loss/importance.hpp"
+#include "moe/loss/load.hpp"
+#include "moe/loss/load_balance.hpp"
+
+namespace {
+
+using namespace golden;
+
+template <class G>
+void expect_fixture(Fixture& fixture, const G& gate) {
+  using Expert = moe::Mlp<double, moe::Gelu>;
+  const Layer layer{router_of<double>(fixture), gate, experts_of<Expert>(fixture),
+                    moe::Capacity::factor(fixture.hyper.at("capacity_factor"))};
+  const typename decltype(layer)::Tape undrawn(Random::recorded(fixture.values<double>("noise.normal")));
+  const Matrix<double> x = fixture.matrix<double>("x");
+  auto tape = undrawn;
+  Values values = task_values(layer, x, fixture.matrix<double>("dy"), tape);
+  values["importance"] = flat(tape.routing.noise.clean_probabilities_TE.colwise().sum());
+  fixture.expect(values);
+
+  const moe::ImportanceLoss importance{
+      .coefficient = 1, .of = moe::ImportanceLoss::Of::clean_probabilities, .epsilon = 0};
+  const moe::LoadLoss load{.coefficient = 1, .threshold = moe::LoadLoss::Threshold::kth_largest, .epsilon = 0};
+  fixture.expect(loss_values("aux.importance", layer, x, undrawn, importance));
+  fixture.expect(loss_values("aux.load", layer, x, undrawn, load));
+  fixture.expect(loss_values("aux.gshard", layer, x, undrawn, moe::LoadBalanceLoss{.coefficient = 1}));
+  fixture.finish({"load"});  // seen only as its CV^2
+}
+
+moe::FixedNoise<TopK> noisy_top_k(const Fixture& fixture) {
+  return {TopK{.k = fixture.size("k"), .weights = ChoiceWeights::probabilities}, fixture.hyper.at("noise_std")};
+}
+
+TEST(VMoe, TokenOrder) {
+  Fixture fixture("v_moe_token_order");
+  expect_fixture(fixture, noisy_top_k(fixture));
+}
+
+// All first choices, the tokens of the highest first probability before the others, then all second choices.
+TEST(VMoe, BatchPrioritised) {
+  Fixture fixture("v_moe_batch_prioritised");
+  const auto before = [](const auto& routing, const auto& a, const auto& b) {
+    const auto& probabilities_TE = routing.probabilities_TE;
+    return a.rank != b.rank ? a.rank < b.rank
+                            : probabilities_TE.row(a.token).maxCoeff() > probabilities_TE.row(b.token).maxCoeff();
+  };
+  expect_fixture(fixture, Prioritised{noisy_top_k(fixture), before});
+}
+
+}  // namespace

@@ -1,0 +1,147 @@
+// The architecture as a test: an include goes downward, from a floor to one below it. Upward or sideways is an error.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "hygiene/headers.hpp"
+
+namespace {
+
+// From the ground up; a header stands where it is named, or else its folder. The order inside floors 0 to 2 is
+// part of the rule: kernels know the executor, routing is made before the plan, the plan before its load.
+const std::vector<std::vector<std::string>> floors{
+    {"version.hpp"},                                                                                 // 0
+    {"core.hpp"},                                                                                    //
+    {"parameters.hpp", "executor.hpp", "random.hpp"},                                                // 1
+    {"kernel"},                                                                                      //
+    {"batch.hpp"},                                                                                   // 2
+    {"routing.hpp"},                                                                                 //
+    {"plan.hpp"},                                                                                    //
+    {"load.hpp"},                                                                                    //
+    {"concepts.hpp"},                                                                                // 3
+    {"router.hpp", "no_router.hpp", "dispatch.hpp", "loss/losses.hpp", "gating", "expert", "loss"},  // 4
+    {"layer_tape.hpp"},                                                                              //
+    {"layer.hpp"},                                                                                   // 5
+    {"optim", "surgery", "io", "distributed", "testing", "executor"},                                // attic
+    {"moe.hpp"},                                                                                     // umbrella
+};
+
+// Inside one of these folders headers may include each other.
+const std::set<std::string> attic{"optim", "surgery", "io", "distributed", "testing", "executor"};
+
+// Not for everyone, so not in the umbrella: they cost a dependency or belong to tests.
+const std::set<std::string> opt_in{"io", "distributed", "testing", "executor"};
+
+// Sideways arrows that are meant: the first is built out of the second, which is more basic and does not know it.
+const std::set<std::pair<std::string, std::string>> sideways{
+    {"kernel/linear.hpp", "kernel/gemm.hpp"},        // a linear map is a product
+    {"kernel/linear.hpp", "kernel/buffer.hpp"},      // needs room for the rows that count
+    {"kernel/linear.hpp", "kernel/buffer.hpp"},      // its workspace
+    {"kernel/activations.hpp", "kernel/chunk.hpp"},  // a row is worked on in chunks
+    {"kernel/softmax.hpp", "kernel/chunk.hpp"},      // the same
+    {"kernel/selection.hpp", "kernel/chunk.hpp"},    // the same
+    {"gating/softmax.hpp", "gating/top_k.hpp"},      // top-k with k = E
+    {"gating/switch_top1.hpp", "gating/top_k.hpp"},  // top-k with k = 1
+    {"gating/fixed_noise.hpp", "gating/top_k.hpp"},  // noise in front of top-k, or of another gate
+    {"gating/noisy_top_k.hpp", "gating/top_k.hpp"},  // learned noise in front of top-k
+    {"expert/glu.hpp", "expert/mlp.hpp"},            // starts its weights by the same options
+    {"loss/importance.hpp", "loss/variation.hpp"},   // is a squared coefficient of variation
+    {"loss/load.hpp", "loss/variation.hpp"},         // the same
+};
+
+std::string folder_of(const std::string& header) {
+  const auto slash = header.find('/');
+  return slash == std::string::npos ? "" : header.substr(0, slash);
+}
+
+std::optional<std::size_t> place_of(const std::string& name) {
+  for (std::size_t floor = 0; floor < floors.size(); ++floor) {
+    if (std::ranges::count(floors[floor], name)) return floor;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::size_t> floor_of(const std::string& header) {
+  const auto own = place_of(header);
+  return own ? own : place_of(folder_of(header));
+}
+
+/// A gate, expert or loss among others, as opposed to what is made of any of them.
+bool is_concrete_part(const std::string& header) {
+  return !place_of(header) && std::set<std::string>{"gating", "expert", "loss"}.contains(folder_of(header));
+}
+
+/// What is wrong with `from` including `to`; nothing if the arrow is fine.
+std::optional<std::string> complaint(const std::string& from, const std::string& to) {
+  const std::string arrow = from + " -> " + to + ": ";
+  if (!floor_of(from)) return arrow + from + " has no floor";
+  if (!floor_of(to)) return arrow + to + " has no floor";
+  if (from == "layer.hpp" && is_concrete_part(to)) return arrow + "the layer knows no concrete gate, expert or loss";
+  if (*floor_of(to) < *floor_of(from)) return std::nullopt;
+  if (sideways.contains({from, to})) return std::nullopt;
+  if (attic.contains(folder_of(from)) && folder_of(from) == folder_of(to)) return std::nullopt;
+  return arrow + (*floor_of(to) > *floor_of(from) ? "upward" : "sideways");
+}
+
+TEST(Floors, EveryIncludeGoesDownward) {
+  for (const auto& header : moe::hygiene::headers()) {
+    EXPECT_TRUE(floor_of(header.name)) << header.name << " has no floor";
+    for (const std::string& included : header.includes) {
+      const auto wrong = complaint(header.name, included);
+      EXPECT_FALSE(wrong) << *wrong;
+    }
+  }
+}
+
+TEST(Floors, AllowedSidewaysArrowsExist) {
+  for (const auto& [from, to] : sideways) {
+    const auto header = moe::hygiene::find(from);
+    ASSERT_TRUE(header) << from;
+    EXPECT_TRUE(std::ranges::count(header->includes, to))
+        << from << " does not include " << to << ": take it off the list";
+  }
+}
+
+TEST(Floors, UmbrellaReachesAllThatIsNotOptIn) {
+  std::set<std::string> reached;
+  std::vector<std::string> open{"moe.hpp"};
+  while (!open.empty()) {
+    const std::string name = open.back();
+    open.pop_back();
+    if (!reached.insert(name).second) continue;
+    const auto header = moe::hygiene::find(name);
+    ASSERT_TRUE(header) << name << " is included and does not exist";
+    open.insert(open.end(), header->includes.begin(), header->includes.end());
+  }
+  for (const auto& header : moe::hygiene::headers()) {
+    EXPECT_EQ(reached.contains(header.name), !opt_in.contains(folder_of(header.name))) << header.name;
+  }
+}
+
+TEST(Floors, SeesABadArrow) {
+  EXPECT_FALSE(complaint("layer.hpp", "plan.hpp"));
+  EXPECT_FALSE(complaint("gating/top_k.hpp", "kernel/selection.hpp"));
+  EXPECT_FALSE(complaint("load.hpp", "routing.hpp"));
+  EXPECT_FALSE(complaint("layer.hpp", "loss/losses.hpp"));
+  EXPECT_FALSE(complaint("io/safetensors.hpp", "io/json.hpp"));
+  EXPECT_EQ(complaint("plan.hpp", "layer.hpp"), "plan.hpp -> layer.hpp: upward");
+  EXPECT_EQ(complaint("core.hpp", "parameters.hpp"), "core.hpp -> parameters.hpp: upward");
+  EXPECT_EQ(complaint("routing.hpp", "load.hpp"), "routing.hpp -> load.hpp: upward");
+  EXPECT_EQ(complaint("gating/top_k.hpp", "router.hpp"), "gating/top_k.hpp -> router.hpp: sideways");
+  EXPECT_EQ(complaint("loss/router_z.hpp", "gating/top_k.hpp"), "loss/router_z.hpp -> gating/top_k.hpp: sideways");
+  EXPECT_EQ(complaint("random.hpp", "executor.hpp"), "random.hpp -> executor.hpp: sideways");
+  EXPECT_EQ(complaint("executor.hpp", "kernel/gemm.hpp"), "executor.hpp -> kernel/gemm.hpp: upward");
+  EXPECT_EQ(complaint("kernel/gemm.hpp", "kernel/linear.hpp"), "kernel/gemm.hpp -> kernel/linear.hpp: sideways");
+  EXPECT_EQ(complaint("optim/adam.hpp", "io/json.hpp"), "optim/adam.hpp -> io/json.hpp: sideways");
+  EXPECT_EQ(complaint("layer.hpp", "moe.hpp"), "layer.hpp -> moe.hpp: upward");
+  EXPECT_EQ(complaint("layer.hpp", "expert/mlp.hpp"),
+            "layer.hpp -> expert/mlp.hpp: the layer knows no concrete gate, expert or loss");
+  EXPECT_EQ(complaint("layer.hpp", "shortcut.hpp"), "layer.hpp -> shortcut.hpp: shortcut.hpp has no floor");
+}
+
+}  // namespace

@@ -1,0 +1,230 @@
+// Saving and loading a model.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hostile_corpus.hpp"
+#include "moe/io/safetensors.hpp"
+#include "temporary_folder.hpp"
+
+namespace {
+
+using moe::io::DType;
+using moe::io::Safetensors;
+using moe::io::SafetensorsError;
+using moe::io::SafetensorsWriter;
+
+template <class S>
+struct Net {
+  moe::Matrix<S> w1 = moe::Matrix<S>::Random(4, 4);  // square: a transposed or exchanged weight has the same shape
+  moe::Matrix<S> w2 = moe::Matrix<S>::Random(4, 4);
+  moe::Vector<S> bias = moe::Vector<S>::Random(4);
+  Eigen::Matrix<S, Eigen::Dynamic, Eigen::Dynamic> column_major = moe::Matrix<S>::Random(2, 3);
+  Eigen::Matrix<S, 1, Eigen::Dynamic> row = moe::Vector<S>::Random(3).transpose();
+  moe::Vector<std::int64_t> counts = moe::Vector<std::int64_t>::Constant(4, 9);
+
+  template <class F, class... Self>
+  static void visit_parameters(F&& f, Self&... self) {
+    f("w1", self.w1...);
+    f("w2", self.w2...);
+    f("bias", self.bias...);
+    f("column_major", self.column_major...);
+    f("row", self.row...);
+  }
+  template <class F, class... Self>
+  static void visit_buffers(F&& f, Self&... self) {
+    f("counts", self.counts...);
+  }
+  friend bool operator==(const Net& a, const Net& b) {
+    return a.w1 == b.w1 && a.w2 == b.w2 && a.bias == b.bias && a.column_major == b.column_major && a.row == b.row &&
+           a.counts == b.counts;
+  }
+};
+
+/// A writer that holds exactly what a Net's file holds, less the tensors named.
+SafetensorsWriter writer_without(const Net<float>& net, const std::vector<std::string_view>& left_out) {
+  SafetensorsWriter writer;
+  const auto add = [&](std::string_view name, const auto& values) {
+    if (std::find(left_out.begin(), left_out.end(), name) == left_out.end()) writer.add(std::string(name), values);
+  };
+  moe::for_each_parameter(add, net);
+  moe::for_each_buffer(add, net);
+  return writer;
+}
+
+std::string load_error(const std::filesystem::path& path, Net<float>& net, moe::io::LoadOptions options = {}) {
+  return message_of<SafetensorsError>([&] { moe::io::load(path, net, options); });
+}
+
+TEST(ModelFile, SaveAndLoadIsTheIdentity) {
+  const TemporaryFolder folder;
+  Net<float> net, other;
+  net.w1(0, 0) = -0.0f;
+  net.counts(2) = std::int64_t{1} << 60;
+  net.bias(1) = std::numeric_limits<float>::denorm_min();
+  moe::io::save(folder / "net", net, {{"step", "17"}});
+  ASSERT_FALSE(net == other);
+  moe::io::load(folder / "net", other);
+  EXPECT_TRUE(net == other);
+  EXPECT_TRUE(std::signbit(other.w1(0, 0)));
+  const auto file = Safetensors::open(folder / "net");
+  EXPECT_EQ(file.metadata().at("step"), "17");
+  EXPECT_EQ(file.tensor("w1").shape, (std::vector<std::uint64_t>{4, 4}));
+  EXPECT_EQ(file.tensor("bias").shape, std::vector<std::uint64_t>{4});
+  EXPECT_EQ(file.matrix<float>("column_major"), moe::Matrix<float>(net.column_major));
+  moe::io::save(folder / "again", other, {{"step", "17"}});
+  EXPECT_EQ(read_file(folder / "net"), read_file(folder / "again"));
+}
+
+TEST(ModelFile, EveryMismatchIsListedAndTheModelUnchanged) {
+  const TemporaryFolder folder;
+  Net<float> net;
+  const Net<float> before = net;
+  auto writer = writer_without(Net<float>(), {"w2", "bias", "column_major", "counts"});
+  writer.add("W2", net.w2);
+  writer.add("bias", DType::F32, {4, 1}, std::vector<float>(4));
+  writer.add("column_major", DType::F64, {3, 2}, std::vector<double>(6));
+  writer.add("counts", DType::I32, {5}, std::vector<std::int32_t>(5));
+  writer.write(folder / "net");
+  const std::string message = load_error(folder / "net", net);
+  for (const char* line :
+       {"mismatches: 6", "'w2': missing in the file, F32 [4, 4] in the model",
+        "'bias': F32 [4, 1] in the file, F32 [4] in the model",
+        "'column_major': F64 [3, 2] in the file, F32 [2, 3] in the model",
+        "'column_major': F64 in the file, F32 in the model (would round",
+        "'counts': I32 [5] in the file, I64 [4] in the model", "'W2': not in the model, F32 [4, 4] in the file"})
+    EXPECT_NE(message.find(line), std::string::npos) << line << "\nin: " << message;
+  EXPECT_TRUE(net == before);
+}
+
+TEST(ModelFile, NamesDecideNotShapes) {
+  const TemporaryFolder folder;
+  Net<float> saved, net;
+  auto writer = writer_without(saved, {"w1", "w2"});
+  writer.add("w2", saved.w1);
+  writer.add("w1", saved.w2);
+  writer.write(folder / "net");
+  moe::io::load(folder / "net", net);
+  EXPECT_EQ(net.w1, saved.w2);
+  EXPECT_EQ(net.w2, saved.w1);
+
+  auto renamed = writer_without(saved, {"w1"});
+  renamed.add("w3", saved.w1);
+  renamed.write(folder / "renamed");
+  const Net<float> before = net;
+  EXPECT_NE(load_error(folder / "renamed", net).find("mismatches: 2"), std::string::npos);
+  EXPECT_TRUE(net == before);
+}
+
+TEST(ModelFile, ExtraTensorsNeedLeave) {
+  const TemporaryFolder folder;
+  const Net<float> saved;
+  Net<float> net;
+  auto writer = writer_without(saved, {});
+  writer.add("optimizer.step", DType::I64, {}, std::vector<std::int64_t>{1});
+  writer.write(folder / "net");
+  EXPECT_NE(load_error(folder / "net", net).find("'optimizer.step': not in the model"), std::string::npos);
+  moe::io::load(folder / "net", net, {.ignore_extra = true});
+  EXPECT_TRUE(net == saved);
+}
+
+TEST(ModelFile, WideningIsFreeAndRoundingNeedsLeave) {
+  const TemporaryFolder folder;
+  const Net<float> narrow;
+  Net<double> wide;
+  moe::io::save(folder / "narrow", narrow);
+  moe::io::load(folder / "narrow", wide);
+  EXPECT_EQ(wide.w1, narrow.w1.cast<double>());
+  EXPECT_EQ(wide.row, narrow.row.cast<double>());
+
+  wide = Net<double>();
+  wide.w2(0, 0) = 0.1;
+  moe::io::save(folder / "wide", wide);
+  Net<float> net;
+  const Net<float> before = net;
+  EXPECT_NE(load_error(folder / "wide", net).find("mismatches: 5"), std::string::npos);
+  EXPECT_TRUE(net == before);
+  moe::io::load(folder / "wide", net, {.allow_lossy = true});
+  EXPECT_EQ(net.w2(0, 0), 0.1f);
+  EXPECT_EQ(net.bias, wide.bias.cast<float>());
+}
+
+TEST(ModelFile, KindsOfNumbersAreNotMixed) {
+  const TemporaryFolder folder;
+  Net<float> net;
+  const Net<float> before = net;
+  auto writer = writer_without(net, {"bias", "counts"});
+  writer.add("bias", DType::I8, {4}, std::vector<std::int8_t>(4));
+  writer.add("counts", DType::U64, {4}, std::vector<std::uint64_t>(4));
+  writer.write(folder / "net");
+  const std::string message = load_error(folder / "net", net, {.allow_lossy = true});
+  EXPECT_NE(message.find("'bias': I8 in the file, F32 in the model"), std::string::npos) << message;
+  EXPECT_NE(message.find("'counts': U64 in the file, I64 in the model"), std::string::npos) << message;
+  EXPECT_TRUE(net == before);
+}
+
+TEST(ModelFile, NoInvalidFileChangesTheModel) {
+  const TemporaryFolder folder;
+  Net<float> net;
+  const Net<float> before = net;
+  for (const auto& file : hostile::corpus()) {
+    write_file(folder / "net", file.bytes);
+    EXPECT_NE(load_error(folder / "net", net, {.ignore_extra = true}), "") << file.name;
+  }
+  EXPECT_TRUE(net == before);
+}
+
+struct Twice {
+  moe::Vector<float> a = moe::Vector<float>::Zero(2);
+  template <class F, class... Self>
+  static void visit_parameters(F&& f, Self&... self) {
+    f("a", self.a...);
+    f("a", self.a...);
+  }
+};
+
+TEST(ModelFile, ANameUsedTwiceIsAnError) {
+  const TemporaryFolder folder;
+  Twice model;
+  EXPECT_THROW(moe::io::save(folder / "model", model), SafetensorsError);
+  EXPECT_EQ(folder.files(), 0);
+  SafetensorsWriter writer;
+  writer.add("a", model.a);
+  writer.write(folder / "model");
+  EXPECT_NE(message_of<SafetensorsError>([&] { moe::io::load(folder / "model", model); }).find("named twice"),
+            std::string::npos);
+}
+
+/// Parameters of a type of its own, row-major.
+struct Plain {
+  struct Table {
+    std::vector<double> values = std::vector<double>(6);
+    double* data() { return values.data(); }
+    const double* data() const { return values.data(); }
+    moe::Index rows() const { return 2; }
+    moe::Index cols() const { return 3; }
+    moe::Index size() const { return 6; }
+  } table;
+  template <class F, class... Self>
+  static void visit_parameters(F&& f, Self&... self) {
+    f("table", self.table...);
+  }
+};
+
+TEST(ModelFile, AnyRowMajorTypeIsAParameter) {
+  const TemporaryFolder folder;
+  Plain saved, loaded;
+  saved.table.values = {1, 2, 3, 4, 5, 6};
+  moe::io::save(folder / "model", saved);
+  moe::io::load(folder / "model", loaded);
+  EXPECT_EQ(loaded.table.values, saved.table.values);
+  EXPECT_EQ(Safetensors::open(folder / "model").tensor("table").shape, (std::vector<std::uint64_t>{2, 3}));
+}
+
+}  // namespace

@@ -1,0 +1,110 @@
+#include "moe/kernel/activations.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numbers>
+
+#include "support/matrices.hpp"
+
+namespace moe {
+namespace {
+
+using detail::Chunk;
+
+// Nine points on either side of 0, with 0 itself.
+Chunk<double> points() {
+  Chunk<double> x;
+  x << -30, -6, -3, -1.5, -1, -0.5, -1e-3, -1e-9, 0, 1e-9, 1e-3, 0.5, 1, 2, 6, 30;
+  return x;
+}
+
+template <class Activation, class F>
+void expect_values(F&& f) {
+  const Chunk<double> x = points(), y = Activation::template value<double>(x);
+  for (int i = 0; i < x.size(); ++i) EXPECT_NEAR(y(i), f(x(i)), 1e-14 * (1 + std::abs(f(x(i))))) << "at " << x(i);
+}
+
+template <class Activation>
+void expect_derivatives_of_the_value() {
+  const double step = 1e-4;
+  const Chunk<double> x = points(), dy = Activation::template derivative<double>(x);
+  const auto value = [](const Chunk<double>& at) -> Chunk<double> { return Activation::template value<double>(at); };
+  const Chunk<double> one = (value(x + step) - value(x - step)) / (2 * step);
+  const Chunk<double> two = (value(x + 2 * step) - value(x - 2 * step)) / (4 * step);
+  for (int i = 0; i < x.size(); ++i) EXPECT_NEAR(dy(i), (4 * one(i) - two(i)) / 3, 1e-9) << "at " << x(i);
+}
+
+template <class Activation, class S>
+void expect_finite_tails() {
+  Chunk<S> x = Chunk<S>::Constant(-10000);
+  x.tail(8) = 10000;
+  const Chunk<S> y = Activation::template value<S>(x), dy = Activation::template derivative<S>(x);
+  for (int i = 0; i < x.size(); ++i) {
+    EXPECT_NEAR(y(i), i < 8 ? S(0) : S(10000), S(1e-25)) << i;
+    EXPECT_NEAR(dy(i), i < 8 ? S(0) : S(1), S(1e-25)) << i;
+  }
+}
+
+template <class Activation>
+void expect_nan_stays() {
+  Chunk<float> x = Chunk<float>::Ones();
+  x(3) = support::nan_of<float>;
+  const Chunk<float> y = Activation::template value<float>(x);
+  for (int i = 0; i < x.size(); ++i) EXPECT_EQ(std::isnan(y(i)), i == 3) << i;
+}
+
+TEST(Activations, ReluIsThePositivePart) {
+  expect_values<Relu>([](double x) { return x > 0 ? x : 0; });
+}
+
+TEST(Activations, TheDerivativeOfReluAtZeroIsZero) {
+  const Chunk<float> dy = Relu::derivative<float>(Chunk<float>::Zero());
+  EXPECT_TRUE((dy == 0).all());
+}
+
+TEST(Activations, GeluIsTheArgumentTimesTheNormalDistribution) {
+  expect_values<Gelu>([](double x) { return x * std::erfc(-x / std::numbers::sqrt2) / 2; });
+  expect_derivatives_of_the_value<Gelu>();
+}
+
+TEST(Activations, GeluTanhIsTheTanhApproximation) {
+  expect_values<GeluTanh>(
+      [](double x) { return x / 2 * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x))); });
+  expect_derivatives_of_the_value<GeluTanh>();
+}
+
+TEST(Activations, SiluIsTheArgumentTimesTheLogisticFunction) {
+  expect_values<Silu>([](double x) { return x / (1 + std::exp(-x)); });
+  expect_derivatives_of_the_value<Silu>();
+}
+
+TEST(Activations, TheTailsAreTheArgumentAndZero) {
+  expect_finite_tails<Relu, float>();
+  expect_finite_tails<Gelu, float>();
+  expect_finite_tails<GeluTanh, float>();
+  expect_finite_tails<Silu, float>();
+  expect_finite_tails<Gelu, double>();
+  expect_finite_tails<GeluTanh, double>();
+  expect_finite_tails<Silu, double>();
+}
+
+TEST(Activations, NaNStaysNaN) {
+  expect_nan_stays<Relu>();
+  expect_nan_stays<Gelu>();
+  expect_nan_stays<GeluTanh>();
+  expect_nan_stays<Silu>();
+}
+
+TEST(Activations, TheLogisticFunctionIsSymmetric) {
+  const Chunk<double> x = points(), sum = detail::sigmoid<double>(x) + detail::sigmoid<double>(-x);
+  EXPECT_LT((sum - 1).abs().maxCoeff(), 1e-15);
+}
+
+TEST(Activations, TanhIsThatOfTheStandardLibrary) {
+  const Chunk<double> x = points(), y = detail::tanh_of<double>(x);
+  for (int i = 0; i < x.size(); ++i) EXPECT_NEAR(y(i), std::tanh(x(i)), 1e-15) << "at " << x(i);
+}
+
+}  // namespace
+}  // namespace moe

@@ -1,0 +1,172 @@
+#include "moe/layer.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "moe/expert/linear.hpp"
+#include "moe/gating/softmax.hpp"
+#include "moe/gating/top_k.hpp"
+#include "moe/loss/load_balance.hpp"
+#include "moe/loss/router_z.hpp"
+#include "moe/router.hpp"
+#include "support/matrices.hpp"
+
+namespace moe {
+namespace {
+
+const TopK top1{.k = 1, .weights = ChoiceWeights::uniform};
+const Matrix<double> x_TD{{1, 0}, {0, 1}, {2, 1}};
+
+/// Expert 0 for tokens whose first entry is larger, expert 1 for the others.
+Router<double> router() { return {.weight_ED = Matrix<double>{{1, 0}, {0, 1}}}; }
+
+/// Times 10, and times -1.
+std::vector<Linear<double>> experts() {
+  return {{Matrix<double>{{10, 0}, {0, 10}}}, {Matrix<double>{{-1, 0}, {0, -1}}}};
+}
+
+TEST(Layer, EveryTokenIsMappedByItsExpert) {
+  const Layer layer{router(), top1, experts()};
+  EXPECT_EQ(layer.forward(x_TD), (Matrix<double>{{10, 0}, {0, -1}, {20, 10}}));
+}
+
+TEST(Layer, TheOutputsOfSeveralExpertsAreBlended) {
+  const Layer layer{router(), TopK{.k = 2, .weights = ChoiceWeights::uniform}, experts()};
+  EXPECT_EQ(layer.forward(x_TD), Matrix<double>(4.5 * x_TD));
+}
+
+TEST(Layer, AllExpertsWithTheirProbabilitiesAreTheDenseMixture) {
+  const Layer layer{router(), Softmax{}, experts()};
+  const double p = 1 / (1 + std::exp(-1.0));  // of the first expert, for logits (1, 0)
+  EXPECT_NEAR(layer.forward(x_TD)(0, 0), 10 * p - (1 - p), 1e-14);
+}
+
+TEST(Layer, ASingleExpertIsThatExpertToTheLastBit) {
+  std::mt19937_64 generator{1};
+  const auto expert = Linear<double>::random(2, 2, generator);
+  const Layer layer{Router<double>::random(1, 2, generator), TopK{.k = 1}, std::vector{expert}};
+  Matrix<double> alone(3, 2);
+  Linear<double>::Tape tape;
+  expert.forward(x_TD, alone, tape);
+  EXPECT_TRUE(support::same_bits(layer.forward(x_TD), alone));
+}
+
+TEST(Layer, ExpertsMayChangeTheWidth) {
+  const Layer layer{router(), top1, std::vector<Linear<double>>{{Matrix<double>{{1, 1}}}, {Matrix<double>{{1, -1}}}}};
+  EXPECT_EQ(layer.output_width(2), 1);
+  EXPECT_EQ(layer.forward(x_TD), (Matrix<double>{{1}, {-1}, {3}}));
+}
+
+TEST(Layer, ADroppedTokenHasAZeroRow) {
+  const Layer layer{router(), top1, experts(), Capacity::exactly(1)};
+  EXPECT_EQ(layer.forward(x_TD), (Matrix<double>{{10, 0}, {0, -1}, {0, 0}}));
+}
+
+TEST(Layer, InferenceMayHaveACapacityOfItsOwn) {
+  const Layer layer{router(), top1, experts(), Capacity::exactly(1).at_inference(Capacity::unlimited())};
+  decltype(layer)::Tape training{1};
+  EXPECT_EQ(layer.forward(x_TD, training).row(2), (Matrix<double>{{0, 0}}));
+  EXPECT_EQ(layer.forward(x_TD).row(2), (Matrix<double>{{20, 10}}));
+}
+
+TEST(Layer, BackwardSendsTheGradientThroughTheChosenExpert) {
+  const Layer layer{router(), top1, experts()};
+  decltype(layer)::Tape tape;
+  auto gradient = zeros_like(layer);
+  layer.forward(x_TD, tape);
+  const Matrix<double> dy_TO{{1, 1}, {1, 1}, {1, 1}};
+  EXPECT_EQ(layer.backward(x_TD, dy_TO, tape, gradient), (Matrix<double>{{10, 10}, {-1, -1}, {10, 10}}));
+  EXPECT_EQ(gradient.experts[0].weight_OD, (Matrix<double>{{3, 1}, {3, 1}}));
+  EXPECT_EQ(gradient.experts[1].weight_OD, (Matrix<double>{{0, 1}, {0, 1}}));
+  EXPECT_EQ(gradient.router.weight_ED, Matrix<double>::Zero(2, 2));
+}
+
+TEST(Layer, BackwardAddsToTheGradient) {
+  const Layer layer{router(), Softmax{}, experts(), Losses{RouterZLoss{}}};
+  decltype(layer)::Tape tape;
+  auto gradient = zeros_like(layer);
+  const Matrix<double> dy_TO = layer.forward(x_TD, tape);
+  layer.backward(x_TD, dy_TO, tape, gradient);
+  const Vector<double> once = flatten(gradient);
+  layer.backward(x_TD, dy_TO, tape, gradient);
+  EXPECT_TRUE(flatten(gradient).isApprox(2 * once, 1e-14));
+}
+
+TEST(Layer, SlotGradientsOfTheOutputsGiveTheSame) {
+  const Layer layer{router(), Softmax{}, experts()};
+  decltype(layer)::Tape tape;
+  auto gradient = zeros_like(layer), from_slots = zeros_like(layer);
+  const Matrix<double> dy_TO = layer.forward(x_TD, tape);
+  const Matrix<double> dx_TD = layer.backward(x_TD, dy_TO, tape, gradient);
+  const Matrix<double> dy_NO = tape.dy_NO;
+  const Vector<double> dweight_N = tape.dweight_N;
+  Matrix<double> dx_from_slots(3, 2);
+  layer.backward_from_slots(x_TD, dy_NO, dweight_N, tape, dx_from_slots, from_slots);
+  EXPECT_TRUE(support::same_bits(dx_from_slots, dx_TD));
+  EXPECT_TRUE(support::same_parameters(from_slots, gradient));
+}
+
+TEST(Layer, TheAuxiliaryLossIsTheScaledSum) {
+  const Layer layer{router(), TopK{.k = 1, .weights = ChoiceWeights::probabilities}, experts(),
+                    Losses{LoadBalanceLoss{.coefficient = 2}}};
+  decltype(layer)::Tape tape;
+  layer.forward(x_TD, tape);
+  EXPECT_EQ(layer.auxiliary_loss(tape), 2 * LoadBalanceLoss{}.value(tape.routing));
+}
+
+TEST(Layer, TheLossScaleScalesTheLossesGradientAlone) {
+  const Layer layer{router(), Softmax{}, experts(), Losses{RouterZLoss{.coefficient = 1}}};
+  decltype(layer)::Tape tape;
+  layer.forward(x_TD, tape);
+  const Matrix<double> nothing = Matrix<double>::Zero(3, 2);
+  auto full = zeros_like(layer), half = zeros_like(layer);
+  layer.backward(x_TD, nothing, tape, full);
+  tape.loss_scale = 0.5;
+  layer.backward(x_TD, nothing, tape, half);
+  EXPECT_GT(full.router.weight_ED.norm(), 0);
+  EXPECT_TRUE(half.router.weight_ED.isApprox(full.router.weight_ED / 2, 1e-14));
+}
+
+TEST(Layer, ParametersAreNamedByPart) {
+  Layer layer{router(), top1, experts()};
+  std::vector<std::string> names;
+  for_each_parameter([&](std::string_view name, auto&) { names.emplace_back(name); }, layer);
+  EXPECT_EQ(names, (std::vector<std::string>{"router.weight", "experts.0.weight", "experts.1.weight"}));
+}
+
+TEST(Layer, ALayerIsAnExpertOfALayer) {
+  const Layer inner{router(), top1, experts()};
+  auto tripled = experts();
+  for (auto& expert : tripled) expert.weight_OD *= 3;
+  const Layer outer{Router<double>{.weight_ED = Matrix<double>{{1, 1}, {-1, -1}}}, top1,
+                    std::vector{inner, Layer{router(), top1, tripled}}};
+  // All tokens go to the first inner layer; their negatives to the second.
+  EXPECT_EQ(outer.forward(x_TD), inner.forward(x_TD));
+  EXPECT_EQ(outer.forward(Matrix<double>(-x_TD)), Matrix<double>(3 * inner.forward(Matrix<double>(-x_TD))));
+}
+
+TEST(Layer, TheAuxiliaryLossesOfInnerLayersCountIfTheyGotTokens) {
+  const Layer inner{router(), Softmax{}, experts(), Losses{RouterZLoss{.coefficient = 1}}};
+  const Layer outer{Router<double>{.weight_ED = Matrix<double>{{1, 1}, {-1, -1}}}, top1, std::vector{inner, inner}};
+  decltype(inner)::Tape inner_tape;
+  decltype(outer)::Tape outer_tape;
+  inner.forward(x_TD, inner_tape);
+  outer.forward(x_TD, outer_tape);
+  EXPECT_EQ(outer.auxiliary_loss(outer_tape), inner.auxiliary_loss(inner_tape));
+}
+
+TEST(Layer, ACopyIsIndependent) {
+  const Layer original{router(), top1, experts()};
+  Layer copy = original;
+  set_zero(copy);
+  EXPECT_EQ(original.forward(x_TD), (Matrix<double>{{10, 0}, {0, -1}, {20, 10}}));
+  copy = original;
+  EXPECT_EQ(copy.forward(x_TD), original.forward(x_TD));
+}
+
+}  // namespace
+}  // namespace moe

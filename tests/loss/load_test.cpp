@@ -1,0 +1,87 @@
+#include "moe/loss/load.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "loss/decisions.hpp"
+#include "support/expect_invalid.hpp"
+
+namespace moe {
+namespace {
+
+using Threshold = LoadLoss::Threshold;
+
+double phi(double u) { return 0.5 * std::erfc(-u / std::sqrt(2.0)); }
+
+/// CV^2 of two values, epsilon 0.
+double variation(double a, double b) { return std::pow((a - b) / (a + b), 2); }
+
+/// One token, two experts, k = 1: the noisy logits are 1.5 and 0.2, of standard deviations 0.5 and 1.5.
+Routing<double> example() {
+  auto routing = loss::decision(Matrix<double>{{0.5, 0.5}}, {{0, 0, 1}});
+  routing.logits_TE = Matrix<double>{{1, 0}};
+  routing.choices_per_token = 1;
+  routing.noise.drawn = true;
+  routing.noise.stddev_TE = Matrix<double>{{0.5, 1.5}};
+  routing.noise.normal_TE = Matrix<double>{{1, 0.2 / 1.5}};
+  routing.noise.logits_TE = Matrix<double>{{1.5, 0.2}};
+  return routing;
+}
+
+TEST(LoadLoss, TheThresholdIsTheBestOfTheOthers) {
+  // Expert 0 competes with 0.2, expert 1 with 1.5.
+  const double expected = variation(phi((1 - 0.2) / 0.5), phi((0 - 1.5) / 1.5));
+  EXPECT_NEAR((LoadLoss{.epsilon = 0}.value(example())), expected, 1e-14);
+}
+
+TEST(LoadLoss, TheThresholdMayBeTheBestOfAll) {
+  const double expected = variation(phi((1 - 1.5) / 0.5), phi((0 - 1.5) / 1.5));
+  EXPECT_NEAR((LoadLoss{.threshold = Threshold::kth_largest, .epsilon = 0}.value(example())), expected, 1e-14);
+}
+
+TEST(LoadLoss, TheGradientGoesThroughLogitThresholdAndStandardDeviation) {
+  // Each of them changes one probability Phi(u): du / dlogit = 1 / stddev, du / dstddev = -u / stddev.
+  const auto drouting = loss::gradient_of(LoadLoss{.epsilon = 0}, example());
+  const double a = phi(1.6), b = phi(-1);
+  const double da = 4 * (a - b) * b / std::pow(a + b, 3);  // of ((a - b) / (a + b))^2
+  const double slope = da * std::exp(-1.6 * 1.6 / 2) / std::sqrt(2 * std::acos(-1.0)) / 0.5;
+  EXPECT_NEAR(drouting.logits_TE(0, 0), slope, 1e-14);
+  EXPECT_NEAR(drouting.noise.logits_TE(0, 1), -slope, 1e-14);
+  EXPECT_NEAR(drouting.noise.stddev_TE(0, 0), -slope * 1.6, 1e-14);
+}
+
+TEST(LoadLoss, WithoutNoiseTheChoicesAreCounted) {
+  auto routing = loss::decision(Matrix<double>::Constant(4, 2, 0.5), {{0, 0, 1}, {1, 1, 1}, {2, 1, 1}, {3, 1, 1}});
+  routing.choices_per_token = 1;
+  EXPECT_EQ((LoadLoss{.epsilon = 0}.value(routing)), 0.25);
+  EXPECT_EQ(loss::gradient_of(LoadLoss{}, routing).logits_TE, Matrix<double>::Zero(4, 2));
+}
+
+TEST(LoadLoss, WithAllExpertsChosenThereIsNothingToBalance) {
+  auto routing = example();
+  routing.choices.push_back({0, 1, 1});
+  routing.choices_per_token = 2;
+  EXPECT_EQ(LoadLoss{}.value(routing), 0);
+  EXPECT_EQ(loss::gradient_of(LoadLoss{}, routing).logits_TE, Matrix<double>::Zero(1, 2));
+}
+
+TEST(LoadLoss, NoNoiseLeftGivesAStepWithoutASlope) {
+  auto routing = example();
+  routing.noise.stddev_TE.setZero();
+  EXPECT_EQ((LoadLoss{.epsilon = 0}.value(routing)), 1);  // loads 1 and 0
+  const auto drouting = loss::gradient_of(LoadLoss{}, routing);
+  EXPECT_EQ(drouting.logits_TE, Matrix<double>::Zero(1, 2));
+  EXPECT_EQ(drouting.noise.stddev_TE, Matrix<double>::Zero(1, 2));
+}
+
+TEST(LoadLoss, OfNothingIsZero) { EXPECT_EQ(LoadLoss{}.value(loss::decision(Matrix<double>(0, 2), {})), 0); }
+
+TEST(LoadLoss, AGateThatDoesNotChooseAFixedNumberIsRefused) {
+  auto routing = example();
+  routing.choices_per_token = 0;
+  support::expect_invalid([&] { LoadLoss{}.value(routing); }, {"LoadLoss", "fixed number k"});
+}
+
+}  // namespace
+}  // namespace moe

@@ -1,0 +1,75 @@
+#include "moe/loss/losses.hpp"
+
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+#include "loss/decisions.hpp"
+
+namespace moe {
+namespace {
+
+/// value = the sum of the logits.
+struct Sum {
+  double coefficient = 1;
+  static constexpr std::string_view name() { return "sum"; }
+  template <class S>
+  S value(const Routing<S>& routing) const {
+    return routing.logits_TE.sum();
+  }
+  template <class S>
+  void backward(const Routing<S>&, S scale, Routing<S>& drouting) const {
+    drouting.logits_TE.array() += scale;
+  }
+};
+
+/// value = 7.
+struct Seven {
+  double coefficient = 1;
+  static constexpr std::string_view name() { return "seven"; }
+  template <class S>
+  S value(const Routing<S>&) const {
+    return 7;
+  }
+  template <class S>
+  void backward(const Routing<S>&, S, Routing<S>&) const {}
+};
+
+Routing<double> example() {
+  auto routing = loss::decision(Matrix<double>::Zero(1, 2), {});
+  routing.logits_TE << 1, 2;
+  return routing;
+}
+
+const Losses losses{Sum{.coefficient = 0.5}, Seven{.coefficient = 2}};
+
+TEST(Losses, TheValueIsTheSumOfTheScaledLosses) { EXPECT_EQ(losses.value(example()), 15.5); }
+
+TEST(Losses, TheReportNamesEachWithoutItsCoefficient) {
+  const auto report = losses.report(example());
+  ASSERT_EQ(report.size(), 2u);
+  EXPECT_EQ(report[0].name, "sum");
+  EXPECT_EQ(report[0].coefficient, 0.5);
+  EXPECT_EQ(report[0].value, 3);
+  EXPECT_EQ(report[1].name, "seven");
+  EXPECT_EQ(report[1].value, 7);
+}
+
+TEST(Losses, TheGradientIsScaledByBothFactors) {
+  EXPECT_EQ(loss::gradient_of(losses, example(), 4).logits_TE, (Matrix<double>{{2, 2}}));
+}
+
+TEST(Losses, NoneAreWorthZero) {
+  EXPECT_EQ(Losses<>{}.value(example()), 0);
+  EXPECT_TRUE(Losses<>{}.report(example()).empty());
+  EXPECT_EQ(loss::gradient_of(Losses<>{}, example()).logits_TE, (Matrix<double>{{0, 0}}));
+}
+
+TEST(Losses, OneValuePrintsWithItsCoefficient) {
+  std::ostringstream out;
+  out << losses.report(example())[0];
+  EXPECT_EQ(out.str(), "sum 3 (x 0.5)");
+}
+
+}  // namespace
+}  // namespace moe

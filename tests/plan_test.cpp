@@ -1,0 +1,158 @@
+#include "moe/plan.hpp"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <vector>
+
+#include "support/expect_invalid.hpp"
+
+namespace moe {
+namespace {
+
+using support::expect_invalid;
+using Indices = std::vector<Index>;
+
+/// Tokens of width 1, experts, choices in order of priority.
+struct Decision {
+  Decision(Index tokens, Index experts, std::vector<Choice<float>> choices)
+      : x_TD(Matrix<float>::Zero(tokens, 1)), batch(x_TD) {
+    routing.reset(batch, experts);
+    routing.choices = std::move(choices);
+  }
+  Decision(const Decision&) = delete;
+  Decision& operator=(const Decision&) = delete;
+
+  Plan<float> plan(const Capacity& capacity) const {
+    Plan<float> plan;
+    plan.build(batch, routing, capacity, true);
+    return plan;
+  }
+
+  Matrix<float> x_TD;
+  Batch<float> batch;
+  Routing<float> routing;
+};
+
+/// Three tokens, two experts: all first choices, then the second choices of tokens 0 and 2. Expert 1 is chosen by
+/// tokens 0, 1 and 2, in this order, expert 0 by 2 and 0.
+struct Example : Decision {
+  Example() : Decision(3, 2, {{0, 1, 1}, {1, 1, 2}, {2, 0, 3}, {0, 0, 4}, {2, 1, 5}}) {}
+};
+
+TEST(Plan, SlotsAreGroupedByExpertInOrderOfPriority) {
+  const auto plan = Example().plan(Capacity::unlimited());
+  EXPECT_EQ(plan.first_slot, (Indices{0, 2, 5}));
+  EXPECT_EQ(plan.token, (Indices{2, 0, 0, 1, 2}));
+  EXPECT_EQ(plan.choice, (Indices{2, 3, 0, 1, 4}));
+  EXPECT_EQ(plan.weight, (std::vector<float>{3, 4, 1, 2, 5}));
+}
+
+TEST(Plan, TheSameSlotsAreListedByTokenInOrderOfPriority) {
+  const auto plan = Example().plan(Capacity::unlimited());
+  EXPECT_EQ(plan.first_of_token, (Indices{0, 2, 3, 5}));
+  // Token 0: its choice of expert 1 (slot 2) came before that of expert 0 (slot 1).
+  EXPECT_EQ(plan.token_slots, (Indices{2, 1, 3, 0, 4}));
+}
+
+TEST(Plan, CountsAreThoseOfTheArrays) {
+  const auto plan = Example().plan(Capacity::unlimited());
+  EXPECT_EQ(plan.slots(), 5);
+  EXPECT_EQ(plan.experts(), 2);
+  EXPECT_EQ(plan.tokens(), 3);
+  EXPECT_EQ(plan.begin_of(1), 2);
+  EXPECT_EQ(plan.rows_of(1), 3);
+  EXPECT_EQ(plan.chosen, (Indices{2, 3}));
+}
+
+TEST(Plan, AFullExpertDropsTheLaterChoices) {
+  const auto plan = Example().plan(Capacity::exactly(2));
+  EXPECT_EQ(plan.dropped_choices, (Indices{4}));
+  EXPECT_EQ(plan.token, (Indices{2, 0, 0, 1}));
+  EXPECT_EQ(plan.first_of_token, (Indices{0, 2, 3, 4}));
+  EXPECT_EQ(plan.chosen, (Indices{2, 3}));
+}
+
+TEST(Plan, ACapacityOfZeroDropsEveryChoice) {
+  const auto plan = Example().plan(Capacity::exactly(0));
+  EXPECT_EQ(plan.slots(), 0);
+  EXPECT_EQ(plan.dropped_choices, (Indices{0, 1, 2, 3, 4}));
+  EXPECT_EQ(plan.first_of_token, (Indices{0, 0, 0, 0}));
+}
+
+TEST(Plan, EveryGroupHasItsOwnRoom) {
+  Decision decision(4, 2, {{0, 0, 1}, {1, 0, 1}, {2, 0, 1}, {3, 0, 1}});
+  decision.batch.group_size = 2;
+  const auto plan = decision.plan(Capacity::exactly(1));
+  EXPECT_EQ(plan.token, (Indices{0, 2}));
+  EXPECT_EQ(plan.dropped_choices, (Indices{1, 3}));
+}
+
+TEST(Plan, AnEmptyBatchHasNoSlots) {
+  const auto plan = Decision(0, 3, {}).plan(Capacity::factor(1));
+  EXPECT_EQ(plan.slots(), 0);
+  EXPECT_EQ(plan.tokens(), 0);
+  EXPECT_EQ(plan.rows_of(2), 0);
+}
+
+TEST(Plan, ASecondBuildForgetsTheFirst) {
+  Plan<float> plan = Example().plan(Capacity::exactly(1));
+  const Decision decision(1, 1, {{0, 0, 9}});
+  plan.build(decision.batch, decision.routing, Capacity::unlimited(), true);
+  EXPECT_EQ(plan.token, (Indices{0}));
+  EXPECT_EQ(plan.weight, (std::vector<float>{9}));
+  EXPECT_TRUE(plan.dropped_choices.empty());
+  EXPECT_EQ(plan.chosen, (Indices{1}));
+}
+
+TEST(Plan, AChoiceOfATokenThatDoesNotExistIsRefused) {
+  expect_invalid(
+      [] {
+        Decision(2, 2, {{0, 0, 1}, {2, 0, 1}}).plan(Capacity::unlimited());
+      },
+      {"choice 1 names token 2 of 2"});
+  expect_invalid([] { Decision(2, 2, {{-1, 0, 1}}).plan(Capacity::unlimited()); }, {"token -1"});
+}
+
+TEST(Plan, AChoiceOfAnExpertThatDoesNotExistIsRefused) {
+  expect_invalid(
+      [] {
+        Decision(2, 2, {{1, 2, 1}}).plan(Capacity::unlimited());
+      },
+      {"choice 0 of token 1 names expert 2 of 2"});
+  expect_invalid([] { Decision(2, 2, {{1, -7, 1}}).plan(Capacity::unlimited()); }, {"expert -7"});
+}
+
+TEST(Capacity, AFactorIsOfTheEvenShareRoundedUp) {
+  EXPECT_EQ(Capacity::factor(1).slots(10, 4, true), 3);     // ceil(2.5)
+  EXPECT_EQ(Capacity::factor(1.25).slots(16, 4, true), 5);  // 5 exactly
+  EXPECT_EQ(Capacity::factor(0.1).slots(16, 4, true), 1);   // ceil(0.4)
+}
+
+TEST(Capacity, IsNeverMoreThanTheChoices) {
+  EXPECT_EQ(Capacity::unlimited().slots(7, 2, true), 7);
+  EXPECT_EQ(Capacity::exactly(100).slots(7, 2, true), 7);
+  EXPECT_EQ(Capacity::factor(1e300).slots(7, 2, true), 7);
+}
+
+TEST(Capacity, MayBeAnotherForInference) {
+  const Capacity capacity = Capacity::exactly(1).at_inference(Capacity::exactly(3));
+  EXPECT_EQ(capacity.slots(10, 2, true), 1);
+  EXPECT_EQ(capacity.slots(10, 2, false), 3);
+}
+
+TEST(Capacity, IsTheSameForInferenceUnlessSaidOtherwise) { EXPECT_EQ(Capacity::exactly(2).slots(10, 2, false), 2); }
+
+TEST(Capacity, AFactorThatIsNotPositiveAndFiniteIsRefused) {
+  expect_invalid([] { Capacity::factor(0); }, {"Capacity::factor", "is 0"});
+  expect_invalid([] { Capacity::factor(-1.5); }, {"is -1.5"});
+  expect_invalid([] { Capacity::factor(std::numeric_limits<double>::infinity()); }, {"is inf"});
+  expect_invalid([] { Capacity::factor(std::numeric_limits<double>::quiet_NaN()); }, {"nan"});
+}
+
+TEST(Capacity, ANegativeNumberOfSlotsIsRefused) {
+  expect_invalid([] { Capacity::exactly(-1); }, {"Capacity::exactly", "-1 slots"});
+}
+
+}  // namespace
+}  // namespace moe

@@ -1,0 +1,119 @@
+// Small numbers that several well-known systems agree on, computed by hand.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cmath>
+#include <set>
+#include <tuple>
+#include <vector>
+
+#include "moe/moe.hpp"
+
+namespace {
+
+using moe::Index;
+using Matrix = moe::Matrix<double>;
+using Routing = moe::Routing<double>;
+
+template <class G>
+Routing route(const G& gate, const Matrix& logits_TE, moe::Random* random = nullptr) {
+  Routing routing;
+  const moe::Batch<double> batch = logits_TE;
+  routing.reset(batch, logits_TE.cols());
+  routing.logits_TE = logits_TE;
+  gate.route(batch, routing, random);
+  return routing;
+}
+
+/// (token, expert, weight), without regard to order.
+using Slots = std::set<std::tuple<Index, Index, double>>;
+
+Matrix probabilities() {
+  Matrix p(4, 3);
+  p << .5, .4, .1, .3, .3, .4, .1, .2, .7, .8, .2, 0;
+  return p;
+}
+
+Matrix dispatched() {
+  Matrix p(3, 3);
+  p << .4, 0, .2, .5, .1, .4, .3, .2, .6;
+  return p;
+}
+
+double balance(Index k, moe::LoadBalanceLoss::Count count) {
+  const moe::TopK gate{.k = k, .weights = moe::ChoiceWeights::probabilities};
+  return moe::LoadBalanceLoss{.count = count}.value(route(gate, probabilities().array().log()));
+}
+
+TEST(PortableVectors, LoadBalance) {
+  using Count = moe::LoadBalanceLoss::Count;
+  EXPECT_NEAR(balance(1, Count::first_choices), 1.0875, 1e-14);
+  EXPECT_NEAR(balance(2, Count::first_choices), 1.0875, 1e-14);
+  EXPECT_NEAR(balance(2, Count::all_choices), 2.025, 1e-14);
+  EXPECT_NEAR(balance(2, Count::all_choices_share), 1.0125, 1e-14);
+}
+
+TEST(PortableVectors, Importance) {
+  using Of = moe::ImportanceLoss::Of;
+  const Routing routing =
+      route(moe::TopK{.k = 2, .weights = moe::ChoiceWeights::renormalized}, probabilities().array().log());
+  const moe::ImportanceLoss dense{.of = Of::clean_probabilities, .epsilon = 0};
+  EXPECT_NEAR(dense.value(routing), 0.03875, 1e-14);
+  const moe::ImportanceLoss unbiased{.of = Of::clean_probabilities, .variance = moe::Variance::unbiased, .epsilon = 0};
+  EXPECT_NEAR(unbiased.value(routing), 0.058125, 1e-14);
+  EXPECT_NEAR((moe::ImportanceLoss{.of = Of::weights, .epsilon = 0}).value(routing), 0.0789834, 5e-8);
+}
+
+/// Noise of standard deviation 0.1 that was drawn elsewhere.
+TEST(PortableVectors, LoadByTheKthLargest) {
+  Matrix logits_TE(3, 3);
+  logits_TE << .9, .06, .04, .7, .18, .12, .85, .05, .1;
+  std::vector<double> draws{-.037, .026, -.018, -.074, .045, -.015, -.067, -.059, .073};
+  for (double& draw : draws) draw /= .1;
+  moe::Random random = moe::Random::recorded(draws);
+  const moe::FixedNoise gate{moe::TopK{.k = 2, .weights = moe::ChoiceWeights::probabilities}, .3};  // over E: 0.1
+  const moe::LoadLoss loss{.threshold = moe::LoadLoss::Threshold::kth_largest, .epsilon = 0};
+  EXPECT_NEAR(loss.value(route(gate, logits_TE, &random)), 0.4857385, 5e-8);
+}
+
+/// Two choices a token, room for two tokens an expert: all first choices before all second ones.
+TEST(PortableVectors, Dispatch) {
+  const Matrix p = dispatched();
+  Routing routing = route(moe::TopK{.k = 2}, p);
+  for (auto& choice : routing.choices) choice.weight = p(choice.token, choice.expert);
+  moe::Plan<double> plan;
+  plan.build(moe::Batch<double>(p), routing, moe::Capacity::exactly(2), true);
+  Slots slots;
+  for (Index e = 0; e < plan.experts(); ++e)
+    for (Index slot = plan.begin_of(e); slot < plan.begin_of(e + 1); ++slot)
+      slots.insert({plan.token[static_cast<std::size_t>(slot)], e, plan.weight[static_cast<std::size_t>(slot)]});
+  EXPECT_EQ(slots, (Slots{{0, 0, .4}, {1, 0, .5}, {2, 2, .6}, {0, 2, .2}}));
+}
+
+/// The same scores, room for two; a fourth expert makes the rows sum to 2, so that half of a score is a probability.
+TEST(PortableVectors, ExpertChoice) {
+  Matrix p(3, 4);
+  p << dispatched(), 2 - dispatched().rowwise().sum().array();
+  const moe::ExpertChoice gate{.factor = 8. / 3};
+  ASSERT_EQ(gate.slots(3, 4), 2);
+  const Routing routing = route(gate, p.array().log());
+  const std::array<std::pair<Index, Index>, 6> expected{{{1, 0}, {0, 0}, {2, 1}, {1, 1}, {2, 2}, {1, 2}}};
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const auto [token, expert] = expected[i];
+    EXPECT_EQ(routing.choices[i].token, token);
+    EXPECT_EQ(routing.choices[i].expert, expert);
+    EXPECT_NEAR(routing.choices[i].weight, p(token, expert) / 2, 1e-15);
+  }
+}
+
+TEST(PortableVectors, Capacity) {
+  const auto slots = [](double factor, Index tokens, Index k, Index experts) {
+    return moe::Capacity::factor(factor).slots(tokens * k, experts, true);
+  };
+  EXPECT_EQ(slots(1.25, 100, 2, 8), 32);  // DeepSpeed, Megatron-Core, V-MoE
+  EXPECT_EQ(slots(1, 32, 2, 32), 2);      // V-MoE before it rounds up to a multiple of 4
+  EXPECT_EQ(slots(1, 4, 2, 4), 2);        // DeepSpeed
+  EXPECT_EQ((moe::ExpertChoice{.factor = 2}.slots(128, 32)), 8);
+}
+
+}  // namespace
