@@ -23,8 +23,7 @@ struct Threshold {
 
   template <class S>
   void backward(const moe::Routing<S>& routing, moe::Routing<S>& drouting) const {
-    for (const auto& [token, expert, dweight, rank] : drouting.choices)
-      drouting.probabilities_TE(token, expert) += dweight;
+    for (const auto& choice : drouting.choices) drouting.probabilities_TE(choice.token, choice.expert) += choice.weight;
     const auto score = routing.probabilities_TE.array();
     drouting.logits_TE.array() += drouting.probabilities_TE.array() * score * (1 - score);
   }

@@ -45,6 +45,7 @@ TEST(LayerTape, BeginForgetsThePassBefore) {
 TEST(LayerTape, TheWeightsGradientGoesToTheChoicesThatHaveSlots) {
   Tape tape = example();
   tape.begin_backward(Matrix<float>::Zero(1, 3), Vector<float>::Constant(1, 9));
+  tape.plan.backward(tape.dweight_N, tape.drouting);
   ASSERT_EQ(tape.drouting.choices.size(), 2u);
   EXPECT_EQ(tape.drouting.choices[0].weight, 9);
   EXPECT_EQ(tape.drouting.choices[1].weight, 0);
@@ -61,17 +62,20 @@ TEST(LayerTape, GradientsOfOtherSlotsAreRefused) {
 TEST(LayerTape, AnExpertsTapeIsSeededInTrainingAndEmptiedOtherwise) {
   Random random(3), same(3);
   Drawing drawing;
-  detail::hand_down(&random, 0.5f, drawing);
+  detail::hand_down(&random, drawing);
+  detail::hand_down_scale(0.5f, drawing);
   EXPECT_EQ(drawing.random->uniform(), Random(same.seed()).uniform());
   EXPECT_EQ(drawing.loss_scale, 0.5f);
-  detail::hand_down(nullptr, 1.0f, drawing);
+  detail::hand_down(nullptr, drawing);
+  detail::hand_down_scale(1.0f, drawing);
   EXPECT_FALSE(drawing.random.has_value());
 }
 
 TEST(LayerTape, AnExpertsTapeWithoutAGeneratorDrawsNoSeed) {
   Random random(3), same(3);
   Nothing nothing;
-  detail::hand_down(&random, 1.0f, nothing);
+  detail::hand_down(&random, nothing);
+  detail::hand_down_scale(1.0f, nothing);
   EXPECT_EQ(random.uniform(), same.uniform());
 }
 

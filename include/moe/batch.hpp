@@ -12,7 +12,7 @@ MOE_NAMESPACE_BEGIN
 /// made from must outlive it.
 template <class S>
 struct Batch {
-  ConstMatrixRef<S> x_TD;
+  RowsRef<S> x_TD;
   std::span<const std::int64_t> ids = {};  ///< One id a token (a vocabulary index, say), or empty. Hash gates need it.
   std::span<const std::uint8_t> valid = {};  ///< 1: a token, 0: padding; empty: all are tokens. Padding is routed
                                              ///< nowhere, gets a zero row, and enters no loss and no statistic.
@@ -20,12 +20,7 @@ struct Batch {
       0;  ///< Capacity is counted within groups of this many neighbouring rows; 0: all rows are one group.
 
   template <class Derived>
-  Batch(const Eigen::MatrixBase<Derived>& x) : x_TD(x.derived()) {
-    static_assert(std::is_same_v<typename Derived::Scalar, S>,
-                  "moe: the tokens' scalar type is not the layer's; use x.cast<S>()");
-    static_assert(Derived::IsRowMajor || Derived::IsVectorAtCompileTime,
-                  "moe: tokens are rows of a row-major matrix; use moe::Matrix<S>");
-  }
+  Batch(const Eigen::MatrixBase<Derived>& x) : x_TD(x.derived()) {}
 
   Index tokens() const { return x_TD.rows(); }
   Index groups() const { return group_size > 0 ? tokens() / group_size : Index{1}; }

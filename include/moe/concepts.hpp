@@ -24,8 +24,8 @@ struct AnyVisitor {
 
 /// Scores every token against every expert: fills `routing.logits_TE`. `moe::Router` is the usual one. To be trained,
 /// `backward(batch, routing, drouting, tape, dx_TD, gradient) const` adds to dx and to the gradient, given
-/// `drouting.logits_TE`, and visit_parameters names what is learned. Optional, as for all parts: an executor as last
-/// argument of both passes.
+/// `drouting.logits_TE`, and visit_parameters names what is learned. Optional: an executor as last argument of
+/// both passes.
 template <class R>
 concept ScoringRouter = requires(const R router, const Batch<typename R::Scalar>& batch, typename R::Tape& tape,
                                  Routing<typename R::Scalar>& routing, Random* random) {
@@ -34,8 +34,9 @@ concept ScoringRouter = requires(const R router, const Batch<typename R::Scalar>
   router.forward(batch, routing, tape, random);
 };
 
-/// Turns `routing.logits_TE` into `routing.probabilities_TE` (T, E) and `routing.choices`, in order of priority, none
-/// for padding. `random` is null outside training: then nothing may be drawn.
+/// Turns `routing.selection_logits_TE()` (the logits, or the noisy ones where a gate around this one drew noise) into
+/// `routing.probabilities_TE` (T, E) and `routing.choices`, in order of priority, none for padding; sets
+/// `routing.choices_per_token` if it is the same for all. `random` is null outside training: then nothing may be drawn.
 /// Optional: `check(experts) const` throws std::invalid_argument if the settings do not suit that many experts.
 template <class G, class S>
 concept Gate = requires(const G gate, const Batch<S>& batch, Routing<S>& routing, Random* random) {
@@ -73,7 +74,7 @@ concept TrainableExpert = Expert<X, S> && requires(const X expert, X& gradient, 
 template <class L, class S>
 concept AuxiliaryLoss = requires(const L loss, const Routing<S>& routing, Routing<S>& drouting) {
   { loss.coefficient } -> std::convertible_to<double>;
-  { loss.name() } -> std::convertible_to<std::string_view>;
+  { loss.name() } -> std::same_as<std::string_view>;
   { loss.value(routing) } -> std::convertible_to<S>;
   loss.backward(routing, S(1), drouting);
 };

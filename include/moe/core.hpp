@@ -41,6 +41,20 @@ using ConstMatrixRef = Eigen::Ref<const Matrix<S>, 0, Eigen::OuterStride<>>;
 template <class S>
 using MatrixRef = Eigen::Ref<Matrix<S>, 0, Eigen::OuterStride<>>;
 
+/// Rows from a caller, made implicitly from row-major matrices, blocks and maps, which are not copied (an expression is
+/// evaluated, and lives as long as this). A copy of it would lose such a value: it can be moved into a call, not
+/// copied.
+template <class S>
+struct RowsRef : ConstMatrixRef<S> {
+  template <class Derived>
+  RowsRef(const Eigen::MatrixBase<Derived>& rows) : ConstMatrixRef<S>(rows.derived()) {
+    static_assert(std::is_same_v<typename Derived::Scalar, S>,
+                  "moe: the tokens' scalar type is not the layer's; use x.cast<S>()");
+    static_assert(Derived::IsRowMajor || Derived::IsVectorAtCompileTime,
+                  "moe: tokens are rows of a row-major matrix; use moe::Matrix<S>");
+  }
+};
+
 namespace detail {
 
 [[noreturn]] inline void throw_invalid_argument(const std::string& message) {
@@ -69,7 +83,7 @@ void require(bool holds, const Parts&... parts) {
   throw_invalid_argument(message);
 }
 
-/// Whether two views of rows share memory.
+/// Whether the memory from first to last entry of two views of rows meets, or interleaves.
 template <class S>
 bool overlap(const ConstMatrixRef<S>& a, const ConstMatrixRef<S>& b) {
   const auto end = [](const ConstMatrixRef<S>& m) { return m.data() + (m.rows() - 1) * m.outerStride() + m.cols(); };

@@ -46,21 +46,31 @@ void require_rows(std::string_view what, const Plan<S>& plan, const Slots& slots
 
 }  // namespace detail
 
-/// x_ND: row of slot n = the row of its token.
+/// x_ND: row of slot n = the row of its token (times the weight, where the plan weighs the input).
 template <class S, class Exec = Serial, class Rows>
 void dispatch(ConstMatrixRef<S> x_TD, const Plan<S>& plan, Rows& x_ND, const Exec& executor = {}) {
   x_ND.resize(plan.slots(), x_TD.cols());
   detail::require_rows("dispatch", plan, x_ND, x_TD);
-  detail::for_each_slot(plan, executor,
-                        [&](Index slot) { x_ND.row(slot) = x_TD.row(plan.token[static_cast<std::size_t>(slot)]); });
+  detail::for_each_slot(plan, executor, [&](Index slot) {
+    const auto x = x_TD.row(plan.token[static_cast<std::size_t>(slot)]);
+    if (plan.weighs_input)
+      x_ND.row(slot) = plan.weight[static_cast<std::size_t>(slot)] * x;
+    else
+      x_ND.row(slot) = x;
+  });
 }
 
-/// dx_TD: row of a token += the sum of its slots' rows.
+/// dx_TD: row of a token += the sum of its slots' rows (times their weights, where the plan weighs the input).
 template <class S, class Exec = Serial>
 void dispatch_backward(ConstMatrixRef<S> dx_ND, const Plan<S>& plan, MatrixRef<S> dx_TD, const Exec& executor = {}) {
   detail::require_rows("dispatch_backward", plan, dx_ND, dx_TD);
   detail::for_each_token(plan, executor, [&](Index t, const Index* slot, const Index* end) {
-    for (; slot != end; ++slot) dx_TD.row(t) += dx_ND.row(*slot);
+    for (; slot != end; ++slot) {
+      if (plan.weighs_input)
+        dx_TD.row(t) += plan.weight[static_cast<std::size_t>(*slot)] * dx_ND.row(*slot);
+      else
+        dx_TD.row(t) += dx_ND.row(*slot);
+    }
   });
 }
 
@@ -70,11 +80,17 @@ void combine(ConstMatrixRef<S> y_NO, const Plan<S>& plan, MatrixRef<S> y_TO, con
   detail::require_rows("combine", plan, y_NO, y_TO);
   detail::for_each_token(plan, executor, [&](Index t, const Index* slot, const Index* end) {
     y_TO.row(t).setZero();
-    for (; slot != end; ++slot) y_TO.row(t) += plan.weight[static_cast<std::size_t>(*slot)] * y_NO.row(*slot);
+    for (; slot != end; ++slot) {
+      if (plan.weighs_input)
+        y_TO.row(t) += y_NO.row(*slot);
+      else
+        y_TO.row(t) += plan.weight[static_cast<std::size_t>(*slot)] * y_NO.row(*slot);
+    }
   });
 }
 
-/// dy_NO: row of a slot = weight * row of its token; dweight_N = row of the slot's output times row of its token.
+/// dy_NO: row of a slot = weight * row of its token; dweight_N = row of the slot's output times row of its token (0
+/// where the plan weighs the input: there the weight's gradient comes from the expert's input).
 template <class S, class Exec = Serial, class Rows, class Entries>
 void combine_backward(ConstMatrixRef<S> dy_TO, const Plan<S>& plan, ConstMatrixRef<S> y_NO, Rows& dy_NO,
                       Entries& dweight_N, const Exec& executor = {}) {
@@ -83,9 +99,43 @@ void combine_backward(ConstMatrixRef<S> dy_TO, const Plan<S>& plan, ConstMatrixR
   dweight_N.resize(plan.slots());
   detail::for_each_slot(plan, executor, [&](Index slot) {
     const auto dy = dy_TO.row(plan.token[static_cast<std::size_t>(slot)]);
-    dy_NO.row(slot) = plan.weight[static_cast<std::size_t>(slot)] * dy;
-    dweight_N(slot) = y_NO.row(slot).dot(dy);
+    if (plan.weighs_input) {
+      dy_NO.row(slot) = dy;
+      dweight_N(slot) = S(0);
+    } else {
+      dy_NO.row(slot) = plan.weight[static_cast<std::size_t>(slot)] * dy;
+      dweight_N(slot) = y_NO.row(slot).dot(dy);
+    }
   });
+}
+
+/// dweight_N += x . dx of the slot: the part of the weight's gradient that comes through the expert's input, where the
+/// weight multiplies it, or straight through.
+template <class S, class Entries>
+void add_input_weight_gradient(ConstMatrixRef<S> x_TD, ConstMatrixRef<S> dx_ND, const Plan<S>& plan,
+                               Entries& dweight_N) {
+  for (Index slot = 0; slot < plan.slots(); ++slot)
+    dweight_N(slot) += x_TD.row(plan.token[static_cast<std::size_t>(slot)]).dot(dx_ND.row(slot));
+}
+
+/// y_TD += weight * x for each dropped choice.
+template <class S>
+void pass_dropped(ConstMatrixRef<S> x_TD, const Routing<S>& routing, const Plan<S>& plan, MatrixRef<S> y_TD) {
+  for (const Index i : plan.dropped_choices) {
+    const Choice<S>& c = routing.choices[static_cast<std::size_t>(i)];
+    y_TD.row(c.token) += c.weight * x_TD.row(c.token);
+  }
+}
+
+/// dx_TD += weight * dy, and the choice's dweight += x . dy, for each dropped choice.
+template <class S>
+void pass_dropped_backward(ConstMatrixRef<S> x_TD, ConstMatrixRef<S> dy_TD, const Routing<S>& routing,
+                           const Plan<S>& plan, Routing<S>& drouting, MatrixRef<S> dx_TD) {
+  for (const Index i : plan.dropped_choices) {
+    const Choice<S>& c = routing.choices[static_cast<std::size_t>(i)];
+    dx_TD.row(c.token) += c.weight * dy_TD.row(c.token);
+    drouting.choices[static_cast<std::size_t>(i)].weight += x_TD.row(c.token).dot(dy_TD.row(c.token));
+  }
 }
 
 MOE_NAMESPACE_END

@@ -109,7 +109,7 @@ class PoolExecutor {
     if (helpers <= 0) return Serial{}.parallel_for(count, f);
     auto work = std::make_shared<Work>(count);  // a helper may start after the caller has left: it finds nothing to do
     auto* task = std::addressof(f);
-    for (Index i = 0; i < helpers; ++i) pool_->Schedule([work, task] { work->take(*task); });
+    schedule(helpers, work, task);
     work->take(f);
     work->wait();
     work->exception.rethrow();
@@ -135,6 +135,19 @@ class PoolExecutor {
     std::atomic<Index> next{0}, done{0};
     detail::FirstException exception;
   };
+
+  /// A pool that takes no more work is no error: the caller does what is left.
+  template <class WorkPointer, class F>
+  void schedule(Index helpers, const WorkPointer& work, F* task) const {
+#ifdef __cpp_exceptions
+    try {
+#endif
+      for (Index i = 0; i < helpers; ++i) pool_->Schedule([work, task] { work->take(*task); });
+#ifdef __cpp_exceptions
+    } catch (...) {
+    }
+#endif
+  }
 
   ThreadPool* pool_;
 };

@@ -1,4 +1,4 @@
-// The Mixture-of-Experts layer: a router, a gate, a list of experts, losses and a capacity, composed by value.
+// The Mixture-of-Experts layer: a router, a gate, a list of experts, losses and a way to dispatch, composed by value.
 //
 //   forward : x_TD -router-> logits_TE -gate-> choices -plan-> slots -dispatch-> x_ND -experts-> y_NO -combine-> y_TO
 //   backward: dy_TO -combine'-> dy_NO, dweights -experts'-> dx_ND -losses'-> dprobabilities -gate'-> dlogits_TE
@@ -14,6 +14,7 @@
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
 #include "moe/dispatch.hpp"
+#include "moe/dispatch_options.hpp"
 #include "moe/executor.hpp"
 #include "moe/layer_tape.hpp"
 #include "moe/loss/losses.hpp"
@@ -29,7 +30,8 @@ MOE_NAMESPACE_BEGIN
 ///
 /// A value: copy it, assign it, keep a second one as its gradient (`zeros_like`). The passes are const and may run at
 /// the same time, each with a tape of its own. Results are the same bits for every executor and number of threads.
-/// Errors: std::invalid_argument, with everything left as it was; what a part throws comes out unchanged.
+/// Errors: std::invalid_argument, with outputs and gradients left as they were (a tape then holds no pass); what a part
+/// throws comes out unchanged.
 template <class R, class G, class X, class L = Losses<>>
 struct Layer {
   static_assert(
@@ -42,25 +44,30 @@ struct Layer {
                 "moe::Layer: G is not a gate: it needs route(batch, routing, random) const; see moe/concepts.hpp");
   static_assert(Expert<X, S>,
                 "moe::Layer: X is not an expert: it needs Tape and forward(x, y, tape) const; see moe/concepts.hpp");
+  static_assert(detail::are_losses<L, S>,
+                "moe::Layer: L is not a loss: it must be Losses{...} of values that have coefficient, name(), "
+                "value(routing) and backward(routing, scale, drouting) const; see moe/concepts.hpp");
 
   R router;
   G gate;
   std::vector<X> experts;
   L losses;
-  Capacity capacity;
+  DispatchOptions dispatching;  ///< The capacity, and what happens around it; a Capacity alone converts.
 
   using Tape = LayerTape<S, typename R::Tape, typename X::Tape>;
 
-  Layer(R router_, G gate_, std::vector<X> experts_, L losses_ = {}, Capacity capacity_ = Capacity::unlimited())
+  Layer(R router_, G gate_, std::vector<X> experts_, L losses_ = {}, DispatchOptions dispatching_ = {})
       : router(std::move(router_)),
         gate(std::move(gate_)),
         experts(std::move(experts_)),
         losses(std::move(losses_)),
-        capacity(std::move(capacity_)) {
+        dispatching(dispatching_) {
     check();
   }
-  Layer(R router_, G gate_, std::vector<X> experts_, Capacity capacity_)
-      : Layer(std::move(router_), std::move(gate_), std::move(experts_), L{}, std::move(capacity_)) {}
+  Layer(R router_, G gate_, std::vector<X> experts_, DispatchOptions dispatching_)
+      : Layer(std::move(router_), std::move(gate_), std::move(experts_), L{}, dispatching_) {}
+  Layer(R router_, G gate_, std::vector<X> experts_, Capacity capacity)
+      : Layer(std::move(router_), std::move(gate_), std::move(experts_), L{}, DispatchOptions(capacity)) {}
 
   /// O for tokens of width D.
   Index output_width(Index width) const { return detail::output_width(experts.front(), width); }
@@ -88,19 +95,22 @@ struct Layer {
     Random* random = tape.random ? &*tape.random : nullptr;
     tape.begin(batch, router.experts());
 
-    run_router(batch, tape, random, executor);                          // score every token against every expert
-    gate.route(batch, tape.routing, random);                            // who goes to whom, and with which weight
-    tape.plan.build(batch, tape.routing, capacity, random != nullptr);  // group by expert; overflow is dropped
-    dispatch<S>(batch.x_TD, tape.plan, tape.x_ND, executor);            // copy tokens into their slots
-    run_experts(tape, random, executor);                                // each expert maps its own slots
-    combine<S>(tape.y_NO, tape.plan, y_TO, executor);                   // add the weighted slots up, by token
+    run_router(batch, tape, random, executor);  // score every token against every expert
+    detail::handle_non_finite(dispatching.non_finite, tape.routing);
+    gate.route(batch, tape.routing, random);                               // who goes to whom, and with which weight
+    tape.plan.build(batch, tape.routing, dispatching, random != nullptr);  // group by expert; overflow is dropped
+    dispatch<S>(batch.x_TD, tape.plan, tape.x_ND, executor);               // copy tokens into their slots
+    run_experts(tape, random, executor);                                   // each expert maps its own slots
+    combine<S>(tape.y_NO, tape.plan, y_TO, executor);                      // add the weighted slots up, by token
+    if (dispatching.pass_dropped) pass_dropped<S>(batch.x_TD, tape.routing, tape.plan, y_TO);
     tape.width = batch.x_TD.cols();
   }
 
   /// The auxiliary losses of the pass that `tape` recorded, each times its coefficient, in sum; those of experts that
   /// are layers themselves with it. `losses.report(tape.routing)` has them by name.
   S auxiliary_loss(const Tape& tape) const {
-    detail::require(tape.width >= 0, "Layer::auxiliary_loss: the tape holds no forward pass");
+    detail::require(tape.width >= 0 && tape.experts.size() == experts.size(),
+                    "Layer::auxiliary_loss: the tape holds no forward pass of a layer of ", experts.size(), " experts");
     S sum = losses.value(tape.routing);
     if constexpr (requires { experts[0].auxiliary_loss(tape.experts[0]); })
       for (Index e = 0; e < tape.plan.experts(); ++e)
@@ -111,7 +121,7 @@ struct Layer {
 
   /// dx_TD, given dy_TO of the pass that `tape` recorded; gradient += that of the task and of the auxiliary losses.
   template <class Exec = DefaultExecutor>
-  Matrix<S> backward(const Batch<S>& batch, ConstMatrixRef<S> dy_TO, Tape& tape, Layer& gradient,
+  Matrix<S> backward(const Batch<S>& batch, RowsRef<S> dy_TO, Tape& tape, Layer& gradient,
                      const Exec& executor = {}) const {
     Matrix<S> dx_TD(batch.tokens(), batch.x_TD.cols());
     backward_into(batch, dy_TO, tape, dx_TD, gradient, executor);
@@ -120,33 +130,38 @@ struct Layer {
 
   /// The same into the caller's memory.
   template <class Exec = DefaultExecutor>
-  void backward_into(const Batch<S>& batch, ConstMatrixRef<S> dy_TO, Tape& tape, MatrixRef<S> dx_TD, Layer& gradient,
+  void backward_into(const Batch<S>& batch, RowsRef<S> dy_TO, Tape& tape, MatrixRef<S> dx_TD, Layer& gradient,
                      const Exec& executor = {}) const {
     check(batch, tape, dx_TD, gradient);
     check_rows("backward: dy", dy_TO, batch, tape.y_NO.cols());
     combine_backward<S>(dy_TO, tape.plan, tape.y_NO, tape.dy_NO, tape.dweight_N, executor);
-    backward_from_slots(batch, tape.dy_NO, tape.dweight_N, tape, dx_TD, gradient, executor);
+    begin_backward(tape.dy_NO, tape.dweight_N, tape, dx_TD);
+    if (dispatching.pass_dropped)
+      pass_dropped_backward<S>(batch.x_TD, dy_TO, tape.routing, tape.plan, tape.drouting, dx_TD);
+    finish_backward(batch, tape.dy_NO, tape, dx_TD, gradient, executor);
   }
 
   /// The same from the gradients of the slots' outputs and weights: for losses on slots (moe/loss/mixture.hpp).
   template <class Exec = DefaultExecutor>
   void backward_from_slots(const Batch<S>& batch, ConstMatrixRef<S> dy_NO, Eigen::Ref<const Vector<S>> dweight_N,
                            Tape& tape, MatrixRef<S> dx_TD, Layer& gradient, const Exec& executor = {}) const {
-    static_assert(TrainableGate<G, S>,
-                  "moe::Layer::backward: G cannot be trained: it needs backward(routing, drouting) const; "
-                  "see moe/concepts.hpp");
-    static_assert(TrainableExpert<X, S>,
-                  "moe::Layer::backward: X cannot be trained: it needs backward(x, dy, tape, dx, gradient) const and "
-                  "visit_parameters; see moe/concepts.hpp");
     check(batch, tape, dx_TD, gradient);
-    tape.begin_backward(dy_NO, dweight_N);
+    begin_backward(dy_NO, dweight_N, tape, dx_TD);
+    finish_backward(batch, dy_NO, tape, dx_TD, gradient, executor);
+  }
 
-    losses.backward(tape.routing, tape.loss_scale, tape.drouting);  // join the slots' dweights
-    run_experts_backward(dy_NO, tape, gradient, executor);          // dx_ND, and the experts' gradients
-    dx_TD.setZero();                                                // the rest adds to it
-    run_gate_backward(batch, tape, dx_TD, gradient);                // weights and probabilities to logits
-    run_router_backward(batch, tape, dx_TD, gradient, executor);    // logits to tokens
-    dispatch_backward<S>(tape.dx_ND, tape.plan, dx_TD, executor);   // slots to tokens
+  /// The same where the experts' own backward passes have been run: from the gradients of the slots' inputs and weights
+  /// (moe/loss/hierarchical_mixture.hpp).
+  template <class Exec = DefaultExecutor>
+  void backward_from_inputs(const Batch<S>& batch, ConstMatrixRef<S> dx_ND, Eigen::Ref<const Vector<S>> dweight_N,
+                            Tape& tape, MatrixRef<S> dx_TD, Layer& gradient, const Exec& executor = {}) const {
+    check(batch, tape, dx_TD, gradient);
+    detail::require(dx_ND.rows() == tape.x_ND.rows() && dx_ND.cols() == tape.x_ND.cols(),
+                    "Layer::backward_from_inputs: a gradient of ", dx_ND.rows(), " x ", dx_ND.cols(),
+                    " inputs, there are ", tape.x_ND.rows(), " x ", tape.x_ND.cols());
+    begin_backward(tape.y_NO, dweight_N, tape, dx_TD);
+    tape.dx_ND = dx_ND;
+    finish_routing_backward(batch, tape, dx_TD, gradient, executor);
   }
 
   /// As an expert of another layer: the outer layer's tasks are the parallel ones.
@@ -171,7 +186,16 @@ struct Layer {
     if constexpr (requires { router.check(); }) router.check();
     detail::require(count == router.experts(), "Layer: ", count, " experts, the router scores ", router.experts());
     if constexpr (requires { gate.check(count); }) gate.check(count);
+    dispatching.check();
     if (router.width() > 0) check_experts(router.width());
+  }
+
+  /// The same, and that tokens of this width suit it: what an outer layer asks of an expert.
+  void check(Index width) const {
+    check();
+    detail::require(router.width() == 0 || router.width() == width, "Layer: tokens of width ", width,
+                    ", the router is for width ", router.width());
+    check_experts(width);
   }
 
   /// Throws std::invalid_argument unless the gradient has this layer's shapes.
@@ -185,12 +209,47 @@ struct Layer {
   }
 
  private:
+  /// The gradient of the auxiliary losses comes first: should one refuse, nothing has been written.
+  void begin_backward(ConstMatrixRef<S> dy_NO, Eigen::Ref<const Vector<S>> dweight_N, Tape& tape,
+                      MatrixRef<S> dx_TD) const {
+    tape.begin_backward(dy_NO, dweight_N);
+    losses.backward(tape.routing, tape.loss_scale, tape.drouting);
+    dx_TD.setZero();
+  }
+
+  template <class Exec>
+  void finish_backward(const Batch<S>& batch, ConstMatrixRef<S> dy_NO, Tape& tape, MatrixRef<S> dx_TD, Layer& gradient,
+                       const Exec& executor) const {
+    static_assert(TrainableExpert<X, S>,
+                  "moe::Layer::backward: X cannot be trained: it needs backward(x, dy, tape, dx, gradient) const and "
+                  "visit_parameters; see moe/concepts.hpp");
+    run_experts_backward(dy_NO, tape, gradient, executor);  // dx_ND, and the experts' gradients
+    finish_routing_backward(batch, tape, dx_TD, gradient, executor);
+  }
+
+  template <class Exec>
+  void finish_routing_backward(const Batch<S>& batch, Tape& tape, MatrixRef<S> dx_TD, Layer& gradient,
+                               const Exec& executor) const {
+    static_assert(TrainableGate<G, S>,
+                  "moe::Layer::backward: G cannot be trained: it needs backward(routing, drouting) const; "
+                  "see moe/concepts.hpp");
+    if (dispatching.weigh_input || dispatching.straight_through)
+      add_input_weight_gradient<S>(batch.x_TD, tape.dx_ND, tape.plan, tape.dweight_N);
+    tape.plan.backward(tape.dweight_N, tape.drouting);             // slots' weights to choices' weights
+    run_gate_backward(batch, tape, dx_TD, gradient);               // weights and probabilities to logits
+    run_router_backward(batch, tape, dx_TD, gradient, executor);   // logits to tokens
+    dispatch_backward<S>(tape.dx_ND, tape.plan, dx_TD, executor);  // slots to tokens
+  }
+
   void check_experts(Index width) const {
     for (const X& expert : experts) {
       if constexpr (requires { expert.check(width); }) expert.check(width);
       detail::require(detail::output_width(expert, width) == output_width(width), "Layer: the experts' outputs have ",
                       output_width(width), " and ", detail::output_width(expert, width), " columns");
     }
+    detail::require(!dispatching.pass_dropped || output_width(width) == width,
+                    "Layer: pass_dropped needs outputs as wide as the tokens, they have ", output_width(width), " and ",
+                    width, " columns");
   }
 
   void check(const Batch<S>& batch) const {
@@ -258,7 +317,7 @@ struct Layer {
   void run_experts(Tape& tape, Random* random, const Exec& executor) const {
     tape.experts.resize(experts.size());
     tape.y_NO.resize(tape.plan.slots(), output_width(tape.x_ND.cols()));
-    for (auto& expert_tape : tape.experts) detail::hand_down(random, tape.loss_scale, expert_tape);
+    for (auto& expert_tape : tape.experts) detail::hand_down(random, expert_tape);
     executor.parallel_for(static_cast<Index>(experts.size()), [&](Index e) {
       const Index begin = tape.plan.begin_of(e), rows = tape.plan.rows_of(e);
       const auto at = static_cast<std::size_t>(e);
@@ -270,6 +329,7 @@ struct Layer {
   template <class Exec>
   void run_experts_backward(ConstMatrixRef<S> dy_NO, Tape& tape, Layer& gradient, const Exec& executor) const {
     tape.dx_ND.resize(tape.x_ND.rows(), tape.x_ND.cols());
+    for (auto& expert_tape : tape.experts) detail::hand_down_scale(tape.loss_scale, expert_tape);
     executor.parallel_for(static_cast<Index>(experts.size()), [&](Index e) {
       const Index begin = tape.plan.begin_of(e), rows = tape.plan.rows_of(e);
       const auto at = static_cast<std::size_t>(e);
@@ -284,9 +344,11 @@ template <class R, class G, class X>
 Layer(R, G, std::vector<X>) -> Layer<R, G, X>;
 template <class R, class G, class X>
 Layer(R, G, std::vector<X>, Capacity) -> Layer<R, G, X>;
+template <class R, class G, class X>
+Layer(R, G, std::vector<X>, DispatchOptions) -> Layer<R, G, X>;
 template <class R, class G, class X, class L>
 Layer(R, G, std::vector<X>, L) -> Layer<R, G, X, L>;
 template <class R, class G, class X, class L>
-Layer(R, G, std::vector<X>, L, Capacity) -> Layer<R, G, X, L>;
+Layer(R, G, std::vector<X>, L, DispatchOptions) -> Layer<R, G, X, L>;
 
 MOE_NAMESPACE_END

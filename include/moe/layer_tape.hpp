@@ -50,29 +50,33 @@ struct LayerTape {
     routing.reset(batch, expert_count);
   }
 
-  /// The zero gradient of the routing, but for the weights of the choices that have slots.
+  /// The zero gradient of the routing; dweight_N holds that of the slots' weights.
   /// Throws std::invalid_argument unless the gradients are of this pass's slots.
   void begin_backward(ConstMatrixRef<S> dy, Eigen::Ref<const Vector<S>> dweight) {
     detail::require(dy.rows() == y_NO.rows() && dy.cols() == y_NO.cols() && dweight.size() == plan.slots(),
                     "Layer::backward: gradients of ", dy.rows(), " x ", dy.cols(), " outputs and ", dweight.size(),
                     " weights, the pass has ", y_NO.rows(), " slots of width ", y_NO.cols());
     drouting.reset_gradient(routing);
-    for (Index slot = 0; slot < plan.slots(); ++slot)
-      drouting.choices[static_cast<std::size_t>(plan.choice[static_cast<std::size_t>(slot)])].weight = dweight(slot);
+    if (dweight.data() != dweight_N.data()) dweight_N = dweight;
   }
 };
 
 namespace detail {
 
-/// Gives an expert's tape what it needs of its layer's: a generator of its own, and the losses' scale.
-template <class S, class ExpertTape>
-void hand_down(Random* random, S loss_scale, ExpertTape& tape) {
+/// Gives the tape of an expert that draws a generator of its own.
+template <class ExpertTape>
+void hand_down(Random* random, ExpertTape& tape) {
   if constexpr (requires { tape.random.emplace(std::uint64_t{}); }) {
     if (random != nullptr)
       tape.random.emplace(random->seed());
     else
       tape.random.reset();
   }
+}
+
+/// Gives the tape of an expert that has losses their scale.
+template <class S, class ExpertTape>
+void hand_down_scale(S loss_scale, ExpertTape& tape) {
   if constexpr (requires { tape.loss_scale = loss_scale; }) tape.loss_scale = loss_scale;
 }
 

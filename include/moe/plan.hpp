@@ -1,65 +1,17 @@
-// Where rows go: the choices that fit into the experts' capacity, grouped by expert and, the same pairs, by token.
+// Where rows go: the choices that fit into the experts' capacity, grouped by
+// expert and, the same pairs, by token.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <vector>
 
 #include "moe/batch.hpp"
+#include "moe/capacity.hpp"
 #include "moe/core.hpp"
+#include "moe/dispatch_options.hpp"
 #include "moe/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
-
-/// How many choices an expert takes from one group of tokens.
-class Capacity {
- public:
-  /// No limit: nothing is dropped.
-  static Capacity unlimited() { return Capacity(Rule{}); }
-
-  /// C = ceil(factor * choices / E), where `choices` counts the choices that the gate made in the group: T * k for
-  /// top-k gates, without padding. (V-MoE, Megatron-Core and, for k >= 2, DeepSpeed count so; others leave out k.)
-  /// Throws std::invalid_argument unless the factor is finite and > 0.
-  static Capacity factor(double factor) {
-    detail::require(std::isfinite(factor) && factor > 0, "Capacity::factor: the factor is ", factor,
-                    ", it must be finite and more than 0");
-    return Capacity(Rule{.limited = true, .factor = factor});
-  }
-
-  /// C = slots, whatever the batch; 0 drops everything. Throws std::invalid_argument if negative.
-  static Capacity exactly(Index slots) {
-    detail::require(slots >= 0, "Capacity::exactly: ", slots, " slots, it must be 0 or more");
-    return Capacity(Rule{.limited = true, .slots = slots});
-  }
-
-  /// Another capacity for passes with an unseeded tape, that is for evaluation and inference.
-  Capacity at_inference(const Capacity& other) const {
-    Capacity both = *this;
-    both.inference_ = other.inference_;
-    return both;
-  }
-
-  /// C for a group in which `choices` were made.
-  Index slots(Index choices, Index experts, bool training) const {
-    const Rule& rule = training ? training_ : inference_;
-    if (!rule.limited) return choices;
-    if (rule.factor == 0) return (std::min)(rule.slots, choices);
-    const double wanted = std::ceil(rule.factor * static_cast<double>(choices) / static_cast<double>(experts));
-    return wanted < static_cast<double>(choices) ? static_cast<Index>(wanted) : choices;
-  }
-
- private:
-  struct Rule {
-    bool limited = false;
-    double factor = 0;
-    Index slots = 0;
-  };
-
-  explicit Capacity(Rule rule) : training_(rule), inference_(rule) {}
-
-  Rule training_, inference_;
-};
 
 /// N slots, each one row of one expert's input: by expert, slots first_slot[e] .. first_slot[e + 1] - 1 are expert e's,
 /// in order of priority; by token, the slots of token t are token_slots[first_of_token[t] .. first_of_token[t + 1] -
@@ -72,77 +24,137 @@ struct Plan {
   std::vector<Index> first_of_token;   // T + 1
   std::vector<Index> token_slots;      // N
   std::vector<Index> dropped_choices;  // indices of the choices that found no room
-  std::vector<Index> chosen;           // E: choices per expert before dropping
+  std::vector<Index> chosen;           // E: choices per expert that were sent, before dropping
+  std::vector<Index> room;             // of each expert, by group
+  Index unsent = 0;                    // choices that the gate did not send
+  bool weighs_input = false;           // the weight multiplies the expert's input instead of its output
 
   Index slots() const { return static_cast<Index>(token.size()); }
   Index experts() const { return static_cast<Index>(chosen.size()); }
   Index tokens() const { return static_cast<Index>(first_of_token.size()) - 1; }
-  Index begin_of(Index expert) const { return first_slot[static_cast<std::size_t>(expert)]; }
+  Index begin_of(Index expert) const { return first_slot[at(expert)]; }
   Index rows_of(Index expert) const { return begin_of(expert + 1) - begin_of(expert); }
 
-  /// Groups the routing's choices. Where an expert is full, the later in order of priority are dropped; a dropped
-  /// choice adds nothing to its token. Two stable counting sorts, O(choices + E + T). Throws std::invalid_argument if a
-  /// choice names a token or an expert that does not exist.
-  void build(const Batch<S>& batch, const Routing<S>& routing, const Capacity& capacity, bool training) {
-    const auto at = [](Index i) { return static_cast<std::size_t>(i); };
-    const Index expert_count = routing.experts(), token_count = routing.tokens(), groups = batch.groups();
-    const auto choice_count = static_cast<Index>(routing.choices.size());
+  /// Groups the routing's choices, and tells each its fate. Where an expert is full, the later in order of priority are
+  /// dropped. Two stable counting sorts, O(choices + E + T). Throws std::invalid_argument if a choice names a token or
+  /// an expert that does not exist.
+  void build(const Batch<S>& batch, Routing<S>& routing, const DispatchOptions& options, bool training) {
+    measure_room(batch, routing, options.capacity, training);
+    decide_fates(batch, routing);
+    fill_slots(routing);
+    weighs_input = options.weigh_input;
+    renormalized_ = options.renormalize_kept;
+    if (renormalized_) renormalize(static_cast<S>(options.renormalize_floor));
+  }
 
-    room_.assign(at(groups), 0);
-    for (Index i = 0; i < choice_count; ++i) {
-      const Choice<S>& c = routing.choices[at(i)];
-      detail::require(c.token >= 0 && c.token < token_count, "Plan: choice ", i, " names token ", c.token, " of ",
-                      token_count);
-      detail::require(c.expert >= 0 && c.expert < expert_count, "Plan: choice ", i, " of token ", c.token,
-                      " names expert ", c.expert, " of ", expert_count);
-      ++room_[at(batch.group_of(c.token))];
+  /// drouting's choices += the gradients of the slots' weights, through the renormalisation if there is one.
+  template <class Entries>
+  void backward(Entries& dweight_N, Routing<S>& drouting) const {
+    if (renormalized_) renormalize_backward(dweight_N);
+    for (Index slot = 0; slot < slots(); ++slot) drouting.choices[at(choice[at(slot)])].weight += dweight_N(slot);
+  }
+
+ private:
+  static std::size_t at(Index i) { return static_cast<std::size_t>(i); }
+
+  template <class Entries>
+  void renormalize_backward(Entries& dweight_N) const {
+    // w = p / s with s = max(sum p, floor): dp = (dw - sum dw w) / s, without the sum where the floor holds.
+    for (Index t = 0; t < tokens(); ++t) {
+      const Index begin = first_of_token[at(t)], end = first_of_token[at(t + 1)];
+      S inner = 0;
+      for (Index i = begin; i < end && !at_floor_[at(t)]; ++i)
+        inner += dweight_N(token_slots[at(i)]) * weight[at(token_slots[at(i)])];
+      for (Index i = begin; i < end; ++i) {
+        S& dw = dweight_N(token_slots[at(i)]);
+        dw = (dw - inner) / sum_[at(t)];
+      }
     }
-    for (Index& room : room_) room = capacity.slots(room, expert_count, training);
+  }
 
-    chosen.assign(at(expert_count), 0);
-    first_slot.assign(at(expert_count + 1), 0);
-    first_of_token.assign(at(token_count + 1), 0);
-    taken_.assign(at(groups * expert_count), 0);
-    kept_.assign(at(choice_count), 0);
+  void measure_room(const Batch<S>& batch, const Routing<S>& routing, const Capacity& capacity, bool training) {
+    const Index groups = batch.groups();
+    room.assign(at(groups), 0);
+    taken_.assign(at(groups), 0);  // the groups' tokens, here
+    for (std::size_t i = 0; i < routing.choices.size(); ++i) {
+      const Choice<S>& c = routing.choices[i];
+      detail::require(c.token >= 0 && c.token < routing.tokens(), "Plan: choice ", i, " names token ", c.token, " of ",
+                      routing.tokens());
+      detail::require(c.expert >= 0 && c.expert < routing.experts(), "Plan: choice ", i, " of token ", c.token,
+                      " names expert ", c.expert, " of ", routing.experts());
+      ++room[at(batch.group_of(c.token))];
+    }
+    for (Index t = 0; t < routing.tokens(); ++t) taken_[at(batch.group_of(t))] += routing.is_valid(t) ? 1 : 0;
+    for (Index g = 0; g < groups; ++g)
+      room[at(g)] = capacity.slots(taken_[at(g)], room[at(g)], routing.experts(), training);
+  }
+
+  /// Counts by expert and by token, in first_slot and first_of_token.
+  void decide_fates(const Batch<S>& batch, Routing<S>& routing) {
+    const Index experts = routing.experts();
+    chosen.assign(at(experts), 0);
+    first_slot.assign(at(experts + 1), 0);
+    first_of_token.assign(at(routing.tokens() + 1), 0);
+    taken_.assign(at(batch.groups() * experts), 0);
     dropped_choices.clear();
-    for (Index i = 0; i < choice_count; ++i) {
-      const Choice<S>& c = routing.choices[at(i)];
+    unsent = 0;
+    for (std::size_t i = 0; i < routing.choices.size(); ++i) {
+      Choice<S>& c = routing.choices[i];
+      if (c.fate == Fate::unsent) {
+        ++unsent;
+        continue;
+      }
       const Index group = batch.group_of(c.token);
-      Index& taken = taken_[at(group * expert_count + c.expert)];
+      Index& taken = taken_[at(group * experts + c.expert)];
       ++chosen[at(c.expert)];
-      if (taken == room_[at(group)]) {
-        dropped_choices.push_back(i);
+      c.fate = taken < room[at(group)] ? Fate::sent : Fate::dropped;
+      if (c.fate == Fate::dropped) {
+        dropped_choices.push_back(static_cast<Index>(i));
         continue;
       }
       ++taken;
-      kept_[at(i)] = 1;
       ++first_slot[at(c.expert + 1)];
       ++first_of_token[at(c.token + 1)];
     }
+  }
+
+  void fill_slots(const Routing<S>& routing) {
     for (std::size_t e = 1; e < first_slot.size(); ++e) first_slot[e] += first_slot[e - 1];
     for (std::size_t t = 1; t < first_of_token.size(); ++t) first_of_token[t] += first_of_token[t - 1];
-
-    const Index slot_count = first_slot.back();
-    token.resize(at(slot_count));
-    choice.resize(at(slot_count));
-    weight.resize(at(slot_count));
-    token_slots.resize(at(slot_count));
+    const std::size_t slot_count = at(first_slot.back());
+    token.resize(slot_count);
+    choice.resize(slot_count);
+    weight.resize(slot_count);
+    token_slots.resize(slot_count);
     next_slot_.assign(first_slot.begin(), first_slot.end() - 1);
     next_of_token_.assign(first_of_token.begin(), first_of_token.end() - 1);
-    for (Index i = 0; i < choice_count; ++i) {
-      if (!kept_[at(i)]) continue;
-      const Choice<S>& c = routing.choices[at(i)];
+    for (std::size_t i = 0; i < routing.choices.size(); ++i) {
+      const Choice<S>& c = routing.choices[i];
+      if (c.fate != Fate::sent) continue;
       const Index slot = next_slot_[at(c.expert)]++;
       token[at(slot)] = c.token;
-      choice[at(slot)] = i;
+      choice[at(slot)] = static_cast<Index>(i);
       weight[at(slot)] = c.weight;
       token_slots[at(next_of_token_[at(c.token)]++)] = slot;
     }
   }
 
- private:
-  std::vector<Index> room_, taken_, next_slot_, next_of_token_;  // kept for the next build
-  std::vector<unsigned char> kept_;
+  void renormalize(S floor) {
+    sum_.assign(at(tokens()), S(0));
+    at_floor_.assign(at(tokens()), 0);
+    for (Index t = 0; t < tokens(); ++t) {
+      S& sum = sum_[at(t)];
+      for (Index i = first_of_token[at(t)]; i < first_of_token[at(t + 1)]; ++i) sum += weight[at(token_slots[at(i)])];
+      at_floor_[at(t)] = sum < floor ? 1 : 0;
+      if (sum < floor) sum = floor;
+      for (Index i = first_of_token[at(t)]; i < first_of_token[at(t + 1)]; ++i) weight[at(token_slots[at(i)])] /= sum;
+    }
+  }
+
+  std::vector<Index> taken_, next_slot_, next_of_token_;  // kept for the next build
+  std::vector<S> sum_;                                    // of a token's weights before the division
+  std::vector<unsigned char> at_floor_;
+  bool renormalized_ = false;
 };
 
 MOE_NAMESPACE_END

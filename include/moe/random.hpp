@@ -86,6 +86,9 @@ class Random {
   /// Standard normal.
   double normal() { return plays_back_ ? next_recorded() : detail::random_normal(engine_); }
 
+  /// Standard Gumbel.
+  double gumbel() { return plays_back_ ? next_recorded() : -std::log(-std::log1p(-detail::random_uniform(engine_))); }
+
   /// A seed for a part that needs a generator of its own (an expert that is itself a layer).
   std::uint64_t seed() { return detail::random_bits(engine_); }
 

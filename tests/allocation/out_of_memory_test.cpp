@@ -118,7 +118,7 @@ TEST(OutOfMemory, OfATapeThatGrowsForMoreTokens) {
 TEST(OutOfMemory, OfATapeThatGrowsForMoreTokensOfOneExpert) {
   auto small = noisy_layer();
   const auto large = small;
-  small.capacity = Capacity::exactly(1);
+  small.dispatching.capacity = Capacity::exactly(1);
   expect_tape_survives_growth(small, x_TD, large, x_TD);
 }
 

@@ -123,7 +123,7 @@ TEST(SteadyState, OfFixedNoise) {
 TEST(SteadyState, OfExpertChoice) { expect_steady_state(Layer{make_router(), ExpertChoice{}, some_experts(), losses}); }
 
 TEST(SteadyState, OfHash) {
-  expect_steady_state(Layer{NoRouter<float>{experts}, Hash{{3, 1, 2, 0}}, some_experts(), Capacity::exactly(8)});
+  expect_steady_state(Layer{NoRouter<float>{experts}, Hash{{{3, 1, 2, 0}}}, some_experts(), Capacity::exactly(8)});
 }
 
 TEST(SteadyState, OfEveryKindOfExpert) {

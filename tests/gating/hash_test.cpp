@@ -15,7 +15,7 @@ namespace {
 
 using support::expect_invalid;
 
-const Hash hash{{1, 0, 1}};
+const Hash hash{{{1, 0, 1}}};
 const Matrix<float> logits_TE = Matrix<float>::Zero(2, 2), x_TD = Matrix<float>::Zero(2, 1);
 
 Routing<float> route_ids(const std::vector<std::int64_t>& ids, const std::vector<std::uint8_t>& valid = {}) {
@@ -51,28 +51,28 @@ TEST(Hash, ABatchWithoutIdsIsRefused) {
 TEST(Hash, ATableThatNamesOtherExpertsIsRefused) {
   EXPECT_NO_THROW(hash.check(2));
   expect_invalid([] { hash.check(1); }, {"experts 0 to 1", "there are 1"});
-  expect_invalid([] { Hash{{0, -1}}.check(2); }, {"-1 to 0"});
+  expect_invalid([] { Hash{{{0, -1}}}.check(2); }, {"-1 to 0"});
   expect_invalid([] { Hash{}.check(2); }, {"table is empty"});
 }
 
 TEST(Hash, ARandomTableUsesEveryExpertAndNoOther) {
   std::mt19937_64 generator{1};
   const Hash random = Hash::random(200, 3, generator);
-  EXPECT_EQ(random.expert_of_id.size(), 200u);
+  EXPECT_EQ(random.tables[0].size(), 200u);
   EXPECT_NO_THROW(random.check(3));
   std::vector<int> uses(3, 0);
-  for (const Index expert : random.expert_of_id) ++uses[static_cast<std::size_t>(expert)];
+  for (const Index expert : random.tables[0]) ++uses[static_cast<std::size_t>(expert)];
   for (const int count : uses) EXPECT_GT(count, 30);  // of 67 on average, with a standard deviation of 7
 }
 
 TEST(Hash, ABalancedTableGivesTheNextIdToTheLightestExpert) {
   // By falling frequency: id 1 (5) to expert 0, id 3 (4) to expert 1, id 0 (2) to expert 1 (4 < 5),
   // id 2 (2) to expert 0 (5 < 6).
-  EXPECT_EQ(Hash::balanced({2, 5, 2, 4}, 2).expert_of_id, (std::vector<Index>{1, 0, 0, 1}));
+  EXPECT_EQ(Hash::balanced({2, 5, 2, 4}, 2).tables[0], (std::vector<Index>{1, 0, 0, 1}));
 }
 
 TEST(Hash, TiesGoToTheLowerIdAndTheLowerExpert) {
-  EXPECT_EQ(Hash::balanced({1, 1, 1, 1}, 3).expert_of_id, (std::vector<Index>{0, 1, 2, 0}));
+  EXPECT_EQ(Hash::balanced({1, 1, 1, 1}, 3).tables[0], (std::vector<Index>{0, 1, 2, 0}));
 }
 
 TEST(Hash, SizesBelowOneAreRefused) {

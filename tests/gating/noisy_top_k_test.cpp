@@ -108,7 +108,7 @@ TEST(NoisyTopK, SettingsThatDoNotFitAreRefused) {
   gate.epsilon = -1;
   expect_invalid([&] { gate.check(2); }, {"epsilon is -1"});
   gate = example();
-  gate.top_k.k = 3;
+  gate.gate.k = 3;
   expect_invalid([&] { gate.check(2); }, {"k is 3"});
 }
 

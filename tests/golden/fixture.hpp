@@ -137,6 +137,14 @@ class Fixture {
       if (contains(tensor)) expect(tensor, values);
   }
 
+  /// "slot", and those of the named tensors that the file has.
+  std::set<std::string> left_but(const std::set<std::string>& names) const {
+    std::set<std::string> left{"slot"};
+    for (const std::string& name : names)
+      if (contains(name)) left.insert(name);
+    return left;
+  }
+
   /// Every tensor was used, but for those that the library has no counterpart of.
   void finish(const std::set<std::string>& without_counterpart = {}) const {
     EXPECT_EQ(left_, without_counterpart) << name_;

@@ -49,7 +49,8 @@ std::vector<X> experts_of(Fixture& fixture) {
     set("experts.w1", experts[e].w1_FD), set("experts.b1", experts[e].b1_F);
     set("experts.w2", experts[e].w2_DF), set("experts.b2", experts[e].b2_D);
     if constexpr (requires { experts[e].w3_FD; })
-      set("experts.w3", experts[e].w3_FD), set("experts.b3", experts[e].b3_F);
+      set("experts.w3", experts[e].w3_FD), set("experts.b3", experts[e].b3_F),
+          set("experts.mult_bias", experts[e].multiplier_F);
   }
   return experts;
 }
@@ -57,10 +58,10 @@ std::vector<X> experts_of(Fixture& fixture) {
 /// For files without experts: a layer of (E, E) identity router, so that tokens are logits and their gradients are the
 /// logits' gradients, and of experts that are 0.
 template <class G>
-auto logits_layer(Index experts, G gate, moe::Capacity capacity = moe::Capacity::unlimited()) {
+auto logits_layer(Index experts, G gate, moe::DispatchOptions dispatching = {}) {
   using Zero = moe::Linear<double>;
   return Layer{moe::Router<double>{Matrix<double>::Identity(experts, experts)}, std::move(gate),
-               std::vector<Zero>(at(experts), Zero{Matrix<double>::Zero(1, experts)}), capacity};
+               std::vector<Zero>(at(experts), Zero{Matrix<double>::Zero(1, experts)}), dispatching};
 }
 
 /// The name in the files of a layer's parameter: experts.w1 of experts.3.w1.
@@ -69,7 +70,7 @@ inline std::string name_of_parameter(std::string_view parameter) {
   if (name == "gate.noise_weight") return "router.noise_weight";
   if (name.starts_with("experts.")) {
     const auto part = name.substr(name.find('.', 8) + 1);
-    name = "experts." + (part == "weight" ? "w" : part == "bias" ? "b" : part);
+    name = "experts." + (part == "weight" ? "w" : part == "bias" ? "b" : part == "multiplier" ? "mult_bias" : part);
   }
   return name;
 }
@@ -129,11 +130,10 @@ Values values_of(const Routing<S>& routing, const Plan<S>& plan) {
 
 /// All of a forward pass.
 template <class L>
-Values values_of(const L& layer, const Batch<typename L::Scalar>& batch, const typename L::Tape& tape) {
+Values pass_values(const typename L::Tape& tape) {
   Values values = values_of(tape.routing);
   values.merge(values_of(tape.routing, tape.plan));
-  const Index choices_of_group = static_cast<Index>(tape.routing.choices.size()) / batch.groups();
-  values["capacity"] = {static_cast<double>(layer.capacity.slots(choices_of_group, layer.router.experts(), true))};
+  values["capacity"] = {static_cast<double>(tape.plan.room[0])};
   return values;
 }
 
@@ -143,34 +143,24 @@ Values task_values(const L& layer, const Batch<typename L::Scalar>& batch, const
                    typename L::Tape& tape) {
   L gradient = moe::zeros_like(layer);
   const auto y = layer.forward(batch, tape);
-  Values values = values_of(layer, batch, tape);
+  Values values = pass_values<L>(tape);
   values["y"] = flat(y);
   values["grad.x"] = flat(layer.backward(batch, dy, tape, gradient));
   add_parameters(gradient, "grad.", values);
   return values;
 }
 
-/// Losses of coefficient 1 alone: their value, and the gradients where dy is 0. The mean over the batch's groups, each
-/// passed by itself, since the systems with groups compute their losses so.
+/// Losses of coefficient 1 alone: their value, and the gradients where dy is 0.
 template <class L, class... Loss>
 Values loss_values(const std::string& name, const L& without, const Batch<typename L::Scalar>& batch,
                    typename L::Tape tape, const Losses<Loss...>& losses) {
   using S = typename L::Scalar;
-  const Layer layer{without.router, without.gate, without.experts, losses, without.capacity};
+  const Layer layer{without.router, without.gate, without.experts, losses, without.dispatching};
   auto gradient = moe::zeros_like(layer);
-  const Index groups = batch.groups(), rows = batch.tokens() / groups;
-  Matrix<S> dx(batch.tokens(), batch.x_TD.cols()), dlogits(batch.tokens(), layer.router.experts());
-  double value = 0;
-  tape.loss_scale = S(1) / static_cast<S>(groups);
-  for (Index first = 0; first < batch.tokens(); first += rows) {
-    Batch<S> group(batch.x_TD.middleRows(first, rows));
-    if (!batch.valid.empty()) group.valid = batch.valid.subspan(at(first), at(rows));
-    const Matrix<S> y = layer.forward(group, tape);
-    value += static_cast<double>(tape.loss_scale * layer.auxiliary_loss(tape));
-    layer.backward_into(group, Matrix<S>::Zero(rows, y.cols()), tape, dx.middleRows(first, rows), gradient);
-    dlogits.middleRows(first, rows) = tape.drouting.logits_TE;
-  }
-  Values values{{name, {value}}, {name + ".grad.x", flat(dx)}, {name + ".grad.logits", flat(dlogits)}};
+  const Matrix<S> y = layer.forward(batch, tape);
+  Values values{{name, {static_cast<double>(layer.auxiliary_loss(tape))}}};
+  values[name + ".grad.x"] = flat(layer.backward(batch, Matrix<S>::Zero(y.rows(), y.cols()), tape, gradient));
+  values[name + ".grad.logits"] = flat(tape.drouting.logits_TE);
   add_parameters(gradient, name + ".grad.", values);
   return values;
 }
@@ -180,32 +170,5 @@ Values loss_values(const std::string& name, const L& layer, const Batch<typename
                    const typename L::Tape& tape, const Loss& loss) {
   return loss_values(name, layer, batch, tape, Losses<Loss>{loss});
 }
-
-/// A gate whose choices are put into another order of priority: `before(routing, a, b)` tells whether choice a has to
-/// come before b; where neither has to, ranks and tokens decide.
-template <class G, class Before>
-struct Prioritised {
-  G gate;
-  Before before;
-
-  void check(Index experts) const { gate.check(experts); }
-
-  template <class S>
-  void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
-    gate.route(batch, routing, random);
-    std::sort(routing.choices.begin(), routing.choices.end(), [&](const auto& a, const auto& b) {
-      const bool first = before(routing, a, b);
-      return first != before(routing, b, a) ? first : std::pair(a.rank, a.token) < std::pair(b.rank, b.token);
-    });
-  }
-
-  template <class S>
-  void backward(const Routing<S>& routing, Routing<S>& drouting) const {
-    gate.backward(routing, drouting);
-  }
-};
-
-template <class G, class Before>
-Prioritised(G, Before) -> Prioritised<G, Before>;
 
 }  // namespace golden

@@ -23,13 +23,13 @@ void expect_fixture(Fixture& fixture, const moe::Hash& hash) {
 
 TEST(Hash, GivenTable) {
   Fixture fixture("hash_layer");
-  expect_fixture(fixture, {fixture.values<Index>("hash_table")});
+  expect_fixture(fixture, moe::Hash{{fixture.values<Index>("hash_table")}});
 }
 
 TEST(Hash, BalancedTable) {
   Fixture fixture("hash_layer_balanced");
   const auto hash = moe::Hash::balanced(fixture.values<double>("frequency"), fixture.size("E"));
-  fixture.expect("hash_table", flat(hash.expert_of_id));
+  fixture.expect("hash_table", flat(hash.tables[0]));
   expect_fixture(fixture, hash);
 }
 

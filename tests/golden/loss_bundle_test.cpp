@@ -3,6 +3,7 @@
 #include <string>
 
 #include "golden.hpp"
+#include "moe/loss/entropy.hpp"
 #include "moe/loss/importance.hpp"
 #include "moe/loss/load_balance.hpp"
 #include "moe/loss/router_z.hpp"
@@ -38,11 +39,11 @@ TEST_P(LossBundle, Fixture) {
   expect_loss("cv2_population", ImportanceLoss{.coefficient = 1, .epsilon = 0});
   expect_loss("cv2_unbiased", ImportanceLoss{.coefficient = 1, .variance = Variance::unbiased, .epsilon = 0});
   expect_loss("cv2_eps", ImportanceLoss{.coefficient = 1, .variance = Variance::unbiased, .epsilon = 1e-10});
-  // There are no entropy losses in the library.
-  std::set<std::string> entropy{"aux.entropy", "aux.entropy.grad.logits"};
-  if (fixture.contains("aux.neg_entropy_of_mean"))
-    entropy.insert({"aux.neg_entropy_of_mean", "aux.neg_entropy_of_mean.grad.logits"});
-  fixture.finish(entropy);
+  using Entropy = moe::EntropyLoss;
+  fixture.expect(loss_values("aux.entropy", layer, logits, {}, Entropy{.coefficient = 1}));
+  fixture.expect(
+      loss_values("aux.neg_entropy_of_mean", layer, logits, {}, Entropy{.coefficient = 1, .of = Entropy::Of::global}));
+  fixture.finish();
 }
 
 INSTANTIATE_TEST_SUITE_P(LossBundle, LossBundle, testing::Values("loss_bundle", "loss_bundle_logits80"));

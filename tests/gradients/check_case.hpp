@@ -13,12 +13,9 @@
 #include <utility>
 #include <vector>
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 #include "moe/moe.hpp"
 #include "moe/testing/check_gradients.hpp"
+#include "support/one_thread.hpp"
 #include "support/random_model.hpp"
 #include "support/reference_moe.hpp"
 
@@ -35,11 +32,7 @@ struct Summary {
   Index cases = 0, refused = 0, rejected = 0, checked = 0, kinks = 0;
   double worst_forward = 0, worst_gradient = 0;
 
-  explicit Summary(std::string grid) : name(std::move(grid)) {
-#ifdef _OPENMP
-    omp_set_num_threads(1);  // thousands of tiny passes: a team would only cost time
-#endif
-  }
+  explicit Summary(std::string grid) : name(std::move(grid)) {}
   Summary(const Summary&) = delete;
   Summary& operator=(const Summary&) = delete;
 

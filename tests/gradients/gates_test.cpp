@@ -124,7 +124,7 @@ TEST(GradientGrid, Hash) {
   for (Setting setting : settings(false)) {
     for (Index t = 0; t < setting.tokens; ++t) setting.ids.push_back(t % 6);
     check_case(summary, "hash", setting, [&](std::mt19937_64& rng) {
-      return moe::Layer{moe::NoRouter<double>{4}, moe::Hash{{0, 2, 1, 1, 0, 0}},
+      return moe::Layer{moe::NoRouter<double>{4}, moe::Hash{{{0, 2, 1, 1, 0, 0}}},
                         support::random_experts<Mlp>(4, width, hidden, rng),
                         moe::Losses{moe::LoadBalanceLoss{}, moe::ImportanceLoss{}}, setting.room.capacity()};
     });

@@ -66,8 +66,8 @@ struct SoftmaxTakenForElementWise : moe::TopK {
 struct NoiseWeightGradientDropped : moe::NoisyTopK<double> {
   void backward(const Batch& batch, const Routing& routing, Routing& drouting, MatrixRef dx_TD,
                 NoiseWeightGradientDropped&) const {
-    NoisyTopK scratch = moe::zeros_like<NoisyTopK>(*this);
-    NoisyTopK::backward(batch, routing, drouting, dx_TD, scratch);
+    moe::NoisyTopK<double> scratch = moe::zeros_like<moe::NoisyTopK<double>>(*this);
+    moe::NoisyTopK<double>::backward(batch, routing, drouting, dx_TD, scratch);
   }
 };
 
@@ -75,14 +75,14 @@ struct InputGradientOfNoiseDropped : moe::NoisyTopK<double> {
   void backward(const Batch& batch, const Routing& routing, Routing& drouting, MatrixRef dx_TD,
                 InputGradientOfNoiseDropped& gradient) const {
     Matrix scratch = dx_TD;
-    NoisyTopK::backward(batch, routing, drouting, scratch, gradient);
+    moe::NoisyTopK<double>::backward(batch, routing, drouting, scratch, gradient);
   }
 };
 
 struct NoisyLogitsGradientDropped : moe::NoisyTopK<double> {
   void backward(const Batch& batch, const Routing& routing, Routing& drouting, MatrixRef dx_TD,
                 NoisyLogitsGradientDropped& gradient) const {
-    NoisyTopK::backward(batch, routing, drouting, dx_TD, gradient);
+    moe::NoisyTopK<double>::backward(batch, routing, drouting, dx_TD, gradient);
     drouting.logits_TE -= drouting.noise.logits_TE;
   }
 };

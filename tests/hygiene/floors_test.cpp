@@ -15,43 +15,62 @@ namespace {
 // From the ground up; a header stands where it is named, or else its folder. The order inside floors 0 to 2 is
 // part of the rule: kernels know the executor, routing is made before the plan, the plan before its load.
 const std::vector<std::vector<std::string>> floors{
-    {"version.hpp"},                                                                                 // 0
-    {"core.hpp"},                                                                                    //
-    {"parameters.hpp", "executor.hpp", "random.hpp"},                                                // 1
-    {"kernel"},                                                                                      //
-    {"batch.hpp"},                                                                                   // 2
-    {"routing.hpp"},                                                                                 //
-    {"plan.hpp"},                                                                                    //
-    {"load.hpp"},                                                                                    //
-    {"concepts.hpp"},                                                                                // 3
-    {"router.hpp", "no_router.hpp", "dispatch.hpp", "loss/losses.hpp", "gating", "expert", "loss"},  // 4
-    {"layer_tape.hpp"},                                                                              //
-    {"layer.hpp"},                                                                                   // 5
-    {"optim", "surgery", "io", "distributed", "testing", "executor"},                                // attic
-    {"moe.hpp"},                                                                                     // umbrella
+    {"version.hpp"},                                   // 0
+    {"core.hpp"},                                      //
+    {"parameters.hpp", "executor.hpp", "random.hpp"},  // 1
+    {"kernel"},                                        //
+    {"batch.hpp"},                                     // 2
+    {"routing.hpp"},                                   //
+    {"capacity.hpp"},                                  //
+    {"dispatch_options.hpp"},                          //
+    {"plan.hpp"},                                      //
+    {"load.hpp"},                                      //
+    {"concepts.hpp"},                                  // 3
+    {"router.hpp", "no_router.hpp", "cosine_router.hpp", "dispatch.hpp", "loss/losses.hpp", "gating", "expert",
+     "loss"},                                                                    // 4
+    {"layer_tape.hpp"},                                                          //
+    {"layer.hpp", "soft_layer.hpp"},                                             // 5
+    {"optim", "surgery", "report", "io", "distributed", "testing", "executor"},  // attic
+    {"moe.hpp"},                                                                 // umbrella
 };
 
 // Inside one of these folders headers may include each other.
-const std::set<std::string> attic{"optim", "surgery", "io", "distributed", "testing", "executor"};
+const std::set<std::string> attic{"optim", "surgery", "report", "io", "distributed", "testing", "executor"};
 
 // Not for everyone, so not in the umbrella: they cost a dependency or belong to tests.
 const std::set<std::string> opt_in{"io", "distributed", "testing", "executor"};
 
 // Sideways arrows that are meant: the first is built out of the second, which is more basic and does not know it.
 const std::set<std::pair<std::string, std::string>> sideways{
-    {"kernel/linear.hpp", "kernel/gemm.hpp"},        // a linear map is a product
-    {"kernel/linear.hpp", "kernel/buffer.hpp"},      // needs room for the rows that count
-    {"kernel/linear.hpp", "kernel/buffer.hpp"},      // its workspace
-    {"kernel/activations.hpp", "kernel/chunk.hpp"},  // a row is worked on in chunks
-    {"kernel/softmax.hpp", "kernel/chunk.hpp"},      // the same
-    {"kernel/selection.hpp", "kernel/chunk.hpp"},    // the same
-    {"gating/softmax.hpp", "gating/top_k.hpp"},      // top-k with k = E
-    {"gating/switch_top1.hpp", "gating/top_k.hpp"},  // top-k with k = 1
-    {"gating/fixed_noise.hpp", "gating/top_k.hpp"},  // noise in front of top-k, or of another gate
-    {"gating/noisy_top_k.hpp", "gating/top_k.hpp"},  // learned noise in front of top-k
-    {"expert/glu.hpp", "expert/mlp.hpp"},            // starts its weights by the same options
-    {"loss/importance.hpp", "loss/variation.hpp"},   // is a squared coefficient of variation
-    {"loss/load.hpp", "loss/variation.hpp"},         // the same
+    {"kernel/linear.hpp", "kernel/gemm.hpp"},                      // a linear map is a product
+    {"kernel/linear.hpp", "kernel/buffer.hpp"},                    // needs room for the rows that count
+    {"kernel/activations.hpp", "kernel/chunk.hpp"},                // a row is worked on in chunks
+    {"kernel/softmax.hpp", "kernel/chunk.hpp"},                    // the same
+    {"kernel/selection.hpp", "kernel/chunk.hpp"},                  // the same
+    {"gating/top_k.hpp", "gating/choice_weights.hpp"},             // weighs what it chose
+    {"gating/top_p.hpp", "gating/choice_weights.hpp"},             // the same
+    {"gating/hash.hpp", "gating/choice_weights.hpp"},              // the same
+    {"gating/replay.hpp", "gating/choice_weights.hpp"},            // the same
+    {"gating/sinkhorn.hpp", "gating/choice_weights.hpp"},          // the same
+    {"gating/sinkhorn.hpp", "gating/sigmoid_weights.hpp"},         // the same, for k = 1
+    {"gating/sinkhorn.hpp", "gating/top_k.hpp"},                   // top-k of a transport plan
+    {"gating/base_assignment.hpp", "gating/choice_weights.hpp"},   // weighs what it chose
+    {"gating/base_assignment.hpp", "gating/sigmoid_weights.hpp"},  // the same
+    {"gating/base_assignment.hpp", "gating/top_k.hpp"},            // top-1 in evaluation
+    {"gating/threshold.hpp", "gating/choice_weights.hpp"},         // weighs what it chose
+    {"gating/threshold.hpp", "gating/sigmoid_weights.hpp"},        // the same
+    {"gating/optional_choices.hpp", "gating/top_k.hpp"},           // top-k, some of it unsent
+    {"gating/gumbel_noise.hpp", "gating/top_k.hpp"},               // noise in front of top-k, or of another gate
+    {"gating/prioritized.hpp", "gating/top_k.hpp"},                // top-k, or another gate, in another order
+    {"gating/no_token_left_behind.hpp", "gating/top_k.hpp"},       // top-k, rerouted
+    {"loss/hierarchical_mixture.hpp", "loss/mixture.hpp"},         // a mixture of mixtures
+    {"gating/softmax.hpp", "gating/top_k.hpp"},                    // top-k with k = E
+    {"gating/switch_top1.hpp", "gating/top_k.hpp"},                // top-k with k = 1
+    {"gating/fixed_noise.hpp", "gating/top_k.hpp"},                // noise in front of top-k, or of another gate
+    {"gating/noisy_top_k.hpp", "gating/top_k.hpp"},                // learned noise in front of top-k
+    {"expert/glu.hpp", "expert/mlp.hpp"},                          // starts its weights by the same options
+    {"loss/importance.hpp", "loss/variation.hpp"},                 // is a squared coefficient of variation
+    {"loss/load.hpp", "loss/variation.hpp"},                       // the same
 };
 
 std::string folder_of(const std::string& header) {

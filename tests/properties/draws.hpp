@@ -16,6 +16,7 @@
 
 #include "moe/moe.hpp"
 #include "support/bits.hpp"
+#include "support/one_thread.hpp"
 #include "support/random_model.hpp"
 
 namespace properties {

@@ -108,7 +108,7 @@ RC_GTEST_PROP(Layer, RoomForEveryTokenIsUnlimited, ()) {
   Sizes sizes = draw_sizes();
   const auto layer = top_k_layer(sizes);
   auto limited = layer;
-  limited.capacity = moe::Capacity::exactly(sizes.tokens);
+  limited.dispatching.capacity = moe::Capacity::exactly(sizes.tokens);
   const Matrix x_TD = random_tokens(sizes);
   RC_ASSERT(support::same_bits(limited.forward(x_TD), layer.forward(x_TD)));
 }
@@ -117,7 +117,7 @@ RC_GTEST_PROP(Layer, RoomForEveryTokenIsUnlimited, ()) {
 RC_GTEST_PROP(Layer, NoRoomIsZero, ()) {
   Sizes sizes = draw_sizes();
   auto layer = top_k_layer(sizes);
-  layer.capacity = moe::Capacity::exactly(0);
+  layer.dispatching.capacity = moe::Capacity::exactly(0);
   const StepOf<decltype(layer)> step(layer, random_tokens(sizes), random_tokens(sizes));
   RC_ASSERT((is_zero(step.y_TD) && is_zero(step.dx_TD) && is_zero(moe::flatten(step.gradient))));
 }

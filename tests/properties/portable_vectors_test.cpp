@@ -108,7 +108,7 @@ TEST(PortableVectors, ExpertChoice) {
 
 TEST(PortableVectors, Capacity) {
   const auto slots = [](double factor, Index tokens, Index k, Index experts) {
-    return moe::Capacity::factor(factor).slots(tokens * k, experts, true);
+    return moe::Capacity::factor(factor).slots(tokens, tokens * k, experts, true);
   };
   EXPECT_EQ(slots(1.25, 100, 2, 8), 32);  // DeepSpeed, Megatron-Core, V-MoE
   EXPECT_EQ(slots(1, 32, 2, 32), 2);      // V-MoE before it rounds up to a multiple of 4

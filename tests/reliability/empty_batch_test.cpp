@@ -60,7 +60,7 @@ TEST(EmptyBatch, OfFixedNoise) { expect_zeros_with(FixedNoise{TopK{.k = 2}, 1.0}
 TEST(EmptyBatch, OfNoisyTopK) { expect_zeros_with(NoisyTopK<float>::zeros(experts, width, {.k = 2})); }
 
 TEST(EmptyBatch, OfHash) {
-  const Layer layer{NoRouter<float>{experts}, Hash{{0, 1, 2, 3}}, small_experts<SwiGlu<float>>(), all_losses};
+  const Layer layer{NoRouter<float>{experts}, Hash{{{0, 1, 2, 3}}}, small_experts<SwiGlu<float>>(), all_losses};
   expect_zeros(layer, Matrix<float>(0, width));
 }
 

@@ -45,7 +45,7 @@ struct Step {
 
 TEST(RefusedCalls, NoExperts) {
   expect_invalid([] { Layer(Router<float>{}, TopK{.k = 2}, std::vector<Mlp<float>>{}); }, {"0 x 0"});
-  expect_invalid([] { Layer(NoRouter<float>{0}, Hash{{0}}, std::vector<Mlp<float>>{}); }, {"0 experts"});
+  expect_invalid([] { Layer(NoRouter<float>{0}, Hash{{{0}}}, std::vector<Mlp<float>>{}); }, {"0 experts"});
   expect_invalid([] { Layer(small_router(), TopK{.k = 2}, std::vector<Mlp<float>>{}); },
                  {"0 experts", "the router scores 4"});
 }
@@ -57,7 +57,7 @@ TEST(RefusedCalls, AGateThatDoesNotSuitTheNumberOfExperts) {
   expect_invalid([] { Layer(small_router(), TopK{.k = 1}, small_experts<Mlp<float>>()); }, {"k = 1"});
   expect_invalid([] { Layer(small_router(), ExpertChoice{.factor = 5}, small_experts<Mlp<float>>()); },
                  {"factor is 5"});
-  expect_invalid([] { Layer(NoRouter<float>{4}, Hash{{0, 4}}, small_experts<Mlp<float>>()); }, {"0 to 4"});
+  expect_invalid([] { Layer(NoRouter<float>{4}, Hash{{{0, 4}}}, small_experts<Mlp<float>>()); }, {"0 to 4"});
 }
 
 TEST(RefusedCalls, ExpertsOfAnotherWidth) {
@@ -80,7 +80,7 @@ TEST(RefusedCalls, TokensOfAnotherWidth) {
 }
 
 TEST(RefusedCalls, TokensOfAnotherWidthWithoutARouter) {
-  const Layer layer{NoRouter<float>{4}, Hash{{0, 1, 2, 3}}, small_experts<Mlp<float>>()};
+  const Layer layer{NoRouter<float>{4}, Hash{{{0, 1, 2, 3}}}, small_experts<Mlp<float>>()};
   const std::vector<std::int64_t> ids(2, 0);
   const Matrix<float> wide_TD = Matrix<float>::Zero(2, 5);
   Batch<float> batch = wide_TD;
@@ -108,7 +108,7 @@ TEST(RefusedCalls, AnOutputThatOverlapsTheTokens) {
 }
 
 TEST(RefusedCalls, AnIdOutsideTheTableLeavesTheOutputAsItWas) {
-  const Layer layer{NoRouter<float>{4}, Hash{{0, 1, 2, 3}}, small_experts<Mlp<float>>()};
+  const Layer layer{NoRouter<float>{4}, Hash{{{0, 1, 2, 3}}}, small_experts<Mlp<float>>()};
   const std::vector<std::int64_t> ids{0, 1, 2, 3, 4, 0};
   Batch<float> batch = x_TD;
   batch.ids = ids;

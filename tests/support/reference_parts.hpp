@@ -163,7 +163,7 @@ inline void decide(const moe::NoisyTopK<double>& gate, const Batch& batch, Decis
     }
     add_noise(d, *random);
   }
-  decide(gate.top_k, batch, d, random);
+  decide(gate.gate, batch, d, random);
 }
 
 template <class G>
@@ -201,7 +201,7 @@ inline void decide(const moe::ExpertChoice& gate, const Batch& batch, Decision& 
 inline void decide(const moe::Hash& gate, const Batch& batch, Decision& d, moe::Random*) {
   d.k = 1;
   for (const Index t : d.tokens) {
-    const Index expert = gate.expert_of_id[static_cast<std::size_t>(batch.ids[at(t)])];
+    const Index expert = gate.tables[0][static_cast<std::size_t>(batch.ids[at(t)])];
     d.probabilities[at(t)].assign(at(d.experts), 0.0);
     d.probabilities[at(t)][at(expert)] = 1;
     d.choices.push_back({t, expert, 1.0, 0});

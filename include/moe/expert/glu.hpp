@@ -20,15 +20,18 @@ template <class S, class Activation>
 struct Glu {
   Matrix<S> w1_FD, w3_FD, w2_DF;
   Vector<S> b1_F = {}, b3_F = {}, b2_D = {};  ///< Empty: none.
+  Vector<S> multiplier_F = {};                ///< Of the hidden units (ST-MoE's multiplicative bias). Empty: none.
 
   struct Tape {
     Buffer<Matrix<S>> gate_NF, up_NF, hidden_NF, dgate_NF, dup_NF;  // gate before its activation
+    Buffer<Matrix<S>> product_NF;                                   // of act(gate) and up, before the multiplier
   };
 
   template <class Generator>
   static Glu random(Index width, Index hidden, Generator& generator, ExpertOptions options = {}) {
     detail::require(width > 0 && hidden > 0, "Glu: width ", width, " and hidden width ", hidden,
                     ", both must be 1 or more");
+    options.check();
     Glu expert{Matrix<S>(hidden, width), Matrix<S>(hidden, width), Matrix<S>(width, hidden)};
     detail::fill_normal(generator, std::sqrt(options.scale / static_cast<double>(width)), expert.w1_FD);
     detail::fill_normal(generator, std::sqrt(options.scale / static_cast<double>(width)), expert.w3_FD);
@@ -54,6 +57,8 @@ struct Glu {
                     " hidden units");
     detail::require(b2_D.size() == 0 || b2_D.size() == w2_DF.rows(), "Glu: b2 has ", b2_D.size(), " entries for ",
                     w2_DF.rows(), " outputs");
+    detail::require(multiplier_F.size() == 0 || multiplier_F.size() == hidden, "Glu: the multiplier has ",
+                    multiplier_F.size(), " entries for ", hidden, " hidden units");
   }
 
   void forward(ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape& tape) const {
@@ -68,6 +73,10 @@ struct Glu {
         rows * hidden, tape.hidden_NF.data(),
         [](const Chunk& gate, const Chunk& up) -> Chunk { return Activation::template value<S>(gate) * up; },
         tape.gate_NF.data(), tape.up_NF.data());
+    if (multiplier_F.size() > 0) {
+      tape.product_NF = tape.hidden_NF;
+      for (Index n = 0; n < rows; ++n) tape.hidden_NF.row(n).array() *= multiplier_F.transpose().array();
+    }
     detail::linear_forward<S>(tape.hidden_NF, w2_DF, b2_D, y_ND, Serial{});
   }
 
@@ -80,6 +89,12 @@ struct Glu {
     dgate_NF.resize(rows, hidden);
     dup_NF.resize(rows, hidden);
     detail::linear_input_gradient<S>(dy_ND, w2_DF, dgate_NF, false, Serial{});  // d hidden, for both factors
+    if (multiplier_F.size() > 0) {
+      for (Index n = 0; n < rows; ++n) {
+        gradient.multiplier_F += dgate_NF.row(n).cwiseProduct(tape.product_NF.row(n)).transpose();
+        dgate_NF.row(n).array() *= multiplier_F.transpose().array();
+      }
+    }
     detail::map_chunks(
         rows * hidden, dup_NF.data(),
         [](const Chunk& dh, const Chunk& gate) -> Chunk { return dh * Activation::template value<S>(gate); },
@@ -104,6 +119,7 @@ struct Glu {
     if ((... || (self.b1_F.size() > 0))) f("b1", self.b1_F...);
     if ((... || (self.b3_F.size() > 0))) f("b3", self.b3_F...);
     if ((... || (self.b2_D.size() > 0))) f("b2", self.b2_D...);
+    if ((... || (self.multiplier_F.size() > 0))) f("multiplier", self.multiplier_F...);
   }
 };
 

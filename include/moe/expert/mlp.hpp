@@ -17,6 +17,11 @@ MOE_NAMESPACE_BEGIN
 struct ExpertOptions {
   bool bias = false;
   double scale = 1;  ///< The standard deviation is sqrt(scale / inputs); Switch (section 2.4) recommends 0.1.
+
+  void check() const {
+    detail::require((std::isfinite)(scale) && scale >= 0, "ExpertOptions: scale is ", scale,
+                    ", it must be finite and 0 or more");
+  }
 };
 
 /// y = act(x w1' + b1) w2' + b2, with act one of Relu, Gelu, GeluTanh, Silu.
@@ -33,6 +38,7 @@ struct Mlp {
   static Mlp random(Index width, Index hidden, Generator& generator, ExpertOptions options = {}) {
     detail::require(width > 0 && hidden > 0, "Mlp: width ", width, " and hidden width ", hidden,
                     ", both must be 1 or more");
+    options.check();
     Mlp expert{Matrix<S>(hidden, width), Matrix<S>(width, hidden)};
     detail::fill_normal(generator, std::sqrt(options.scale / static_cast<double>(width)), expert.w1_FD);
     detail::fill_normal(generator, std::sqrt(options.scale / static_cast<double>(hidden)), expert.w2_DF);

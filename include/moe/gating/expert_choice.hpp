@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <vector>
 
 #include "moe/batch.hpp"
 #include "moe/concepts.hpp"
@@ -27,18 +28,25 @@ struct ExpertChoice {
     nearest,  ///< to even at .5 (flaxformer)
   };
 
+  enum class Over {
+    experts,  ///< softmax of each token over the experts (the paper, V-MoE, flaxformer)
+    tokens,   ///< softmax of each expert over the group's tokens (mesh; BALM-MoE)
+  };
+
   double factor = 2;  ///< Experts per token on average.
   Rounding rounding = Rounding::down;
+  Over over = Over::experts;
+  bool average = false;  ///< Weights are divided by the number of experts that took the token (mesh).
 
   void check(Index experts) const {
-    detail::require(std::isfinite(factor) && factor > 0 && factor <= static_cast<double>(experts),
+    detail::require((std::isfinite)(factor) && factor > 0 && factor <= static_cast<double>(experts),
                     "ExpertChoice: factor is ", factor, ", it must be more than 0 and at most the number of experts, ",
                     experts);
   }
 
   /// C for a group of so many tokens: at least 1, at most all of them.
   Index slots(Index tokens, Index experts) const {
-    const double wanted = static_cast<double>(tokens) * factor / static_cast<double>(experts);
+    const double wanted = static_cast<double>(tokens) / static_cast<double>(experts) * factor;
     const double rounded = rounding == Rounding::down ? std::floor(wanted)
                            : rounding == Rounding::up ? std::ceil(wanted)
                                                       : std::nearbyint(wanted);
@@ -47,27 +55,64 @@ struct ExpertChoice {
 
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random*) const {
-    const Matrix<S>& logits_TE = routing.selection_logits_TE();
-    for (Index t = 0; t < routing.tokens(); ++t)
-      detail::softmax_row(logits_TE.row(t).data(), routing.experts(), routing.probabilities_TE.row(t).data());
     const Index groups = batch.groups(), size = groups > 0 ? routing.tokens() / groups : 0;
+    for (Index t = 0; t < routing.tokens() && over == Over::experts; ++t)
+      detail::softmax_row(routing.selection_logits_TE().row(t).data(), routing.experts(),
+                          routing.probabilities_TE.row(t).data());
     for (Index group = 0; group < groups; ++group) choose(routing, group * size, (group + 1) * size);
+    if (!average) return;
+    count_takers(routing, routing.workspace.token_T);
+    for (Choice<S>& c : routing.choices) c.weight /= routing.workspace.token_T(c.token);
   }
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    if (average) count_takers(routing, drouting.workspace.token_T);
     for (std::size_t i = 0; i < routing.choices.size(); ++i) {
       const Choice<S>& c = routing.choices[i];
-      drouting.probabilities_TE(c.token, c.expert) += drouting.choices[i].weight;
+      const S takers = average ? drouting.workspace.token_T(c.token) : S(1);
+      drouting.probabilities_TE(c.token, c.expert) += drouting.choices[i].weight / takers;
     }
     Matrix<S>& dlogits_TE = drouting.selection_logits_TE();
-    for (Index t = 0; t < routing.tokens(); ++t)
-      if (routing.is_valid(t))
-        detail::softmax_row_backward(routing.probabilities_TE.row(t).data(), drouting.probabilities_TE.row(t).data(),
-                                     routing.experts(), dlogits_TE.row(t).data());
+    if (over == Over::experts) {
+      for (Index t = 0; t < routing.tokens(); ++t)
+        if (routing.is_valid(t))
+          detail::softmax_row_backward(routing.probabilities_TE.row(t).data(), drouting.probabilities_TE.row(t).data(),
+                                       routing.experts(), dlogits_TE.row(t).data());
+      return;
+    }
+    // Column by column, within groups: dz = p (dp - sum over tokens of p dp); padding has p = 0.
+    const Index size = routing.group_size > 0 ? routing.group_size : routing.tokens();
+    for (Index begin = 0; begin < routing.tokens() && size > 0; begin += size) {
+      const auto p = routing.probabilities_TE.middleRows(begin, size).array();
+      const auto dp = drouting.probabilities_TE.middleRows(begin, size).array();
+      for (Index e = 0; e < routing.experts(); ++e)
+        dlogits_TE.middleRows(begin, size).col(e).array() += p.col(e) * (dp.col(e) - (p.col(e) * dp.col(e)).sum());
+    }
   }
 
  private:
+  template <class S>
+  static void count_takers(const Routing<S>& routing, Vector<S>& takers_T) {
+    takers_T.setZero(routing.tokens());
+    for (const Choice<S>& c : routing.choices) takers_T(c.token) += S(1);
+  }
+
+  /// Each column of the group's tokens: softmax over the tokens; 0 for padding.
+  template <class S>
+  static void softmax_over_tokens(Routing<S>& routing, const std::vector<Index>& tokens, Index begin, Index end) {
+    const auto count = static_cast<Index>(tokens.size());
+    Vector<S>& column = routing.workspace.token_T;
+    column.resize(count);
+    routing.probabilities_TE.middleRows(begin, end - begin).setZero();
+    for (Index e = 0; e < routing.experts(); ++e) {
+      for (Index i = 0; i < count; ++i)
+        column(i) = routing.selection_logits_TE()(tokens[static_cast<std::size_t>(i)], e);
+      detail::softmax_row(column.data(), count, column.data());
+      for (Index i = 0; i < count; ++i) routing.probabilities_TE(tokens[static_cast<std::size_t>(i)], e) = column(i);
+    }
+  }
+
   /// The choices of the group of tokens begin .. end - 1.
   template <class S>
   void choose(Routing<S>& routing, Index begin, Index end) const {
@@ -78,9 +123,10 @@ struct ExpertChoice {
       if (routing.is_valid(t)) indices.push_back(t);
     const auto tokens = static_cast<Index>(indices.size());
     if (tokens == 0) return;
+    if (over == Over::tokens) softmax_over_tokens(routing, indices, begin, end);
     const Index taken = slots(tokens, routing.experts());
     indices.resize(static_cast<std::size_t>(tokens + taken));
-    if (column.size() < tokens) column.resize(routing.tokens());  // once for all groups and masks
+    column.resize(tokens);
     for (Index e = 0; e < routing.experts(); ++e) {
       for (Index i = 0; i < tokens; ++i) column(i) = routing.probabilities_TE(indices[static_cast<std::size_t>(i)], e);
       Index* places = indices.data() + tokens;

@@ -1,4 +1,4 @@
-// Noise of a fixed strength in front of any gate.
+// Noise of a fixed strength in front of a gate.
 #pragma once
 
 #include <cmath>
@@ -15,14 +15,15 @@ MOE_NAMESPACE_BEGIN
 
 /// logits + normal * stddev / E, then the gate (V-MoE, Riquelme et al. 2021, section 2, with the gate
 /// TopK{.k, .weights = ChoiceWeights::probabilities}; Tutel). Without a generator there is no noise. Draws: token by
-/// token, E normals each.
+/// token, E normals each. The gate must select by `routing.selection_logits_TE()`, as those of this folder do, and have
+/// no parameters of its own.
 template <class G>
 struct FixedNoise {
   G gate;
   double stddev = 1;  ///< Of the noise times E, as V-MoE states it.
 
   void check(Index experts) const {
-    detail::require(std::isfinite(stddev) && stddev > 0, "FixedNoise: stddev is ", stddev,
+    detail::require((std::isfinite)(stddev) && stddev > 0, "FixedNoise: stddev is ", stddev,
                     ", it must be finite and more than 0");
     if constexpr (requires { gate.check(experts); }) gate.check(experts);
   }

@@ -1,7 +1,8 @@
-// Noisy top-k gating with learned noise.
+// Noisy top-k gating: learned noise in front of a gate.
 #pragma once
 
 #include <cmath>
+#include <utility>
 
 #include "moe/batch.hpp"
 #include "moe/concepts.hpp"
@@ -15,31 +16,33 @@
 MOE_NAMESPACE_BEGIN
 
 /// Shazeer et al. 2017, eq. 3 to 5: H = logits + normal * stddev, stddev = softplus(x noise_weight') + epsilon, and
-/// top-k of H. Without a generator there is no noise: top-k of the logits. Draws: token by token, E normals each.
-template <class S>
-struct NoisyTopK {
-  TopK top_k;
+/// the gate is run on H. Without a generator there is no noise: it is run on the logits. Draws: token by token, E
+/// normals each.
+template <class S, class G = TopK>
+struct LearnedNoise {
+  G gate;
   Matrix<S> noise_weight_ED;
   double epsilon = 1e-2;  ///< Not in the paper; tensor2tensor and FastMoE add it so that the noise never dies.
 
   /// Noise weights of 0, as the paper starts.
-  static NoisyTopK zeros(Index experts, Index width, TopK top_k) {
-    detail::require(experts > 0 && width > 0, "NoisyTopK: ", experts, " experts and tokens of width ", width,
+  static LearnedNoise zeros(Index experts, Index width, G gate) {
+    detail::require(experts > 0 && width > 0, "LearnedNoise: ", experts, " experts and tokens of width ", width,
                     ", both must be 1 or more");
-    return {top_k, Matrix<S>::Zero(experts, width)};
+    return {std::move(gate), Matrix<S>::Zero(experts, width)};
   }
 
   void check(Index experts) const {
-    top_k.check(experts);
-    detail::require(noise_weight_ED.rows() == experts, "NoisyTopK: the noise weight has ", noise_weight_ED.rows(),
+    if constexpr (requires { gate.check(experts); }) gate.check(experts);
+    detail::require(noise_weight_ED.rows() == experts, "LearnedNoise: the noise weight has ", noise_weight_ED.rows(),
                     " rows for ", experts, " experts");
-    detail::require(std::isfinite(epsilon) && epsilon >= 0, "NoisyTopK: epsilon is ", epsilon,
+    detail::require((std::isfinite)(epsilon) && epsilon >= 0, "LearnedNoise: epsilon is ", epsilon,
                     ", it must be finite and 0 or more");
   }
 
   void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
-    detail::require(noise_weight_ED.cols() == batch.x_TD.cols(), "NoisyTopK: the noise weight is for tokens of width ",
-                    noise_weight_ED.cols(), ", these have ", batch.x_TD.cols());
+    detail::require(noise_weight_ED.cols() == batch.x_TD.cols(),
+                    "LearnedNoise: the noise weight is for tokens of width ", noise_weight_ED.cols(), ", these have ",
+                    batch.x_TD.cols());
     if (random != nullptr) {
       Noise<S>& noise = routing.noise;
       noise.drawn = true;
@@ -52,16 +55,16 @@ struct NoisyTopK {
           for (Index e = 0; e < routing.experts(); ++e) noise.normal_TE(t, e) = static_cast<S>(random->normal());
       noise.logits_TE = routing.logits_TE + noise.normal_TE.cwiseProduct(noise.stddev_TE);
     }
-    top_k.route(batch, routing, random);
+    gate.route(batch, routing, random);
   }
 
   void backward(const Batch<S>& batch, const Routing<S>& routing, Routing<S>& drouting, MatrixRef<S> dx_TD,
-                NoisyTopK& gradient) const {
+                LearnedNoise& gradient) const {
     detail::require(gradient.noise_weight_ED.rows() == noise_weight_ED.rows() &&
                         gradient.noise_weight_ED.cols() == noise_weight_ED.cols(),
-                    "NoisyTopK: the gradient's noise weight is ", gradient.noise_weight_ED.rows(), " x ",
+                    "LearnedNoise: the gradient's noise weight is ", gradient.noise_weight_ED.rows(), " x ",
                     gradient.noise_weight_ED.cols());
-    top_k.backward(routing, drouting);
+    gate.backward(routing, drouting);
     if (!routing.noise.drawn) return;
     const Noise<S>& noise = routing.noise;
     drouting.logits_TE += drouting.noise.logits_TE;
@@ -89,6 +92,10 @@ struct NoisyTopK {
   /// log(1 + exp(v)) without overflow.
   static S softplus(S v) { return (v > 0 ? v : S(0)) + std::log1p(std::exp(-std::abs(v))); }
 };
+
+/// The gate of Shazeer et al. 2017: NoisyTopK<float>::zeros(E, D, {.k = 2}).
+template <class S>
+using NoisyTopK = LearnedNoise<S, TopK>;
 
 static_assert(TrainableGate<NoisyTopK<float>, float>);
 

@@ -24,7 +24,7 @@ template <class S>
 S largest(const S* row, Index size) {
   Chunk<S> best = Chunk<S>::Constant(-std::numeric_limits<S>::infinity());
   for_each_chunk(size, [&](Index begin, Index count) {
-    best = best.max(load_chunk(row + begin, count, -std::numeric_limits<S>::infinity()));
+    best = (best.max)(load_chunk(row + begin, count, -std::numeric_limits<S>::infinity()));
   });
   return best.maxCoeff();
 }

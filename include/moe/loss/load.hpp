@@ -21,8 +21,10 @@ MOE_NAMESPACE_BEGIN
 /// that chooses k experts for each token; 0 for an empty batch.
 struct LoadLoss {
   enum class Threshold {
-    excluding_itself,  ///< the k-th largest noisy logit of the other experts (the paper, tensor2tensor, FastMoE)
-    kth_largest,       ///< the k-th largest noisy logit of all (V-MoE)
+    excluding_itself,     ///< the k-th largest noisy logit of the other experts (the paper, tensor2tensor, FastMoE)
+    kth_largest,          ///< the k-th largest noisy logit of all (V-MoE)
+    among_probabilities,  ///< as excluding_itself, but among the softmax of the noisy logits, and compared with logits
+                          ///< all the same (davidmrau's code of 2023; a mix of units, here to reproduce it)
   };
 
   double coefficient = 1e-2;
@@ -34,10 +36,16 @@ struct LoadLoss {
 
   template <class S>
   S value(const Routing<S>& routing) const {
+    return detail::squared_variation(load_of_experts(routing), variance, epsilon);
+  }
+
+  /// The estimate itself (E).
+  template <class S>
+  Vector<S> load_of_experts(const Routing<S>& routing) const {
     Vector<S> load_E = Vector<S>::Zero(routing.experts());
     std::vector<Index> best;
     sum_load(routing, best, load_E);
-    return detail::squared_variation(load_E, variance, epsilon);
+    return load_E;
   }
 
   template <class S>
@@ -55,7 +63,10 @@ struct LoadLoss {
       const S density = std::exp(-u * u / 2) * std::numbers::inv_sqrtpi_v<S> / std::numbers::sqrt2_v<S>;
       const S dmargin = scale * dload_E(e) * density / stddev;
       drouting.logits_TE(t, e) += dmargin;
-      drouting.noise.logits_TE(t, rival) -= dmargin;
+      if (threshold == Threshold::among_probabilities)
+        drouting.probabilities_TE(t, rival) -= dmargin;
+      else
+        drouting.noise.logits_TE(t, rival) -= dmargin;
       drouting.noise.stddev_TE(t, e) -= dmargin * u;
     });
   }
@@ -90,10 +101,11 @@ struct LoadLoss {
       if (!routing.is_valid(t)) continue;
       detail::top_k(noisy_TE.row(t).data(), experts, k + 1, best.data());
       const Index kth = best[static_cast<std::size_t>(k - 1)], next = best[static_cast<std::size_t>(k)];
+      const Matrix<S>& among_TE = threshold == Threshold::among_probabilities ? routing.probabilities_TE : noisy_TE;
       for (Index e = 0; e < experts; ++e) {
-        const bool chosen = noisy_TE(t, e) > noisy_TE(t, next);
-        const Index rival = threshold == Threshold::excluding_itself && chosen ? next : kth;
-        f(t, e, rival, routing.logits_TE(t, e) - noisy_TE(t, rival), routing.noise.stddev_TE(t, e));
+        const bool chosen = noisy_TE(t, e) > among_TE(t, next);
+        const Index rival = threshold != Threshold::kth_largest && chosen ? next : kth;
+        f(t, e, rival, routing.logits_TE(t, e) - among_TE(t, rival), routing.noise.stddev_TE(t, e));
       }
     }
   }

@@ -62,4 +62,14 @@ struct Losses {
 template <class... L>
 Losses(L...) -> Losses<L...>;
 
+namespace detail {
+
+/// Whether L is Losses, all of them losses on a Routing<S>.
+template <class L, class S>
+inline constexpr bool are_losses = false;
+template <class... L, class S>
+inline constexpr bool are_losses<Losses<L...>, S> = (AuxiliaryLoss<L, S> && ...);
+
+}  // namespace detail
+
 MOE_NAMESPACE_END

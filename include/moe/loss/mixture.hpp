@@ -38,6 +38,19 @@ void for_each_mixture(const Plan<S>& plan, F&& f) {
   }
 }
 
+/// log sum over the slots of weight * exp(fit), the largest fit taken out.
+template <class S>
+S log_mixture(const Plan<S>& plan, const Vector<S>& fit_N, const Index* begin, const Index* end) {
+  S best = -std::numeric_limits<S>::infinity(), sum = 0;
+  for (const Index* slot = begin; slot != end; ++slot)
+    if (plan.weight[static_cast<std::size_t>(*slot)] > 0) best = (std::max)(best, fit_N(*slot));
+  for (const Index* slot = begin; slot != end; ++slot) {
+    const S p = plan.weight[static_cast<std::size_t>(*slot)];
+    if (p > 0) sum += p * std::exp(fit_N(*slot) - best);
+  }
+  return best + std::log(sum);
+}
+
 }  // namespace detail
 
 /// sum over tokens of ||d - sum_e p_e o_e||^2 (Jacobs et al. 1991, eq. 1 there): the experts cooperate on a blend.
@@ -123,6 +136,15 @@ struct MixtureNegativeLogLikelihood {
     return sum;
   }
 
+  /// log sum_e p_e exp(...) of each token (T); 0 where a token has no slot.
+  template <class S>
+  Vector<S> log_likelihoods(const Plan<S>& plan, ConstMatrixRef<S> y_NO, ConstMatrixRef<S> target_TO) const {
+    Vector<S> fit_N, result_T = Vector<S>::Zero(plan.tokens());
+    for_each_fit<S>(plan, y_NO, target_TO, fit_N,
+                    [&](Index t, const Index*, const Index*, S log_likelihood) { result_T(t) = log_likelihood; });
+    return result_T;
+  }
+
   /// The posterior probability, after seeing the target, that it came from the slot's expert (N).
   template <class S>
   Vector<S> responsibilities(const Plan<S>& plan, ConstMatrixRef<S> y_NO, ConstMatrixRef<S> target_TO) const {
@@ -155,22 +177,14 @@ struct MixtureNegativeLogLikelihood {
   template <class S, class F>
   void for_each_fit(const Plan<S>& plan, ConstMatrixRef<S> y_NO, ConstMatrixRef<S> target_TO, Vector<S>& fit_N,
                     F&& f) const {
-    detail::require(std::isfinite(variance) && variance > 0, "MixtureNegativeLogLikelihood: variance is ", variance,
+    detail::require((std::isfinite)(variance) && variance > 0, "MixtureNegativeLogLikelihood: variance is ", variance,
                     ", it must be finite and more than 0");
     detail::check_mixture<S>(plan, y_NO, target_TO);
     fit_N.resize(plan.slots());
     detail::for_each_mixture(plan, [&](Index t, const Index* begin, const Index* end) {
-      S best = -std::numeric_limits<S>::infinity();
-      for (const Index* slot = begin; slot != end; ++slot) {
+      for (const Index* slot = begin; slot != end; ++slot)
         fit_N(*slot) = -(target_TO.row(t) - y_NO.row(*slot)).squaredNorm() / static_cast<S>(2 * variance);
-        if (plan.weight[static_cast<std::size_t>(*slot)] > 0) best = (std::max)(best, fit_N(*slot));
-      }
-      S sum = 0;
-      for (const Index* slot = begin; slot != end; ++slot) {
-        const S p = plan.weight[static_cast<std::size_t>(*slot)];
-        if (p > 0) sum += p * std::exp(fit_N(*slot) - best);
-      }
-      f(t, begin, end, best + std::log(sum));
+      f(t, begin, end, detail::log_mixture(plan, fit_N, begin, end));
     });
   }
 };

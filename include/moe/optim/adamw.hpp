@@ -37,14 +37,14 @@ class AdamW {
     check();
   }
 
-  /// One step; the gradient is left as it is. False, and nothing changed, if the gradient has an entry that is not
-  /// finite. Throws std::invalid_argument if shapes or options do not fit.
+  /// One step; the gradient is left as it is. False, and nothing changed, if the gradient has an entry whose square is
+  /// not finite. Throws std::invalid_argument if shapes or options do not fit.
   [[nodiscard]] bool step(Model& model, const Model& gradient) {
     check();
     frozen.check(model);
     detail::check_gradient("AdamW::step: the gradient", model, gradient);
     detail::check_gradient("AdamW::step: the optimiser's model", model, mean_);
-    if (!detail::all_finite(gradient)) return false;
+    if (!detail::all_squares_finite(gradient)) return false;
     ++steps;
     const auto t = static_cast<double>(steps);
     const double mean_bias = 1 - std::pow(options.beta1, t), square_bias = 1 - std::pow(options.beta2, t);
@@ -73,13 +73,14 @@ class AdamW {
 
  private:
   void check() const {
-    detail::require(std::isfinite(options.learning_rate) && options.learning_rate >= 0, "AdamW: learning_rate is ",
-                    options.learning_rate, ", it must be finite and 0 or more");
+    detail::require(options.learning_rate >= 0 && options.learning_rate <= 1e30, "AdamW: learning_rate is ",
+                    options.learning_rate, ", it must be in [0, 1e30]");
     detail::require(options.beta1 >= 0 && options.beta1 < 1 && options.beta2 >= 0 && options.beta2 < 1,
                     "AdamW: beta1 and beta2 are ", options.beta1, " and ", options.beta2, ", both must be in [0, 1)");
-    detail::require(options.epsilon > 0, "AdamW: epsilon is ", options.epsilon, ", it must be more than 0");
-    detail::require(options.weight_decay >= 0, "AdamW: weight_decay is ", options.weight_decay,
-                    ", it must be 0 or more");
+    detail::require(options.epsilon >= 1e-30 && options.epsilon <= 1e30, "AdamW: epsilon is ", options.epsilon,
+                    ", it must be in [1e-30, 1e30]");
+    detail::require(options.weight_decay >= 0 && (std::isfinite)(options.weight_decay), "AdamW: weight_decay is ",
+                    options.weight_decay, ", it must be finite and 0 or more");
   }
 
   Model mean_, square_;

@@ -11,23 +11,33 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// Square root of the sum of the squares of all parameters, summed in double. Not finite if an entry is not.
+/// Square root of the sum of the squares of all entries, in double, the largest taken out so that no square overflows.
+/// Not finite if an entry is not.
 template <class Model>
 double global_norm(const Model& gradient) {
-  double squares = 0;
+  double largest = 0, squares = 0;
   for_each_parameter(
       [&](std::string_view, const auto& parameter) {
         for (Index i = 0; i < parameter.size(); ++i) {
-          const auto value = static_cast<double>(parameter.data()[i]);
+          const auto size = std::abs(static_cast<double>(parameter.data()[i]));
+          if (!(size <= largest)) largest = size;  // NaN stays
+        }
+      },
+      gradient);
+  if (largest == 0 || !detail::has_finite_bits(largest)) return largest;
+  for_each_parameter(
+      [&](std::string_view, const auto& parameter) {
+        for (Index i = 0; i < parameter.size(); ++i) {
+          const auto value = static_cast<double>(parameter.data()[i]) / largest;
           squares += value * value;
         }
       },
       gradient);
-  return std::sqrt(squares);
+  return largest * std::sqrt(squares);
 }
 
-/// Scales the gradient so that its global norm is at most `limit`; returns the norm before. A gradient whose norm is
-/// not finite stays as it is, for the optimiser to refuse. Throws std::invalid_argument unless limit > 0.
+/// Scales the gradient so that its global norm is at most `limit`; returns the norm before. A gradient with an entry
+/// that is not finite stays as it is, for the optimiser to refuse. Throws std::invalid_argument unless limit > 0.
 template <class Model>
 double clip_global_norm(Model& gradient, double limit) {
   detail::require(limit > 0, "clip_global_norm: the limit is ", limit, ", it must be more than 0");
@@ -36,7 +46,8 @@ double clip_global_norm(Model& gradient, double limit) {
     for_each_parameter(
         [&](std::string_view, auto& parameter) {
           using S = typename std::remove_cvref_t<decltype(parameter)>::Scalar;
-          parameter *= static_cast<S>(limit / norm);
+          for (Index i = 0; i < parameter.size(); ++i)
+            parameter.data()[i] = static_cast<S>(static_cast<double>(parameter.data()[i]) / norm * limit);
         },
         gradient);
   return norm;
@@ -51,6 +62,19 @@ bool all_finite(const Model& model) {
   for_each_parameter(
       [&](std::string_view, const auto& parameter) {
         for (Index i = 0; i < parameter.size() && finite; ++i) finite = has_finite_bits(parameter.data()[i]);
+      },
+      model);
+  return finite;
+}
+
+/// Whether the squares of all entries are finite in the entries' own type.
+template <class Model>
+bool all_squares_finite(const Model& model) {
+  bool finite = true;
+  for_each_parameter(
+      [&](std::string_view, const auto& parameter) {
+        for (Index i = 0; i < parameter.size() && finite; ++i)
+          finite = has_finite_bits(parameter.data()[i] * parameter.data()[i]);
       },
       model);
   return finite;

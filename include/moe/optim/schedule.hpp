@@ -16,8 +16,8 @@ struct ConstantSchedule {
   double at(std::int64_t) const { return rate; }
 };
 
-/// Linear from 0 to `peak` over the first `warmup` steps, then half a cosine down to `floor` at step `total`, and
-/// `floor` from there on.
+/// Linear up to `peak` over the first `warmup` steps (the first has peak / warmup), then half a cosine down to `floor`
+/// at step `total`, and `floor` from there on.
 struct CosineSchedule {
   double peak;
   std::int64_t total;

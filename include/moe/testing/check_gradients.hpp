@@ -11,6 +11,7 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "moe/batch.hpp"
 #include "moe/concepts.hpp"
@@ -106,6 +107,12 @@ void check_parameters(Model& model, const Model& gradient, Loss&& loss, const Gr
       model, gradient);
 }
 
+/// Adds `value` to every entry of a gradient.
+template <class Model, class S>
+void fill(Model& gradient, S value) {
+  for_each_parameter([&](std::string_view, auto& parameter) { parameter.array() += value; }, gradient);
+}
+
 /// Every parameter of an expert, and its input x (n, D), for a random upstream gradient:
 ///   EXPECT_TRUE(moe::testing::check_gradients(my_expert, x));
 template <class X, class Derived>
@@ -114,6 +121,7 @@ GradientReport check_gradients(const X& expert, const Eigen::MatrixBase<Derived>
   static_assert(TrainableExpert<X, S>,
                 "moe::testing::check_gradients: X cannot be trained: it needs Tape, forward(x, y, tape) const, "
                 "backward(x, dy, tape, dx, gradient) const and visit_parameters; see moe/concepts.hpp");
+  static_assert(std::is_same_v<S, double>, "moe::testing::check_gradients: differences need double; use X<double>");
   X model = expert;
   Matrix<S> x = x_ND, y(x.rows(), detail::output_width(expert, x.cols())), dy(y.rows(), y.cols()),
             dx(x.rows(), x.cols());
@@ -126,8 +134,11 @@ GradientReport check_gradients(const X& expert, const Eigen::MatrixBase<Derived>
   };
   typename X::Tape tape;
   X gradient = zeros_like(model);
+  fill(gradient, S(1));  // backward must add to this, and write over dx
+  dx.setConstant(std::numeric_limits<S>::quiet_NaN());
   model.forward(x, y, tape);
   model.backward(x, dy, tape, dx, gradient);
+  fill(gradient, S(-1));
 
   GradientReport report;
   check_tensor("x", x.data(), dx.data(), x.size(), loss, options, report);
@@ -142,6 +153,7 @@ GradientReport check_layer_gradients(const SomeLayer& layer, const Batch<typenam
                                      GradientOptions options = {}) {
   using S = typename SomeLayer::Scalar;
   using Tape = typename SomeLayer::Tape;
+  static_assert(std::is_same_v<S, double>, "moe::testing::check_layer_gradients: differences need a layer in double");
   SomeLayer model = layer;
   Matrix<S> x = batch.x_TD;
   Batch<S> moved = x;  // the same tokens, where they can be changed
@@ -158,7 +170,9 @@ GradientReport check_layer_gradients(const SomeLayer& layer, const Batch<typenam
   dy = model.forward(moved, tape);
   std::mt19937_64 rng(options.seed);
   detail::fill_normal(rng, 1, dy);
+  fill(gradient, S(1));  // backward must add to this
   const Matrix<S> dx = model.backward(moved, dy, tape, gradient);
+  fill(gradient, S(-1));
 
   GradientReport report;
   check_tensor("x", x.data(), dx.data(), x.size(), loss, options, report);

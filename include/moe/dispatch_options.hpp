@@ -1,0 +1,70 @@
+// How choices become slots: the room, and what happens around it.
+#pragma once
+
+#include "moe/capacity.hpp"
+#include "moe/core.hpp"
+#include "moe/kernel/selection.hpp"
+#include "moe/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// What a layer does with a token whose logits are not all finite.
+enum class NonFinite {
+  propagate,  ///< Routes it, in range and without duplicates; its own row of the output becomes NaN, no other.
+  zero_row,   ///< Treats it as padding: a zero row, in no loss and no statistic.
+  refuse,     ///< Throws std::invalid_argument, naming the token.
+};
+
+/// The defaults are what most systems do. A Capacity alone converts.
+struct DispatchOptions {
+  Capacity capacity = Capacity::unlimited();
+
+  /// After dropping, the weights of a token's remaining choices are divided by max(their sum, renormalize_floor), so
+  /// that a single survivor weighs 1 (DeepSpeed for k >= 2, fairseq, lingvo's newer code). Use it with a gate whose
+  /// weights are probabilities. The others normalise before dropping (Mixtral, mesh, Tutel) or not at all.
+  bool renormalize_kept = false;
+  double renormalize_floor = 2.220446049250313e-16;
+
+  /// A dropped choice adds weight * x instead of nothing (transformers' Switch before its version 5): O must be D.
+  bool pass_dropped = false;
+
+  /// The weight multiplies the expert's input instead of its output (Llama 4; Tutel's is_postscore = false).
+  bool weigh_input = false;
+
+  /// The weights' gradient gets a second term, x . d(expert's input), as if the input were x (1 + w - stop(w))
+  /// (lucidrains' ST-MoE). The output is unchanged.
+  bool straight_through = false;
+
+  NonFinite non_finite = NonFinite::propagate;
+
+  DispatchOptions() = default;
+  DispatchOptions(const Capacity& capacity_) : capacity(capacity_) {}
+
+  void check() const {
+    detail::require(renormalize_floor > 0, "DispatchOptions: renormalize_floor is ", renormalize_floor,
+                    ", it must be more than 0");
+    detail::require(!weigh_input || !straight_through,
+                    "DispatchOptions: straight_through is defined for weights on the output, not with weigh_input");
+  }
+};
+
+namespace detail {
+
+/// Applies the policy to logits fresh from the router.
+template <class S>
+void handle_non_finite(NonFinite policy, Routing<S>& routing) {
+  if (policy == NonFinite::propagate) return;
+  for (Index t = 0; t < routing.tokens(); ++t) {
+    if (!routing.is_valid(t)) continue;
+    bool finite = true;
+    for (Index e = 0; e < routing.experts(); ++e) finite = finite && has_finite_bits(routing.logits_TE(t, e));
+    if (finite) continue;
+    require(policy != NonFinite::refuse, "Layer: the logits of token ", t, " are not finite");
+    routing.valid_T[static_cast<std::size_t>(t)] = 0;
+    --routing.valid_tokens;
+  }
+}
+
+}  // namespace detail
+
+MOE_NAMESPACE_END

@@ -1,0 +1,60 @@
+// Sampling the choices by Gumbel noise, which decides but does not weigh.
+#pragma once
+
+#include <cmath>
+#include <limits>
+
+#include "moe/batch.hpp"
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/gating/top_k.hpp"
+#include "moe/random.hpp"
+#include "moe/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// The gate selects by logits + g, g standard Gumbel, so that a token's first choice is e with probability softmax_e;
+/// the weights are those of the logits without noise. Without a generator there is no noise. Draws: token by token, E
+/// numbers each, -log(-log(uniform)).
+template <class G>
+struct GumbelNoise {
+  G gate;
+  bool first_is_best = false;  ///< true: the first choice is the best without noise, only the later ones are sampled
+                               ///< (DeepSpeed's top-2; false is its top-1 with the noise policy "RSample").
+
+  void check(Index experts) const {
+    if constexpr (requires { gate.check(experts); }) gate.check(experts);
+  }
+
+  template <class S>
+  void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
+    if (random != nullptr) {
+      Noise<S>& noise = routing.noise;
+      noise.drawn = true;
+      noise.weighs = false;
+      noise.normal_TE.setZero(routing.tokens(), routing.experts());
+      noise.stddev_TE.setOnes(routing.tokens(), routing.experts());
+      noise.logits_TE = routing.logits_TE;
+      for (Index t = 0; t < routing.tokens(); ++t) {
+        if (!routing.is_valid(t)) continue;
+        for (Index e = 0; e < routing.experts(); ++e) {
+          noise.normal_TE(t, e) = static_cast<S>(random->gumbel());
+          noise.logits_TE(t, e) += noise.normal_TE(t, e);
+        }
+        Index best = 0;
+        detail::top_k(routing.logits_TE.row(t).data(), routing.experts(), Index{1}, &best);
+        if (first_is_best) noise.logits_TE(t, best) = std::numeric_limits<S>::infinity();
+      }
+    }
+    gate.route(batch, routing, random);
+  }
+
+  template <class S>
+  void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    gate.backward(routing, drouting);
+  }
+};
+
+static_assert(TrainableGate<GumbelNoise<TopK>, float>);
+
+MOE_NAMESPACE_END

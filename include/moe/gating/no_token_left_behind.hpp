@@ -1,0 +1,70 @@
+// Rerouting: a choice that finds no room goes to the token's next best expert that has some.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "moe/batch.hpp"
+#include "moe/capacity.hpp"
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/gating/top_k.hpp"
+#include "moe/kernel/selection.hpp"
+#include "moe/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// A TopK with ChoiceWeights::probabilities whose choices are served in order of priority; one that finds its expert
+/// full goes, with that expert's probability as weight, to the most probable expert that has room and that the token
+/// does not have yet (Fedus et al. 2021, appendix B, "No-Token-Left-Behind"). A choice for which no expert is left
+/// stays as it was and is dropped. `capacity` must be the layer's.
+struct NoTokenLeftBehind {
+  TopK top_k = {.k = 1, .weights = ChoiceWeights::probabilities};
+  Capacity capacity = Capacity::factor(1);
+
+  void check(Index experts) const {
+    top_k.check(experts);
+    detail::require(top_k.weights == ChoiceWeights::probabilities,
+                    "NoTokenLeftBehind: the weights must be ChoiceWeights::probabilities, which do not change when "
+                    "another of the token's choices does");
+  }
+
+  template <class S>
+  void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
+    top_k.route(batch, routing, random);
+    const Index experts = routing.experts();
+    const auto at = [](Index i) { return static_cast<std::size_t>(i); };
+    std::vector<Index> room(at(batch.groups() * experts)), tokens(at(batch.groups())), order(at(experts));
+    for (Index t = 0; t < routing.tokens(); ++t) tokens[at(batch.group_of(t))] += routing.is_valid(t) ? 1 : 0;
+    for (Index g = 0; g < batch.groups(); ++g)
+      for (Index e = 0; e < experts; ++e)
+        room[at(g * experts + e)] = capacity.slots(tokens[at(g)], tokens[at(g)] * top_k.k, experts, random != nullptr);
+    std::vector<char> has(at(routing.tokens() * experts), 0);
+    for (const Choice<S>& c : routing.choices) has[at(c.token * experts + c.expert)] = 1;
+
+    for (Choice<S>& c : routing.choices) {
+      Index* free = &room[at(batch.group_of(c.token) * experts)];
+      if (free[c.expert] == 0) {
+        detail::top_k(routing.selection_logits_TE().row(c.token).data(), experts, experts, order.data());
+        for (const Index e : order) {
+          if (free[e] == 0 || has[at(c.token * experts + e)]) continue;
+          has[at(c.token * experts + c.expert)] = 0;
+          has[at(c.token * experts + e)] = 1;
+          c.expert = e;
+          c.weight = routing.probabilities_TE(c.token, e);
+          break;
+        }
+      }
+      if (free[c.expert] > 0) --free[c.expert];
+    }
+  }
+
+  template <class S>
+  void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    top_k.backward(routing, drouting);
+  }
+};
+
+static_assert(TrainableGate<NoTokenLeftBehind, float>);
+
+MOE_NAMESPACE_END

@@ -1,0 +1,140 @@
+// Who is served first where room is short: the order of a gate's choices.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <tuple>
+#include <vector>
+
+#include "moe/batch.hpp"
+#include "moe/capacity.hpp"
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/gating/top_k.hpp"
+#include "moe/kernel/buffer.hpp"
+#include "moe/kernel/selection.hpp"
+#include "moe/random.hpp"
+#include "moe/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// The order in which choices are served; ties go by rank, then by token: all first choices, then all second ones, ...
+enum class Priority {
+  token,        ///< By token, choices of all ranks mixed (DeepSpeed's drop policy "position" for k > 2).
+  best_weight,  ///< By rank, then by the tokens' largest weight: batch-prioritised routing (V-MoE, Riquelme et al.
+                ///< 2021, section 4.1).
+  weight,       ///< By the choice's weight (Megatron-Core's and DeepSpeed's drop policy "probs").
+  logit,        ///< By the choice's logit.
+  logit_against_zero,  ///< The same, but a token that did not choose the expert takes part with a logit of 0, and what
+                       ///< it wins is lost: a choice with a negative logit is unsent unless room is left for all those
+                       ///< (DeepSpeed of 2025; an error since mended, here to reproduce it). Needs `capacity`.
+  random,  ///< By a random draw a choice, largest first (DeepSpeed's random token selection). Without a generator
+           ///< the gate's own order stands. Draws: token by token, E uniforms each.
+};
+
+/// Any gate, its choices in another order of priority.
+template <class G>
+struct Prioritized {
+  G gate;
+  Priority priority = Priority::best_weight;
+  Capacity capacity = Capacity::unlimited();  ///< Of logit_against_zero: the layer's.
+
+  void check(Index experts) const {
+    if constexpr (requires { gate.check(experts); }) gate.check(experts);
+  }
+
+  template <class S>
+  void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
+    gate.route(batch, routing, random);
+    Vector<S>& best_T = routing.workspace.token_T;
+    Buffer<Matrix<S>>& draw_TE = routing.workspace.rows_TE;
+    switch (priority) {
+      case Priority::token:
+        return sort(routing, [](const Choice<S>& c) { return -static_cast<S>(c.token); });
+      case Priority::best_weight:
+        best_T.setZero(routing.tokens());
+        for (const Choice<S>& c : routing.choices) best_T(c.token) = (std::max)(best_T(c.token), key(c.weight));
+        std::sort(routing.choices.begin(), routing.choices.end(), [&](const Choice<S>& a, const Choice<S>& b) {
+          if (a.rank != b.rank || best_T(a.token) == best_T(b.token)) return comes_first(a, b);
+          return best_T(a.token) > best_T(b.token);
+        });
+        return;
+      case Priority::weight:
+        return sort(routing, [](const Choice<S>& c) { return key(c.weight); });
+      case Priority::logit:
+        return sort(routing, [&](const Choice<S>& c) { return key(routing.logits_TE(c.token, c.expert)); });
+      case Priority::logit_against_zero:
+        sort(routing, [&](const Choice<S>& c) { return key(routing.logits_TE(c.token, c.expert)); });
+        return lose_against_zero(batch, routing, random != nullptr);
+      case Priority::random:
+        if (random == nullptr) return;
+        draw_TE.resize(routing.tokens(), routing.experts());
+        for (Index t = 0; t < routing.tokens(); ++t)
+          if (routing.is_valid(t))
+            for (Index e = 0; e < routing.experts(); ++e) draw_TE(t, e) = static_cast<S>(random->uniform());
+        return sort(routing, [&](const Choice<S>& c) { return draw_TE(c.token, c.expert); });
+    }
+  }
+
+  template <class S>
+  void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    gate.backward(routing, drouting);
+  }
+
+ private:
+  template <class S>
+  static S key(S value) {
+    return detail::selection_key(value);  // NaN would break the sort's order
+  }
+
+  /// With n tokens of a group, of which m chose an expert with C places, p of them with a logit that is not negative:
+  /// of the others only the first C - p - (n - m) remain.
+  template <class S>
+  void lose_against_zero(const Batch<S>& batch, Routing<S>& routing, bool training) const {
+    const auto at = [&](Index group, Index expert) {
+      return static_cast<std::size_t>(group * routing.experts() + expert);
+    };
+    std::vector<Index> tokens(static_cast<std::size_t>(batch.groups())), choices(tokens), room(at(batch.groups(), 0));
+    for (Index t = 0; t < routing.tokens(); ++t)
+      tokens[static_cast<std::size_t>(batch.group_of(t))] += routing.is_valid(t) ? 1 : 0;
+    for (const Choice<S>& c : routing.choices) ++choices[static_cast<std::size_t>(batch.group_of(c.token))];
+    for (Index g = 0; g < batch.groups(); ++g) {
+      const Index n = tokens[static_cast<std::size_t>(g)], all = choices[static_cast<std::size_t>(g)];
+      for (Index e = 0; e < routing.experts(); ++e)
+        room[at(g, e)] = capacity.slots(n, all, routing.experts(), training) - n;
+    }
+    for (const Choice<S>& c : routing.choices) {  // + m - p: what is left for negative logits
+      const bool negative = routing.logits_TE(c.token, c.expert) < 0;
+      room[at(batch.group_of(c.token), c.expert)] += negative ? 1 : 0;
+    }
+    for (Choice<S>& c : routing.choices) {
+      if (!(routing.logits_TE(c.token, c.expert) < 0)) continue;
+      Index& left = room[at(batch.group_of(c.token), c.expert)];
+      if (left > 0)
+        --left;
+      else
+        c.fate = Fate::unsent;
+    }
+  }
+
+  /// By rank, then by token, then by expert: the order of ties.
+  template <class S>
+  static bool comes_first(const Choice<S>& a, const Choice<S>& b) {
+    return std::tie(a.rank, a.token, a.expert) < std::tie(b.rank, b.token, b.expert);
+  }
+
+  /// The largest first.
+  template <class S, class Value>
+  static void sort(Routing<S>& routing, Value value) {
+    std::sort(routing.choices.begin(), routing.choices.end(), [&](const Choice<S>& a, const Choice<S>& b) {
+      return value(a) != value(b) ? value(a) > value(b) : comes_first(a, b);
+    });
+  }
+};
+
+template <class G>
+Prioritized(G, Priority) -> Prioritized<G>;
+
+static_assert(TrainableGate<Prioritized<TopK>, float>);
+
+MOE_NAMESPACE_END

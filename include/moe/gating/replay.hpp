@@ -1,0 +1,71 @@
+// Forced routing: choices given from outside, or recorded from an earlier pass.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+#include "moe/batch.hpp"
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/gating/choice_weights.hpp"
+#include "moe/kernel/softmax.hpp"
+#include "moe/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// Makes the choices of a record, in its order. With `reweigh` their weights come from this pass's logits, as a top-k
+/// gate's would, and teach the router; else they are the recorded ones, bit for bit, and constants.
+template <class S>
+struct Replay {
+  std::vector<Choice<S>> choices;
+  bool reweigh = false;
+  ChoiceWeights weights = ChoiceWeights::softmax_of_chosen;  ///< With reweigh.
+
+  /// The choices of a pass: Replay<float>::of(tape.routing).
+  static Replay of(const Routing<S>& routing, bool reweigh = false) { return {routing.choices, reweigh}; }
+
+  /// Token t goes to experts (t k) mod E ... (t k + k - 1) mod E, each with weight 1 / k: perfectly even, for
+  /// benchmarks and tests. Throws std::invalid_argument unless 1 <= k <= E.
+  static Replay uniform(Index tokens, Index experts, Index k) {
+    detail::require(k >= 1 && k <= experts, "Replay::uniform: k is ", k, ", it must be in 1 .. ", experts);
+    Replay replay;
+    for (Index rank = 0; rank < k; ++rank)
+      for (Index t = 0; t < tokens; ++t)
+        replay.choices.push_back({t, (t * k + rank) % experts, S(1) / static_cast<S>(k), static_cast<int>(rank)});
+    return replay;
+  }
+
+  /// Throws std::invalid_argument if a choice names a token or an expert that does not exist, or padding, or the same
+  /// pair twice.
+  void route(const Batch<S>& batch, Routing<S>& routing, Random*) const {
+    std::vector<Index> pairs;
+    for (const Choice<S>& c : choices) {
+      detail::require(c.token >= 0 && c.token < batch.tokens() && c.expert >= 0 && c.expert < routing.experts(),
+                      "Replay: token ", c.token, " of ", batch.tokens(), " is sent to expert ", c.expert, " of ",
+                      routing.experts());
+      detail::require(routing.is_valid(c.token), "Replay: token ", c.token, " is padding");
+      pairs.push_back(c.token * routing.experts() + c.expert);
+    }
+    std::sort(pairs.begin(), pairs.end());
+    const auto twice = std::adjacent_find(pairs.begin(), pairs.end());
+    detail::require(twice == pairs.end(), "Replay: token ", twice == pairs.end() ? 0 : *twice / routing.experts(),
+                    " is sent to an expert twice");
+    for (Index t = 0; t < routing.tokens(); ++t)
+      detail::softmax_row(routing.logits_TE.row(t).data(), routing.experts(), routing.probabilities_TE.row(t).data());
+    routing.choices = choices;
+    for (Choice<S>& c : routing.choices)
+      if (c.fate == Fate::dropped) c.fate = Fate::sent;  // the plan will drop it again, if it must
+    if (reweigh) detail::Weighing{weights}.weigh(routing);
+  }
+
+  void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    if (!reweigh)
+      for (Choice<S>& c : drouting.choices) c.weight = S(0);
+    detail::Weighing{reweigh ? weights : ChoiceWeights::uniform}.backward(routing, drouting);
+  }
+};
+
+static_assert(TrainableGate<Replay<float>, float>);
+
+MOE_NAMESPACE_END

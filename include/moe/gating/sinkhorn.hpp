@@ -1,0 +1,98 @@
+// Sinkhorn routing: top-k of a balanced transport plan.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <vector>
+
+#include "moe/batch.hpp"
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/gating/choice_weights.hpp"
+#include "moe/gating/sigmoid_weights.hpp"
+#include "moe/gating/top_k.hpp"
+#include "moe/kernel/softmax.hpp"
+#include "moe/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// In training (with a generator) the choices are the top-k of P = diag(a) exp(logits) diag(b), whose rows add up to 1
+/// / T and columns to 1 / E: from b = 1, a = 1 / T / (K b + epsilon), b = 1 / E / (K' a + epsilon), until the mean
+/// change of b is at most the tolerance (Clark et al. 2022; Megatron-Core). P has no gradient. In evaluation the
+/// choices are the top-k of the logits. Weights: sigmoid(logit) for k = 1, else softmax over all experts, as it is.
+/// Meant to go without balance losses.
+struct Sinkhorn {
+  Index k = 1;
+  double tolerance = 1e-4;
+  double epsilon = 1e-8;
+  Index most_rounds = 1000;
+
+  void check(Index experts) const {
+    detail::require(k >= 1 && k <= experts, "Sinkhorn: k is ", k,
+                    ", it must be 1 or more and at most the number of experts, ", experts);
+    detail::require(tolerance > 0 && epsilon >= 0 && most_rounds > 0, "Sinkhorn: tolerance ", tolerance, ", epsilon ",
+                    epsilon, ", most_rounds ", most_rounds, ": they must be more than 0, at least 0, more than 0");
+  }
+
+  template <class S>
+  void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
+    if (random != nullptr) {  // what the top-k gate then selects by, without weighing
+      routing.noise.drawn = true;
+      routing.noise.weighs = false;
+      routing.noise.logits_TE.resize(routing.tokens(), routing.experts());
+      routing.noise.stddev_TE.setZero(routing.tokens(), routing.experts());
+      transport(routing, routing.noise.logits_TE);
+    }
+    top_k().route(batch, routing, random);
+    if (k == 1) detail::weigh_by_sigmoid(routing);
+  }
+
+  template <class S>
+  void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    if (k > 1) return top_k().backward(routing, drouting);
+    detail::weigh_by_sigmoid_backward(routing, drouting);
+    detail::Weighing{ChoiceWeights::uniform}.backward(routing, drouting);
+  }
+
+  /// P for the tokens that are not padding (rows of padding are 0). Rows are shifted by their largest logit, and
+  /// epsilon with them, so that nothing overflows and P is the same.
+  template <class S>
+  void transport(const Routing<S>& routing, Matrix<S>& p_TE) const {
+    const Index experts = routing.experts();
+    Matrix<S> kernel = Matrix<S>::Zero(routing.tokens(), experts);
+    Vector<S> a = Vector<S>::Zero(routing.tokens()), b = Vector<S>::Ones(experts), epsilon_T(routing.tokens());
+    for (Index t = 0; t < routing.tokens(); ++t) {
+      if (!routing.is_valid(t)) continue;
+      const S shift = (std::max)(S(0), detail::largest(routing.logits_TE.row(t).data(), experts));
+      kernel.row(t) = (routing.logits_TE.row(t).array() - shift).exp();
+      epsilon_T(t) = static_cast<S>(epsilon) * std::exp(-shift);
+    }
+    const S row_sum = S(1) / static_cast<S>((std::max)(routing.valid_tokens, Index{1}));
+    const S column_sum = S(1) / static_cast<S>(experts);
+    Vector<S> column(experts);
+    for (Index round = 0; round < most_rounds; ++round) {
+      column.setZero();
+      for (Index t = 0; t < routing.tokens(); ++t) {
+        if (!routing.is_valid(t)) continue;
+        a(t) = row_sum / (kernel.row(t).dot(b) + epsilon_T(t));
+        column += kernel.row(t).transpose() * a(t);
+      }
+      S change = 0;
+      for (Index e = 0; e < experts; ++e) {
+        const S next = column_sum / (column(e) + static_cast<S>(epsilon));
+        change += std::abs(next - b(e)) / static_cast<S>(experts);
+        b(e) = next;
+      }
+      if (!(change > static_cast<S>(tolerance))) break;
+    }
+    p_TE = a.asDiagonal() * kernel * b.asDiagonal();
+  }
+
+ private:
+  TopK top_k() const { return {.k = k, .weights = ChoiceWeights::probabilities}; }
+};
+
+static_assert(TrainableGate<Sinkhorn, float>);
+
+MOE_NAMESPACE_END

@@ -1,0 +1,55 @@
+// Threshold gating: every expert whose score is high enough, so that the number differs from token to token.
+#pragma once
+
+#include <cstddef>
+
+#include "moe/batch.hpp"
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/gating/choice_weights.hpp"
+#include "moe/gating/sigmoid_weights.hpp"
+#include "moe/kernel/selection.hpp"
+#include "moe/kernel/softmax.hpp"
+#include "moe/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// The experts with sigmoid(logit) > threshold, weighed with it; if there is none, the best one ("any gate"). With a
+/// Router that has a bias the thresholds are learned one by one, since sigmoid(z - b) > 1/2 where z > b (DynMoE's
+/// top-any gating, Guo et al. 2024, without its straight-through step). Priority: by token, then by expert.
+struct Threshold {
+  double threshold = 0.5;
+  bool at_least_one = true;
+
+  void check(Index) const {
+    detail::require(threshold >= 0 && threshold < 1, "Threshold: threshold is ", threshold, ", it must be in [0, 1)");
+  }
+
+  template <class S>
+  void route(const Batch<S>&, Routing<S>& routing, Random*) const {
+    for (Index t = 0; t < routing.tokens(); ++t) {
+      const S* logits = routing.selection_logits_TE().row(t).data();
+      detail::softmax_row(routing.weighing_logits_TE().row(t).data(), routing.experts(),
+                          routing.probabilities_TE.row(t).data());
+      if (!routing.is_valid(t)) continue;
+      Index best = 0;
+      detail::top_k(logits, routing.experts(), Index{1}, &best);
+      const std::size_t before = routing.choices.size();
+      for (Index e = 0; e < routing.experts(); ++e)
+        if (detail::sigmoid_of(logits[e]) > static_cast<S>(threshold))
+          routing.choices.push_back({t, e, S(0), e == best ? 0 : 1});
+      if (at_least_one && routing.choices.size() == before) routing.choices.push_back({t, best, S(0), 0});
+    }
+    detail::weigh_by_sigmoid(routing);
+  }
+
+  template <class S>
+  void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    detail::weigh_by_sigmoid_backward(routing, drouting);
+    detail::Weighing{ChoiceWeights::uniform}.backward(routing, drouting);
+  }
+};
+
+static_assert(TrainableGate<Threshold, float>);
+
+MOE_NAMESPACE_END

@@ -1,0 +1,60 @@
+// Top-p: as many experts as it takes to reach a share of the probability.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <tuple>
+
+#include "moe/batch.hpp"
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/gating/choice_weights.hpp"
+#include "moe/kernel/selection.hpp"
+#include "moe/kernel/softmax.hpp"
+#include "moe/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// Each token chooses the fewest experts, best first, whose probabilities add up to at least p; the first always
+/// (Huang et al. 2024, "Harder Tasks Need More Experts"). Priority: by rank, then by token.
+struct TopP {
+  double p = 0.8;
+  Index most = 0;  ///< At most so many experts a token; 0: no limit.
+  ChoiceWeights weights = ChoiceWeights::probabilities;
+
+  void check(Index experts) const {
+    detail::require(p > 0 && p <= 1, "TopP: p is ", p, ", it must be in (0, 1]");
+    detail::require(most >= 0 && most <= experts, "TopP: most is ", most, ", it must be 0 (no limit) .. ", experts);
+  }
+
+  template <class S>
+  void route(const Batch<S>&, Routing<S>& routing, Random*) const {
+    const Index experts = routing.experts(), limit = most > 0 ? most : experts;
+    auto& chosen = routing.workspace.indices;
+    chosen.resize(static_cast<std::size_t>(limit));
+    for (Index t = 0; t < routing.tokens(); ++t) {
+      auto p_E = routing.probabilities_TE.row(t);
+      detail::softmax_row(routing.weighing_logits_TE().row(t).data(), experts, p_E.data());
+      if (!routing.is_valid(t)) continue;
+      detail::top_k(routing.selection_logits_TE().row(t).data(), experts, limit, chosen.data());
+      S reached = 0;
+      for (Index rank = 0; rank < limit && !(rank > 0 && reached >= static_cast<S>(p)); ++rank) {
+        const Index e = chosen[static_cast<std::size_t>(rank)];
+        reached += p_E(e);
+        routing.choices.push_back({t, e, S(0), static_cast<int>(rank)});
+      }
+    }
+    std::sort(routing.choices.begin(), routing.choices.end(),
+              [](const auto& a, const auto& b) { return std::tie(a.rank, a.token) < std::tie(b.rank, b.token); });
+    detail::Weighing{weights}.weigh(routing);
+  }
+
+  template <class S>
+  void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    detail::Weighing{weights}.backward(routing, drouting);
+  }
+};
+
+static_assert(TrainableGate<TopP, float>);
+
+MOE_NAMESPACE_END

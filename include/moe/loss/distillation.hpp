@@ -1,0 +1,83 @@
+// Losses against a teacher's outputs, for a student whose feed-forward networks have become mixtures (MoEBERT).
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "moe/core.hpp"
+#include "moe/kernel/softmax.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// Mean over all entries of (student - teacher)^2, layer by layer (Zuo et al. 2022, MoEBERT, section 3.3).
+struct MeanSquaredDistillation {
+  template <class S>
+  S value(ConstMatrixRef<S> student, ConstMatrixRef<S> teacher) const {
+    check<S>(student, teacher);
+    return student.size() > 0 ? (student - teacher).squaredNorm() / static_cast<S>(student.size()) : S(0);
+  }
+
+  /// dstudent += scale * d value.
+  template <class S>
+  void backward(ConstMatrixRef<S> student, ConstMatrixRef<S> teacher, S scale, MatrixRef<S> dstudent) const {
+    check<S>(student, teacher);
+    if (student.size() > 0) dstudent += (scale * S(2) / static_cast<S>(student.size())) * (student - teacher);
+  }
+
+ private:
+  template <class S>
+  static void check(ConstMatrixRef<S> student, ConstMatrixRef<S> teacher) {
+    detail::require(student.rows() == teacher.rows() && student.cols() == teacher.cols(),
+                    "distillation: the student has ", student.rows(), " x ", student.cols(), " outputs, the teacher ",
+                    teacher.rows(), " x ", teacher.cols());
+  }
+};
+
+/// Mean over rows of temperature^2 KL(softmax(teacher / temperature) || softmax(student / temperature)), of logits
+/// (Hinton et al. 2015): the factor keeps the gradient's size as the temperature changes.
+struct SoftLabelDistillation {
+  double temperature = 1;
+
+  template <class S>
+  S value(ConstMatrixRef<S> student, ConstMatrixRef<S> teacher) const {
+    S sum = 0;
+    for_each_row<S>(student, teacher, [&](Index, const Vector<S>& p, const Vector<S>& log_q, const Vector<S>& log_p) {
+      for (Index c = 0; c < p.size(); ++c)
+        if (p(c) > 0) sum += p(c) * (log_p(c) - log_q(c));
+    });
+    const S t = static_cast<S>(temperature);
+    return student.rows() > 0 ? sum * t * t / static_cast<S>(student.rows()) : S(0);
+  }
+
+  /// d KL / d student logits = (q - p) / temperature.
+  template <class S>
+  void backward(ConstMatrixRef<S> student, ConstMatrixRef<S> teacher, S scale, MatrixRef<S> dstudent) const {
+    const S factor = scale * static_cast<S>(temperature) / static_cast<S>((std::max)(student.rows(), Index{1}));
+    for_each_row<S>(student, teacher, [&](Index r, const Vector<S>& p, const Vector<S>& log_q, const Vector<S>&) {
+      dstudent.row(r) += factor * (log_q.array().exp().matrix() - p).transpose();
+    });
+  }
+
+ private:
+  /// Calls f(row, teacher's probabilities, log of the student's, log of the teacher's).
+  template <class S, class F>
+  void for_each_row(ConstMatrixRef<S> student, ConstMatrixRef<S> teacher, F&& f) const {
+    detail::require((std::isfinite)(temperature) && temperature > 0, "SoftLabelDistillation: temperature is ",
+                    temperature, ", it must be finite and more than 0");
+    detail::require(student.rows() == teacher.rows() && student.cols() == teacher.cols(),
+                    "distillation: the student has ", student.rows(), " x ", student.cols(), " outputs, the teacher ",
+                    teacher.rows(), " x ", teacher.cols());
+    Vector<S> p, log_q, log_p;
+    for (Index r = 0; r < student.rows(); ++r) {
+      log_p = teacher.row(r).transpose() / static_cast<S>(temperature);
+      log_q = student.row(r).transpose() / static_cast<S>(temperature);
+      p.resize(log_p.size());
+      log_p.array() -= detail::softmax_row(log_p.data(), log_p.size(), p.data());
+      Vector<S> q(log_q.size());
+      log_q.array() -= detail::softmax_row(log_q.data(), log_q.size(), q.data());
+      f(r, p, log_q, log_p);
+    }
+  }
+};
+
+MOE_NAMESPACE_END

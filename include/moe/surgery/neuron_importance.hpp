@@ -1,0 +1,61 @@
+// Which hidden units of a trained feed-forward network matter, and its split into experts by that: MoEBERT.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <numeric>
+#include <vector>
+
+#include "moe/core.hpp"
+#include "moe/expert/mlp.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// importance_F[j] += | w1_j . dL/dw1_j + w2_j . dL/dw2_j | for one example's gradient, w1_j the row of w1 and w2_j the
+/// column of w2 that belong to unit j, biases left out (Zuo et al. 2022, MoEBERT, section 3.2). Add up over examples,
+/// one at a time: the absolute value is of each. Throws std::invalid_argument if shapes differ.
+template <class S, class Activation>
+void add_neuron_importance(const Mlp<S, Activation>& network, const Mlp<S, Activation>& gradient,
+                           Vector<S>& importance_F) {
+  detail::require_same_shapes("add_neuron_importance: the gradient", network, gradient);
+  if (importance_F.size() == 0) importance_F.setZero(network.w1_FD.rows());
+  detail::require(importance_F.size() == network.w1_FD.rows(), "add_neuron_importance: ", importance_F.size(),
+                  " scores for ", network.w1_FD.rows(), " hidden units");
+  for (Index j = 0; j < importance_F.size(); ++j)
+    importance_F(j) +=
+        std::abs(network.w1_FD.row(j).dot(gradient.w1_FD.row(j)) + network.w2_DF.col(j).dot(gradient.w2_DF.col(j)));
+}
+
+/// The hidden units by falling importance; equals by index.
+template <class S>
+std::vector<Index> order_by_importance(const Vector<S>& importance_F) {
+  std::vector<Index> order(static_cast<std::size_t>(importance_F.size()));
+  std::iota(order.begin(), order.end(), Index{0});
+  std::sort(order.begin(), order.end(), [&](Index a, Index b) {
+    return importance_F(a) != importance_F(b) ? importance_F(a) > importance_F(b) : a < b;
+  });
+  return order;
+}
+
+/// The units of each of E experts of `width` hidden units: the `shared` most important ones go to every expert, the
+/// rest are dealt round by round (MoEBERT, section 3.2). Throws std::invalid_argument if there are not enough.
+inline std::vector<std::vector<Index>> split_by_importance(const std::vector<Index>& order, Index experts, Index shared,
+                                                           Index width) {
+  const auto units = static_cast<Index>(order.size());
+  detail::require(experts >= 1 && shared >= 0 && shared <= width && shared + (width - shared - 1) * experts < units,
+                  "split_by_importance: ", units, " units cannot give ", experts, " experts ", width, " each, ", shared,
+                  " of them shared");
+  std::vector<std::vector<Index>> units_of(static_cast<std::size_t>(experts));
+  for (Index e = 0; e < experts; ++e) {
+    auto& own = units_of[static_cast<std::size_t>(e)];
+    own.assign(order.begin(), order.begin() + shared);
+    for (Index i = shared + e; i < units && static_cast<Index>(own.size()) < width; i += experts)
+      own.push_back(order[static_cast<std::size_t>(i)]);
+    detail::require(static_cast<Index>(own.size()) == width, "split_by_importance: expert ", e, " gets ", own.size(),
+                    " units, not ", width);
+  }
+  return units_of;
+}
+
+MOE_NAMESPACE_END
