@@ -76,8 +76,8 @@ class Capacity {
 
   /// Any other. Throws std::invalid_argument if a number makes no sense.
   static Capacity formula(const Formula& formula) {
-    detail::require((std::isfinite)(formula.factor) && formula.factor > 0, "Capacity: the factor is ", formula.factor,
-                    ", it must be finite and more than 0");
+    detail::require(detail::has_finite_bits(formula.factor) && formula.factor > 0, "Capacity: the factor is ",
+                    formula.factor, ", it must be finite and more than 0");
     detail::require(formula.minimum >= 0 && formula.multiple >= 1, "Capacity: minimum ", formula.minimum,
                     " and multiple ", formula.multiple, ", they must be at least 0 and 1");
     return Capacity(Rule{.kind = Kind::formula, .formula = formula});

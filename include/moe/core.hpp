@@ -8,6 +8,8 @@
 #pragma once
 
 #include <Eigen/Core>
+#include <bit>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -71,6 +73,30 @@ inline void append(std::string& text, std::string_view part) { text += part; }
 template <class Number>
 requires std::is_arithmetic_v<Number>
 void append(std::string& text, Number part) { text += std::to_string(part); }
+
+/// NaN, seen by its bits: under -ffast-math a compiler may take x != x for false.
+template <class S>
+bool has_nan_bits(S value) {
+  if constexpr (std::is_same_v<S, float>) {
+    return (std::bit_cast<std::uint32_t>(value) & 0x7fffffffu) > 0x7f800000u;
+  } else if constexpr (std::is_same_v<S, double>) {
+    return (std::bit_cast<std::uint64_t>(value) & 0x7fffffffffffffffu) > 0x7ff0000000000000u;
+  } else {
+    return value != value;
+  }
+}
+
+/// Neither NaN nor infinite, seen by the bits.
+template <class S>
+bool has_finite_bits(S value) {
+  if constexpr (std::is_same_v<S, float>) {
+    return (std::bit_cast<std::uint32_t>(value) & 0x7f800000u) != 0x7f800000u;
+  } else if constexpr (std::is_same_v<S, double>) {
+    return (std::bit_cast<std::uint64_t>(value) & 0x7ff0000000000000u) != 0x7ff0000000000000u;
+  } else {
+    return value - value == S(0);
+  }
+}
 
 /// Always on: refuses what is wrong at the public edge, with the numbers in the message.
 /// Throws: std::invalid_argument; without exceptions, prints the message and aborts.

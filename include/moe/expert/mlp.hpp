@@ -19,7 +19,7 @@ struct ExpertOptions {
   double scale = 1;  ///< The standard deviation is sqrt(scale / inputs); Switch (section 2.4) recommends 0.1.
 
   void check() const {
-    detail::require((std::isfinite)(scale) && scale >= 0, "ExpertOptions: scale is ", scale,
+    detail::require(detail::has_finite_bits(scale) && scale >= 0, "ExpertOptions: scale is ", scale,
                     ", it must be finite and 0 or more");
   }
 };

@@ -39,7 +39,7 @@ struct ExpertChoice {
   bool average = false;  ///< Weights are divided by the number of experts that took the token (mesh).
 
   void check(Index experts) const {
-    detail::require((std::isfinite)(factor) && factor > 0 && factor <= static_cast<double>(experts),
+    detail::require(detail::has_finite_bits(factor) && factor > 0 && factor <= static_cast<double>(experts),
                     "ExpertChoice: factor is ", factor, ", it must be more than 0 and at most the number of experts, ",
                     experts);
   }

@@ -23,7 +23,7 @@ struct FixedNoise {
   double stddev = 1;  ///< Of the noise times E, as V-MoE states it.
 
   void check(Index experts) const {
-    detail::require((std::isfinite)(stddev) && stddev > 0, "FixedNoise: stddev is ", stddev,
+    detail::require(detail::has_finite_bits(stddev) && stddev > 0, "FixedNoise: stddev is ", stddev,
                     ", it must be finite and more than 0");
     if constexpr (requires { gate.check(experts); }) gate.check(experts);
   }

@@ -35,7 +35,7 @@ struct LearnedNoise {
     if constexpr (requires { gate.check(experts); }) gate.check(experts);
     detail::require(noise_weight_ED.rows() == experts, "LearnedNoise: the noise weight has ", noise_weight_ED.rows(),
                     " rows for ", experts, " experts");
-    detail::require((std::isfinite)(epsilon) && epsilon >= 0, "LearnedNoise: epsilon is ", epsilon,
+    detail::require(detail::has_finite_bits(epsilon) && epsilon >= 0, "LearnedNoise: epsilon is ", epsilon,
                     ", it must be finite and 0 or more");
   }
 

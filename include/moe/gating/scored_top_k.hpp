@@ -55,8 +55,8 @@ struct ScoredTopK {
                     " experts, a group has ", experts / groups);
     detail::require(selection_bias_E.size() == 0 || selection_bias_E.size() == experts, "ScoredTopK: a bias of ",
                     selection_bias_E.size(), " entries for ", experts, " experts");
-    detail::require((std::isfinite)(scale) && scale > 0 && epsilon >= 0, "ScoredTopK: scale ", scale, " and epsilon ",
-                    epsilon, ", they must be more than 0 and at least 0");
+    detail::require(detail::has_finite_bits(scale) && scale > 0 && epsilon >= 0, "ScoredTopK: scale ", scale,
+                    " and epsilon ", epsilon, ", they must be more than 0 and at least 0");
     detail::require(
         k > 1 || experts == 1 || !normalize,
         "ScoredTopK: with k = 1 the normalised weight is always the same and the router learns nothing from "

@@ -2,10 +2,7 @@
 // indices are always k different ones within range.
 #pragma once
 
-#include <bit>
-#include <cstdint>
 #include <limits>
-#include <type_traits>
 
 #include "moe/core.hpp"
 #include "moe/kernel/chunk.hpp"
@@ -13,30 +10,6 @@
 MOE_NAMESPACE_BEGIN
 
 namespace detail {
-
-/// NaN, seen by its bits: under -ffast-math a compiler may take x != x for false.
-template <class S>
-bool has_nan_bits(S value) {
-  if constexpr (std::is_same_v<S, float>) {
-    return (std::bit_cast<std::uint32_t>(value) & 0x7fffffffu) > 0x7f800000u;
-  } else if constexpr (std::is_same_v<S, double>) {
-    return (std::bit_cast<std::uint64_t>(value) & 0x7fffffffffffffffu) > 0x7ff0000000000000u;
-  } else {
-    return value != value;
-  }
-}
-
-/// Neither NaN nor infinite, seen by the bits.
-template <class S>
-bool has_finite_bits(S value) {
-  if constexpr (std::is_same_v<S, float>) {
-    return (std::bit_cast<std::uint32_t>(value) & 0x7f800000u) != 0x7f800000u;
-  } else if constexpr (std::is_same_v<S, double>) {
-    return (std::bit_cast<std::uint64_t>(value) & 0x7ff0000000000000u) != 0x7ff0000000000000u;
-  } else {
-    return value - value == S(0);
-  }
-}
 
 template <class S>
 S selection_key(S value) {

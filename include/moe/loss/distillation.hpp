@@ -62,7 +62,7 @@ struct SoftLabelDistillation {
   /// Calls f(row, teacher's probabilities, log of the student's, log of the teacher's).
   template <class S, class F>
   void for_each_row(ConstMatrixRef<S> student, ConstMatrixRef<S> teacher, F&& f) const {
-    detail::require((std::isfinite)(temperature) && temperature > 0, "SoftLabelDistillation: temperature is ",
+    detail::require(detail::has_finite_bits(temperature) && temperature > 0, "SoftLabelDistillation: temperature is ",
                     temperature, ", it must be finite and more than 0");
     detail::require(student.rows() == teacher.rows() && student.cols() == teacher.cols(),
                     "distillation: the student has ", student.rows(), " x ", student.cols(), " outputs, the teacher ",
