@@ -124,36 +124,5 @@ TEST(Plan, AChoiceOfAnExpertThatDoesNotExistIsRefused) {
   expect_invalid([] { Decision(2, 2, {{1, -7, 1}}).plan(Capacity::unlimited()); }, {"expert -7"});
 }
 
-TEST(Capacity, AFactorIsOfTheEvenShareRoundedUp) {
-  EXPECT_EQ(Capacity::factor(1).slots(10, 10, 4, true), 3);    // ceil(2.5)
-  EXPECT_EQ(Capacity::factor(1.25).slots(8, 16, 4, true), 5);  // 5 exactly
-  EXPECT_EQ(Capacity::factor(0.1).slots(16, 16, 4, true), 1);  // ceil(0.4)
-}
-
-TEST(Capacity, StaysARepresentableNumber) {
-  EXPECT_EQ(Capacity::unlimited().slots(7, 7, 2, true), 7);
-  EXPECT_EQ(Capacity::exactly(100).slots(7, 7, 2, true), 100);
-  EXPECT_GT(Capacity::factor(1e300).slots(7, 7, 2, true), 1000000);
-}
-
-TEST(Capacity, MayBeAnotherForInference) {
-  const Capacity capacity = Capacity::exactly(1).at_inference(Capacity::exactly(3));
-  EXPECT_EQ(capacity.slots(10, 10, 2, true), 1);
-  EXPECT_EQ(capacity.slots(10, 10, 2, false), 3);
-}
-
-TEST(Capacity, IsTheSameForInferenceUnlessSaidOtherwise) { EXPECT_EQ(Capacity::exactly(2).slots(10, 10, 2, false), 2); }
-
-TEST(Capacity, AFactorThatIsNotPositiveAndFiniteIsRefused) {
-  expect_invalid([] { Capacity::factor(0); }, {"Capacity: the factor", "is 0"});
-  expect_invalid([] { Capacity::factor(-1.5); }, {"is -1.5"});
-  expect_invalid([] { Capacity::factor(std::numeric_limits<double>::infinity()); }, {"is inf"});
-  expect_invalid([] { Capacity::factor(std::numeric_limits<double>::quiet_NaN()); }, {"nan"});
-}
-
-TEST(Capacity, ANegativeNumberOfSlotsIsRefused) {
-  expect_invalid([] { Capacity::exactly(-1); }, {"Capacity::exactly", "-1 slots"});
-}
-
 }  // namespace
 }  // namespace moe

@@ -76,7 +76,7 @@ void append(std::string& text, Number part) { text += std::to_string(part); }
 
 /// NaN, seen by its bits: under -ffast-math a compiler may take x != x for false.
 template <class S>
-bool has_nan_bits(S value) {
+bool has_nan_bits(const S& value) {
   if constexpr (std::is_same_v<S, float>) {
     return (std::bit_cast<std::uint32_t>(value) & 0x7fffffffu) > 0x7f800000u;
   } else if constexpr (std::is_same_v<S, double>) {
@@ -88,7 +88,7 @@ bool has_nan_bits(S value) {
 
 /// Neither NaN nor infinite, seen by the bits.
 template <class S>
-bool has_finite_bits(S value) {
+bool has_finite_bits(const S& value) {
   if constexpr (std::is_same_v<S, float>) {
     return (std::bit_cast<std::uint32_t>(value) & 0x7f800000u) != 0x7f800000u;
   } else if constexpr (std::is_same_v<S, double>) {

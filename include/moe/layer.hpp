@@ -134,6 +134,8 @@ struct Layer {
                      const Exec& executor = {}) const {
     check(batch, tape, dx_TD, gradient);
     check_rows("backward: dy", dy_TO, batch, tape.y_NO.cols());
+    detail::require(!dispatching.pass_dropped || !detail::overlap<S>(dx_TD, dy_TO),
+                    "Layer::backward: with pass_dropped dx must not overlap dy in memory");
     combine_backward<S>(dy_TO, tape.plan, tape.y_NO, tape.dy_NO, tape.dweight_N, executor);
     begin_backward(tape.dy_NO, tape.dweight_N, tape, dx_TD);
     if (dispatching.pass_dropped)

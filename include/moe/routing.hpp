@@ -1,5 +1,4 @@
-// The decision: what the router said of every token and expert, and who was
-// chosen, with which weight.
+// The decision: what the router said of every token and expert, and who was chosen, with which weight.
 #pragma once
 
 #include <cstdint>
@@ -11,12 +10,10 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// What became of a choice. A gate may leave some unsent; the plan tells the
-/// others apart.
+/// What became of a choice. A gate may leave some unsent; the plan tells the others apart.
 enum class Fate : std::uint8_t {
   sent,     ///< By the gate; once there is a plan: it has a slot.
-  unsent,   ///< Chosen, but not sent: GShard's second expert, where chance or a
-            ///< threshold was against it.
+  unsent,   ///< Chosen, but not sent: GShard's second expert, where chance or a threshold was against it.
   dropped,  ///< Sent, and no room was left.
 };
 
@@ -25,36 +22,29 @@ template <class S>
 struct Choice {
   Index token, expert;
   S weight;
-  int rank = 0;  ///< 0 for the token's first choice, 1 for its second, ...
-                 ///< (expert choice: the place in the expert's list)
+  int rank = 0;  ///< 0 for the token's first choice, 1 for its second, ... (expert choice: place in the expert's list)
   Fate fate = Fate::sent;
 };
 
-/// What a noisy gate drew, for its backward pass and for the load loss; all (T,
-/// E), and of no meaning unless `drawn`.
+/// What a noisy gate drew, for its backward pass and for the load loss; all (T, E), and of no meaning unless `drawn`.
 template <class S>
 struct Noise {
   bool drawn = false;
-  bool weighs = true;                ///< false: it decides who is chosen, the weights come
-                                     ///< from the logits without it
-  Matrix<S> normal_TE;               ///< the draws
-  Matrix<S> stddev_TE;               ///< their standard deviation
-  Matrix<S> logits_TE;               ///< logits + normal * stddev: what the gate selects by
-  Matrix<S> clean_probabilities_TE;  ///< softmax of the logits without noise,
-                                     ///< where a gate computes it
+  bool weighs = true;   ///< false: it decides who is chosen, the weights come from the logits without it
+  Matrix<S> normal_TE;  ///< the draws
+  Matrix<S> stddev_TE;  ///< their standard deviation
+  Matrix<S> logits_TE;  ///< logits + normal * stddev: what the gate selects by
 };
 
-/// Three things with three names: logits (any number), probabilities (the
-/// gate's scores of all experts, a softmax as a rule) and weights (of the
-/// choices). The gradient of a Routing is a Routing: each field holds the
-/// gradient of the same field, choices in the same order.
+/// Three things with three names: logits (any number), probabilities (the gate's scores of all experts, a softmax as a
+/// rule) and weights (of the choices). The gradient of a Routing is a Routing: each field holds the gradient of the
+/// same field, choices in the same order.
 template <class S>
 struct Routing {
   Matrix<S> logits_TE;
   Matrix<S> probabilities_TE;      ///< With noise: of the noisy logits.
   Matrix<S> scores_TE;             ///< Of gates whose scores are no probabilities (ScoredTopK), before any division.
-  std::vector<Choice<S>> choices;  ///< In order of priority: the first to come
-                                   ///< are the last to be dropped.
+  std::vector<Choice<S>> choices;  ///< In order of priority: the first to come are the last to be dropped.
   Noise<S> noise;
   Index choices_per_token = 0;        ///< k; 0 if it differs from token to token.
   std::vector<std::uint8_t> valid_T;  ///< 1: a token, 0: padding.
@@ -63,7 +53,7 @@ struct Routing {
 
   /// Room for gates and losses to compute in; its contents have no meaning.
   struct Workspace {
-    Vector<S> token_T, token2_T, expert_E, expert2_E, chosen_K;
+    Vector<S> token_T, token2_T, expert_E, expert2_E;
     Buffer<Matrix<S>> rows_TD, rows_TE;
     std::vector<Index> indices;
   } workspace;
@@ -72,18 +62,15 @@ struct Routing {
   Index experts() const { return logits_TE.cols(); }
   bool is_valid(Index token) const { return valid_T[static_cast<std::size_t>(token)] != 0; }
 
-  /// What the gate compares: the noisy logits where noise was drawn, else the
-  /// logits.
+  /// What the gate compares: the noisy logits where noise was drawn, else the logits.
   const Matrix<S>& selection_logits_TE() const { return noise.drawn ? noise.logits_TE : logits_TE; }
   Matrix<S>& selection_logits_TE() { return noise.drawn ? noise.logits_TE : logits_TE; }
 
-  /// What the probabilities and weights are made of: the noisy logits where
-  /// noise was drawn and weighs.
+  /// What the probabilities and weights are made of: the noisy logits where noise was drawn and weighs.
   const Matrix<S>& weighing_logits_TE() const { return noise.weighs ? selection_logits_TE() : logits_TE; }
   Matrix<S>& weighing_logits_TE() { return noise.weighs ? selection_logits_TE() : logits_TE; }
 
-  /// An undecided routing of the batch's tokens: sizes and padding are set, no
-  /// expert is chosen.
+  /// An undecided routing of the batch's tokens: sizes and padding are set, no expert is chosen.
   void reset(const Batch<S>& batch, Index expert_count) {
     const Index rows = batch.tokens();
     logits_TE.resize(rows, expert_count);

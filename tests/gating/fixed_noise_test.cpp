@@ -28,12 +28,11 @@ TEST(FixedNoise, TheNoisyLogitsDecide) {
   EXPECT_EQ(routing.logits_TE, logits_TE);
 }
 
-TEST(FixedNoise, TheCleanProbabilitiesAreKeptToo) {
+TEST(FixedNoise, TheProbabilitiesAreOfTheNoisyLogits) {
   Random random = Random::recorded({8, -4});
   const auto routing = gating::route(gate, logits_TE, {}, 0, &random);
-  const auto clean = gating::route(gate, logits_TE);
-  EXPECT_EQ(routing.noise.clean_probabilities_TE, clean.probabilities_TE);
-  EXPECT_NE(routing.probabilities_TE, clean.probabilities_TE);
+  EXPECT_EQ(routing.probabilities_TE, gating::route(gate, routing.noise.logits_TE).probabilities_TE);
+  EXPECT_NE(routing.probabilities_TE, gating::route(gate, logits_TE).probabilities_TE);
 }
 
 TEST(FixedNoise, WithoutAGeneratorThereIsNone) {

@@ -83,5 +83,32 @@ TEST(Hash, SizesBelowOneAreRefused) {
   expect_invalid([] { Hash::balanced({1}, -1); }, {"-1 experts"});
 }
 
+TEST(Hash, SeveralTablesShareTheWeight) {
+  const Hash two{{{1, 0, 1}, {0, 0, 1}}};
+  Batch<float> batch = x_TD;
+  const std::vector<std::int64_t> ids{0, 2};
+  batch.ids = ids;
+  const auto routing = gating::route(two, batch, logits_TE);
+  EXPECT_EQ(gating::experts_of(routing), (std::vector<Index>{1, 1, 0, 1}));  // table by table
+  EXPECT_EQ(gating::weights_of(routing), (std::vector<float>{.5f, .5f, .5f, .5f}));
+  EXPECT_EQ(routing.probabilities_TE, (Matrix<float>{{.5, .5}, {0, 1}}));
+}
+
+TEST(Hash, CloseEmbeddingsShareAnExpert) {
+  const Matrix<double> embeddings{{0, 0}, {10, 10}, {0, 1}, {10, 11}, {1, 0}, {11, 10}};
+  std::mt19937_64 rng(1);
+  const auto table = Hash::clustered(embeddings, 2, rng).tables[0];
+  EXPECT_EQ(table[0], table[2]);
+  EXPECT_EQ(table[0], table[4]);
+  EXPECT_EQ(table[1], table[3]);
+  EXPECT_EQ(table[1], table[5]);
+  EXPECT_NE(table[0], table[1]);
+  expect_invalid([&] { Hash::clustered(embeddings, 7, rng); }, {"6 ids", "7 experts"});
+}
+
+TEST(Hash, TablesOfDifferentLengthsAreRefused) {
+  expect_invalid([] { Hash{{{0, 1}, {0}}}.check(2); }, {"tables of 2 and 1"});
+}
+
 }  // namespace
 }  // namespace moe

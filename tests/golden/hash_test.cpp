@@ -10,9 +10,10 @@ namespace {
 
 using namespace golden;
 
+template <class X = moe::Mlp<double>>
 void expect_fixture(Fixture& fixture, const moe::Hash& hash) {
-  const Layer layer{moe::NoRouter<double>{fixture.size("E")}, hash, experts_of<moe::Mlp<double>>(fixture)};
-  decltype(layer)::Tape tape;
+  const Layer layer{moe::NoRouter<double>{fixture.size("E")}, hash, experts_of<X>(fixture)};
+  typename decltype(layer)::Tape tape;
   const Matrix<double> x = fixture.matrix<double>("x");
   const auto ids = fixture.values<std::int64_t>("token_ids");
   Batch<double> batch = x;
@@ -24,6 +25,11 @@ void expect_fixture(Fixture& fixture, const moe::Hash& hash) {
 TEST(Hash, GivenTable) {
   Fixture fixture("hash_layer");
   expect_fixture(fixture, moe::Hash{{fixture.values<Index>("hash_table")}});
+}
+
+TEST(Hash, MoeBert) {
+  Fixture fixture("moebert_hash");
+  expect_fixture<moe::Mlp<double, moe::Gelu>>(fixture, moe::Hash{{fixture.values<Index>("hash_table")}});
 }
 
 TEST(Hash, BalancedTable) {

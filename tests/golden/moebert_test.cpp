@@ -1,14 +1,11 @@
-// MoEBERT: routing by a learned gate or by token ids, the importance of hidden units, and the split by it.
-#include <cstdint>
-#include <string>
+// MoEBERT: routing by a learned gate, the importance of hidden units, and the split by it.
+#include <string_view>
 #include <vector>
 
 #include "golden.hpp"
 #include "moe/expert/mlp.hpp"
-#include "moe/gating/hash.hpp"
 #include "moe/gating/switch_top1.hpp"
 #include "moe/loss/load_balance.hpp"
-#include "moe/no_router.hpp"
 #include "moe/surgery/neuron_importance.hpp"
 
 namespace {
@@ -23,19 +20,6 @@ TEST(MoeBert, GateByToken) {
   const Matrix<double> x = fixture.matrix<double>("x");
   fixture.expect(task_values(layer, x, fixture.matrix<double>("dy"), tape));
   fixture.expect(loss_values("aux.balance", layer, x, {}, moe::LoadBalanceLoss{.coefficient = 1}));
-  fixture.finish();
-}
-
-TEST(MoeBert, HashByToken) {
-  Fixture fixture("moebert_hash");
-  const Layer layer{moe::NoRouter<double>{fixture.size("E")}, moe::Hash{{fixture.values<Index>("hash_table")}},
-                    experts_of<X>(fixture)};
-  decltype(Layer{layer})::Tape tape;
-  const Matrix<double> x = fixture.matrix<double>("x");
-  const auto ids = fixture.values<std::int64_t>("token_ids");
-  Batch<double> batch = x;
-  batch.ids = ids;
-  fixture.expect(task_values(layer, batch, fixture.matrix<double>("dy"), tape));
   fixture.finish();
 }
 

@@ -3,6 +3,7 @@
 #include "moe/expert/mlp.hpp"
 #include "moe/gating/fixed_noise.hpp"
 #include "moe/gating/prioritized.hpp"
+#include "moe/gating/softmax.hpp"
 #include "moe/loss/importance.hpp"
 #include "moe/loss/load.hpp"
 #include "moe/loss/load_balance.hpp"
@@ -20,7 +21,10 @@ void expect_fixture(Fixture& fixture, const G& gate) {
   const Matrix<double> x = fixture.matrix<double>("x");
   auto tape = undrawn;
   Values values = task_values(layer, x, fixture.matrix<double>("dy"), tape);
-  values["importance"] = flat(tape.routing.noise.clean_probabilities_TE.colwise().sum());
+  Routing<double> clean = tape.routing;
+  clean.noise.drawn = false;
+  moe::Softmax{}.route(Batch<double>(x), clean, nullptr);
+  values["importance"] = flat(clean.probabilities_TE.colwise().sum());
   fixture.expect(values);
 
   const moe::ImportanceLoss importance{

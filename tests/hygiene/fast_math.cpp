@@ -55,8 +55,8 @@ TEST(FastMath, ChoicesAreInRangeAndDistinct) {
 }
 
 TEST(FastMath, NonFiniteSettingsAreRefused) {
-  const double nan = std::numeric_limits<double>::quiet_NaN();
-  const double infinity = std::numeric_limits<double>::infinity();
+  const volatile double nan = std::numeric_limits<double>::quiet_NaN();
+  const volatile double infinity = std::numeric_limits<double>::infinity();
   EXPECT_THROW(moe::Capacity::factor(nan), std::invalid_argument);
   EXPECT_THROW(moe::Capacity::factor(infinity), std::invalid_argument);
   EXPECT_THROW((moe::FixedNoise<moe::TopK>{moe::TopK{.k = 1}, nan}.check(experts)), std::invalid_argument);

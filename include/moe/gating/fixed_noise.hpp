@@ -7,7 +7,6 @@
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
 #include "moe/gating/top_k.hpp"
-#include "moe/kernel/softmax.hpp"
 #include "moe/random.hpp"
 #include "moe/routing.hpp"
 
@@ -36,12 +35,9 @@ struct FixedNoise {
       noise.drawn = true;
       noise.stddev_TE.setConstant(tokens, experts, static_cast<S>(stddev / static_cast<double>(experts)));
       noise.normal_TE.setZero(tokens, experts);
-      noise.clean_probabilities_TE.resize(tokens, experts);
-      for (Index t = 0; t < tokens; ++t) {
-        detail::softmax_row(routing.logits_TE.row(t).data(), experts, noise.clean_probabilities_TE.row(t).data());
+      for (Index t = 0; t < tokens; ++t)
         if (routing.is_valid(t))
           for (Index e = 0; e < experts; ++e) noise.normal_TE(t, e) = static_cast<S>(random->normal());
-      }
       noise.logits_TE = routing.logits_TE + noise.normal_TE.cwiseProduct(noise.stddev_TE);
     }
     gate.route(batch, routing, random);

@@ -20,12 +20,11 @@ Chunk<S> exp_of_negative(const Chunk<S>& x) {
   return (x < lowest).select(S(0), value);
 }
 
+/// Of 1 or more values.
 template <class S>
 S largest(const S* row, Index size) {
-  Chunk<S> best = Chunk<S>::Constant(-std::numeric_limits<S>::infinity());
-  for_each_chunk(size, [&](Index begin, Index count) {
-    best = (best.max)(load_chunk(row + begin, count, -std::numeric_limits<S>::infinity()));
-  });
+  Chunk<S> best = Chunk<S>::Constant(row[0]);
+  for_each_chunk(size, [&](Index begin, Index count) { best = (best.max)(load_chunk(row + begin, count, row[0])); });
   return best.maxCoeff();
 }
 
@@ -34,10 +33,9 @@ template <class S>
 S exp_shifted(const S* row, Index size, S shift, S* out) {
   Chunk<S> sum = Chunk<S>::Zero();
   for_each_chunk(size, [&](Index begin, Index count) {
-    const Chunk<S> shifted = load_chunk(row + begin, count, -std::numeric_limits<S>::infinity()) - shift;
-    const Chunk<S> value = exp_of_negative<S>(shifted);
-    store_chunk<S>(value, out + begin, count);
-    sum += value;
+    const Chunk<S> shifted = load_chunk(row + begin, count, shift) - shift;
+    store_chunk<S>(exp_of_negative<S>(shifted), out + begin, count);
+    sum += load_chunk(out + begin, count, S(0));
   });
   return sum.sum();
 }

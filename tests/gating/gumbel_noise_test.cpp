@@ -1,0 +1,44 @@
+#include "moe/gating/gumbel_noise.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "gating/route.hpp"
+
+namespace moe {
+namespace {
+
+constexpr TopK top(Index k) { return {.k = k, .weights = ChoiceWeights::probabilities}; }
+const Matrix<double> logits_TE{{2, 1, 0}};
+
+TEST(GumbelNoise, DecidesButDoesNotWeigh) {
+  Random random = Random::recorded({0, 0, 5});
+  const auto routing = gating::route(GumbelNoise<TopK>{top(1)}, logits_TE, {}, 0, &random);
+  EXPECT_EQ(gating::experts_of(routing), (std::vector<Index>{2}));
+  EXPECT_NEAR(routing.choices[0].weight, 1 / (1 + std::exp(1.) + std::exp(2.)), 1e-15);
+}
+
+TEST(GumbelNoise, TheFirstMayBeTheBestWithoutIt) {
+  Random random = Random::recorded({0, 0, 5});
+  const auto routing = gating::route(GumbelNoise<TopK>{top(2), true}, logits_TE, {}, 0, &random);
+  EXPECT_EQ(gating::experts_of(routing), (std::vector<Index>{0, 2}));
+}
+
+// Of 20000 draws each expert gets its probability, within three standard deviations.
+TEST(GumbelNoise, ChoosesInProportionToTheProbabilities) {
+  constexpr int draws = 20000;
+  Random random(4);
+  const Matrix<double> many_TE = logits_TE.replicate(draws, 1);
+  const auto routing = gating::route(GumbelNoise<TopK>{top(1)}, many_TE, {}, 0, &random);
+  Vector<double> count = Vector<double>::Zero(3);
+  for (const auto& c : routing.choices) count(c.expert) += 1;
+  for (Index e = 0; e < 3; ++e) {
+    const double p = routing.probabilities_TE(0, e);
+    EXPECT_NEAR(count(e) / draws, p, 3 * std::sqrt(p * (1 - p) / draws));
+  }
+}
+
+}  // namespace
+}  // namespace moe

@@ -1,0 +1,52 @@
+#include "moe/gating/replay.hpp"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "gating/route.hpp"
+#include "moe/gating/top_k.hpp"
+#include "support/expect_invalid.hpp"
+
+namespace moe {
+namespace {
+
+using support::expect_invalid;
+
+const Matrix<float> logits_TE{{1, 2, 3}, {3, 1, 2}};
+
+TEST(Replay, ARecordedPassIsRepeatedToTheBit) {
+  const auto recorded = gating::route(TopK{.k = 2}, logits_TE);
+  const Matrix<float> other_TE = -logits_TE;
+  const auto replayed = gating::route(Replay<float>::of(recorded), other_TE);
+  EXPECT_EQ(gating::experts_of(replayed), gating::experts_of(recorded));
+  EXPECT_EQ(gating::weights_of(replayed), gating::weights_of(recorded));
+}
+
+TEST(Replay, WeightsMayComeFromTheNewLogits) {
+  const auto recorded = gating::route(TopK{.k = 2}, logits_TE);
+  const Matrix<float> other_TE = -logits_TE;
+  const auto replayed = gating::route(Replay<float>::of(recorded, true), other_TE);
+  EXPECT_EQ(gating::experts_of(replayed), gating::experts_of(recorded));
+  EXPECT_LT(replayed.choices[0].weight, .5f);  // the best then is the worse now
+}
+
+TEST(Replay, UniformRoutingIsEven) {
+  const auto routing = gating::route(Replay<float>::uniform(2, 3, 3), logits_TE);
+  EXPECT_EQ(gating::experts_of(routing), (std::vector<Index>{0, 0, 1, 1, 2, 2}));
+}
+
+TEST(Replay, ChoicesThatCannotBeAreRefused) {
+  const auto route = [](Choice<float> a, Choice<float> b, std::vector<std::uint8_t> valid = {}) {
+    gating::route(Replay<float>{{a, b}}, logits_TE, valid);
+  };
+  expect_invalid([&] { route({0, 3, 1}, {1, 0, 1}); }, {"token 0", "expert 3 of 3"});
+  expect_invalid([&] { route({0, -1, 1}, {1, 0, 1}); }, {"expert -1"});
+  expect_invalid([&] { route({2, 0, 1}, {1, 0, 1}); }, {"token 2 of 2"});
+  expect_invalid([&] { route({1, 0, 1}, {1, 0, 1}); }, {"token 1", "twice"});
+  expect_invalid([&] { route({0, 0, 1}, {1, 0, 1}, {0, 1}); }, {"token 0 is padding"});
+  expect_invalid([] { Replay<float>::uniform(2, 3, 4); }, {"k is 4"});
+}
+
+}  // namespace
+}  // namespace moe

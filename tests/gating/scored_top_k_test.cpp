@@ -1,0 +1,70 @@
+#include "moe/gating/scored_top_k.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "gating/route.hpp"
+#include "support/expect_invalid.hpp"
+
+namespace moe {
+namespace {
+
+using support::expect_invalid;
+
+double sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
+
+TEST(ScoredTopK, TheBiasSelectsButDoesNotWeigh) {
+  const Matrix<double> z{{2, 1, 0}};
+  ScoredTopK gate{.k = 2, .normalize = false, .scale = 2};
+  EXPECT_EQ(gating::experts_of(gating::route(gate, z)), (std::vector<Index>{0, 1}));
+  gate.selection_bias_E = Vector<double>{{-1, 0, 1}};
+  const auto routing = gating::route(gate, z);
+  EXPECT_EQ(gating::experts_of(routing), (std::vector<Index>{2, 1}));
+  EXPECT_NEAR(routing.choices[0].weight, 2 * sigmoid(0), 1e-15);
+  EXPECT_NEAR(routing.choices[1].weight, 2 * sigmoid(1), 1e-15);
+}
+
+TEST(ScoredTopK, NormalisedWeightsAddUpToTheScale) {
+  const auto routing = gating::route(ScoredTopK{.k = 2, .scale = 2.5}, Matrix<double>{{2, 1, 0}});
+  EXPECT_NEAR(routing.choices[0].weight + routing.choices[1].weight, 2.5, 1e-15);
+  EXPECT_NEAR(routing.probabilities_TE.sum(), 1, 1e-15);
+}
+
+// All biased scores are negative: groups that are out must rank below them, not at 0.
+TEST(ScoredTopK, MaskedGroupsLoseAlsoAgainstNegativeScores) {
+  ScoredTopK gate{.k = 2, .normalize = false, .groups = 2, .groups_used = 1};
+  gate.selection_bias_E = Vector<double>::Constant(4, -5);
+  EXPECT_EQ(gating::experts_of(gating::route(gate, Matrix<double>{{0, 0, 1, 2}})), (std::vector<Index>{3, 2}));
+}
+
+// Group 0 has the best expert, group 1 the best pair.
+TEST(ScoredTopK, GroupsAreRankedByTheirBestOrByTheirBestTwo) {
+  ScoredTopK gate{.k = 2, .normalize = false, .groups = 2, .groups_used = 1};
+  const Matrix<double> z{{3, -3, 2, 2}};
+  gate.group_score = ScoredTopK::GroupScore::best;
+  EXPECT_EQ(gating::experts_of(gating::route(gate, z)), (std::vector<Index>{0, 1}));
+  gate.group_score = ScoredTopK::GroupScore::best_two;
+  EXPECT_EQ(gating::experts_of(gating::route(gate, z)), (std::vector<Index>{2, 3}));
+}
+
+TEST(ScoredTopK, SqrtSoftplus) {
+  const auto routing = gating::route(ScoredTopK{.k = 2, .score = ScoredTopK::Score::sqrt_softplus, .normalize = false},
+                                     Matrix<double>{{0, 50, -800}});
+  EXPECT_NEAR(routing.scores_TE(0, 0), std::sqrt(std::log(2.)), 1e-15);
+  EXPECT_NEAR(routing.scores_TE(0, 1), std::sqrt(50.), 1e-12);
+  EXPECT_EQ(routing.scores_TE(0, 2), 0);
+}
+
+TEST(ScoredTopK, WhatCannotBeDoneIsRefused) {
+  expect_invalid([] { ScoredTopK{.k = 5}.check(4); }, {"k is 5"});
+  expect_invalid([] { ScoredTopK{.k = 1}.check(4); }, {"k = 1"});
+  expect_invalid([] { (ScoredTopK{.k = 2, .groups = 3}.check(4)); }, {"4 experts", "3 groups"});
+  expect_invalid([] { (ScoredTopK{.k = 3, .groups = 2, .groups_used = 1}.check(4)); }, {"k = 3"});
+  expect_invalid([] { (ScoredTopK{.k = 2, .groups = 4, .groups_used = 2}.check(4)); }, {"adds 2 experts", "has 1"});
+  expect_invalid([] { (ScoredTopK{.k = 2, .selection_bias_E = Vector<double>::Zero(3)}.check(4)); }, {"bias of 3"});
+}
+
+}  // namespace
+}  // namespace moe

@@ -1,0 +1,56 @@
+#include "moe/gating/sinkhorn.hpp"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "gating/route.hpp"
+
+namespace moe {
+namespace {
+
+Matrix<double> transport(const Sinkhorn& gate, const Matrix<double>& logits_TE,
+                         std::span<const std::uint8_t> valid = {}) {
+  const auto routing = gating::route(gate, logits_TE, valid);
+  Matrix<double> p_TE;
+  gate.transport(routing, p_TE);
+  return p_TE;
+}
+
+// Megatron-Core's iteration, computed by hand: three rounds.
+TEST(Sinkhorn, ThePlanOfThreeTokens) {
+  const Matrix<double> z{{1, .5, .2}, {.9, .1, .3}, {.8, .7, .6}};
+  const Matrix<double> expected{{.121569, .118001, .093763}, {.125260, .090071, .118000}, {.086504, .125261, .121570}};
+  EXPECT_LT((transport(Sinkhorn{}, z) - expected).cwiseAbs().maxCoeff(), 1e-6);
+}
+
+TEST(Sinkhorn, RowsAndColumnsAreEven) {
+  std::mt19937_64 rng(2);
+  const Matrix<double> p = transport(Sinkhorn{.tolerance = 1e-12}, random_matrix<double>(8, 4, rng));
+  for (Index t = 0; t < 8; ++t) EXPECT_NEAR(p.row(t).sum(), 1. / 8, 1e-7);
+  for (Index e = 0; e < 4; ++e) EXPECT_NEAR(p.col(e).sum(), 1. / 4, 1e-7);
+}
+
+TEST(Sinkhorn, HugeLogitsDoNotOverflow) {
+  const Matrix<double> z{{900, 899}, {901, 900}, {900, 898}, {902, 900}};
+  EXPECT_TRUE(transport(Sinkhorn{}, z).allFinite());
+}
+
+TEST(Sinkhorn, PaddingTakesNoPart) {
+  const Matrix<double> z{{1, .5}, {7, 7}, {.9, .1}}, without{{1, .5}, {.9, .1}};
+  const std::vector<std::uint8_t> valid{1, 0, 1};
+  const Matrix<double> p = transport(Sinkhorn{}, z, valid), expected = transport(Sinkhorn{}, without);
+  EXPECT_EQ(p.row(0), expected.row(0));
+  EXPECT_EQ(p.row(2), expected.row(1));
+  EXPECT_TRUE((p.row(1).array() == 0).all());
+}
+
+TEST(Sinkhorn, TrainingBalancesWhatEvaluationDoesNot) {
+  const Matrix<double> z{{3, 0}, {3, 1}, {3, 2}, {3, 2.5}};
+  EXPECT_EQ(gating::experts_of(gating::route(Sinkhorn{}, z)), (std::vector<Index>{0, 0, 0, 0}));
+  Random random(1);
+  EXPECT_EQ(gating::experts_of(gating::route(Sinkhorn{}, z, {}, 0, &random)), (std::vector<Index>{0, 0, 1, 1}));
+}
+
+}  // namespace
+}  // namespace moe

@@ -1,0 +1,74 @@
+#include "moe/report/routing_table.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <sstream>
+#include <vector>
+
+#include "moe/report/heat_map.hpp"
+#include "support/expect_invalid.hpp"
+
+namespace moe {
+namespace {
+
+// Three tokens, the last is padding, two experts of one place: token 1's choice of expert 0 finds no room.
+struct Report : ::testing::Test {
+  Matrix<double> x_TD = Matrix<double>::Zero(3, 1);
+  std::vector<std::uint8_t> valid{1, 1, 0};
+  Routing<double> routing;
+  Plan<double> plan;
+
+  Report() {
+    Batch<double> batch = x_TD;
+    batch.valid = valid;
+    routing.reset(batch, 2);
+    routing.probabilities_TE = Matrix<double>{{1, 0}, {.5, .5}, {9, 9}};
+    routing.choices = {{0, 0, .75}, {1, 0, .25}, {0, 1, .5, 1, Fate::unsent}};
+    plan.build(batch, routing, Capacity::exactly(1), true);
+  }
+};
+
+TEST_F(Report, Statistics) {
+  const RoutingStatistics s = statistics_of(routing, plan);
+  EXPECT_EQ(s.tokens, 2);
+  EXPECT_EQ(s.sent, 2);
+  EXPECT_EQ(s.dropped, 1);
+  EXPECT_EQ(s.unsent, 1);
+  EXPECT_EQ(s.tokens_without_expert, 1);
+  EXPECT_DOUBLE_EQ(s.experts_per_token, .5);
+  EXPECT_DOUBLE_EQ(s.capacity_factor, 1);  // two places for two choices
+  const double of_mean = -.75 * std::log(.75) - .25 * std::log(.25), mean = std::log(2.) / 2;
+  EXPECT_NEAR(s.entropy_of_mean, of_mean, 1e-15);
+  EXPECT_NEAR(s.mean_entropy, mean, 1e-15);
+  EXPECT_NEAR(s.mutual_information, of_mean - mean, 1e-15);
+  std::ostringstream out;
+  out << s;
+  EXPECT_NE(out.str().find("1 dropped for want of room, 1 not sent"), std::string::npos);
+}
+
+TEST_F(Report, EveryChoiceIsALine) {
+  std::ostringstream out;
+  write_routing_csv(out, routing);
+  EXPECT_EQ(out.str(), "token,expert,rank,weight,fate\n0,0,0,0.75,sent\n1,0,0,0.25,dropped\n0,1,1,0.5,unsent\n");
+}
+
+TEST_F(Report, CountsByClass) {
+  const std::vector<Index> labels{1, 0, 0}, wrong{2, 0, 0}, few{0};
+  EXPECT_EQ(count_by_class(plan, labels, 2), (Matrix<double>{{0, 0}, {1, 0}}));
+  support::expect_invalid([&] { count_by_class(plan, wrong, 2); }, {"token 0 has label 2"});
+  support::expect_invalid([&] { count_by_class(plan, few, 2); }, {"1 labels for 3"});
+}
+
+TEST(HeatMap, SharesOfEachRow) {
+  std::ostringstream out;
+  write_heat_map_svg(out, Matrix<double>{{3, 1}, {0, 0}}, {"a<b", "none"}, "experts & classes");
+  const std::string svg = out.str();
+  EXPECT_EQ(svg.find("<svg"), 0u);
+  for (const char* part : {">75<", ">25<", ">0<", "a&lt;b", "experts &amp; classes", "</svg>"})
+    EXPECT_NE(svg.find(part), std::string::npos) << part;
+  support::expect_invalid([&] { write_heat_map_svg(out, Matrix<double>::Zero(2, 2), {"one"}, ""); }, {"1 names for 2"});
+}
+
+}  // namespace
+}  // namespace moe
