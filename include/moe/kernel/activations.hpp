@@ -11,6 +11,19 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
+/// The greater of x and -1000, beyond which every activation here is 0. There vectorised exp is not 0 but about the
+/// smallest normal number, which the largest factors would make visible. NaN stays NaN.
+template <class S>
+Chunk<S> bounded_below(const Chunk<S>& x) {
+  return (x < S(-1000)).select(S(-1000), x);
+}
+
+/// x moved into -1000 .. 1000, so that its powers do not overflow; every derivative here is 0 or 1 beyond.
+template <class S>
+Chunk<S> bounded(const Chunk<S>& x) {
+  return (x > S(1000)).select(S(1000), bounded_below<S>(x));
+}
+
 /// 1 / (1 + exp(-x)), by exp of a negative number on either side: no overflow.
 template <class S>
 Chunk<S> sigmoid(const Chunk<S>& x) {
@@ -50,8 +63,9 @@ struct Gelu {
   }
   // Phi(x) + x phi(x)
   template <class S>
-  static detail::Chunk<S> derivative(const detail::Chunk<S>& x) {
+  static detail::Chunk<S> derivative(const detail::Chunk<S>& any) {
     const S scale = std::numbers::inv_sqrtpi_v<S> / std::numbers::sqrt2_v<S>;
+    const detail::Chunk<S> x = detail::bounded<S>(any);
     return distribution<S>(x) + x * scale * (x.square() * S(-0.5)).exp();
   }
 };
@@ -66,13 +80,13 @@ struct GeluTanh {
   }
   template <class S>
   static detail::Chunk<S> value(const detail::Chunk<S>& x) {
-    return x * gate<S>(x);
+    return detail::bounded_below<S>(x) * gate<S>(detail::bounded<S>(x));
   }
   // with g = sigmoid(v): g + x g (1 - g) v'
   template <class S>
-  static detail::Chunk<S> derivative(const detail::Chunk<S>& x) {
+  static detail::Chunk<S> derivative(const detail::Chunk<S>& any) {
     const S scale = std::numbers::sqrt2_v<S> * std::numbers::inv_sqrtpi_v<S>;
-    const detail::Chunk<S> g = gate<S>(x);
+    const detail::Chunk<S> x = detail::bounded<S>(any), g = gate<S>(x);
     return g + x * g * (S(1) - g) * (S(2) * scale * (S(1) + S(3 * 0.044715) * x.square()));
   }
 };
@@ -81,12 +95,12 @@ struct GeluTanh {
 struct Silu {
   template <class S>
   static detail::Chunk<S> value(const detail::Chunk<S>& x) {
-    return x * detail::sigmoid<S>(x);
+    return detail::bounded_below<S>(x) * detail::sigmoid<S>(x);
   }
   // s + x s (1 - s)
   template <class S>
-  static detail::Chunk<S> derivative(const detail::Chunk<S>& x) {
-    const detail::Chunk<S> s = detail::sigmoid<S>(x);
+  static detail::Chunk<S> derivative(const detail::Chunk<S>& any) {
+    const detail::Chunk<S> x = detail::bounded<S>(any), s = detail::sigmoid<S>(x);
     return s * (S(1) + x * (S(1) - s));
   }
 };
