@@ -9,6 +9,7 @@
 
 #include "gating/route.hpp"
 #include "support/expect_invalid.hpp"
+#include "support/matrices.hpp"
 
 namespace moe {
 namespace {
@@ -81,6 +82,13 @@ TEST(Hash, SizesBelowOneAreRefused) {
   expect_invalid([&] { Hash::random(3, 0, generator); }, {"3 ids and 0 experts"});
   expect_invalid([] { Hash::balanced({}, 3); }, {"0 ids"});
   expect_invalid([] { Hash::balanced({1}, -1); }, {"-1 experts"});
+}
+
+TEST(Hash, FrequenciesThatAreNoFrequenciesAreRefused) {
+  expect_invalid([] { Hash::balanced({1, -0.5}, 2); }, {"id 1 has frequency -0.5", "0 or more"});
+  expect_invalid([] { Hash::balanced({support::nan_of<double>, 1}, 2); }, {"id 0 has frequency", "nan"});
+  expect_invalid([] { Hash::balanced({1, 2, support::infinity_of<double>}, 2); }, {"id 2 has frequency inf"});
+  EXPECT_EQ(Hash::balanced({0, 0, 3}, 2).tables[0], (std::vector<Index>{1, 1, 0}));  // never seen is a frequency
 }
 
 TEST(Hash, SeveralTablesShareTheWeight) {
