@@ -58,7 +58,7 @@ TEST(Hierarchical, MixtureOf1994) {
     outer_TI(c.token, c.expert) = responsibility_N(slot);
   }
   values["posterior.outer"] = flat(outer_TI), values["probs.outer"] = flat(tape.routing.probabilities_TE);
-  values["aux.nll.grad.x"] = flat(loss.backward(layer, Batch<double>(x), target, tape, gradient));
+  values["aux.nll.grad.x"] = flat(loss.backward(layer, x, target, tape, gradient));
   add_gradient(gradient, "aux.nll.grad.", values);
   fixture.expect(values);
   fixture.finish({"nll.per_token", "posterior", "posterior.inner", "probs.inner"});  // follow from the others

@@ -27,11 +27,11 @@ struct Example {
   }
   template <class L>
   double value(const L& loss) const {
-    return loss.template value<double>(plan, y_NO, target_TO);
+    return loss.value(plan, y_NO, target_TO);
   }
   template <class L>
   void backward(const L& loss) {
-    loss.template backward<double>(plan, y_NO, target_TO, dy_NO, dweight_N);
+    loss.backward(plan, y_NO, target_TO, dy_NO, dweight_N);
   }
 };
 
@@ -65,7 +65,7 @@ TEST(MixtureLosses, ResponsibilitiesFollowTheFit) {
   Example example;
   example.target_TO(0, 0) = 1;  // exp(0) / 4 against exp(-2) 3 / 4
   const MixtureNegativeLogLikelihood loss;
-  const Vector<double> h = loss.responsibilities<double>(example.plan, example.y_NO, example.target_TO);
+  const Vector<double> h = loss.responsibilities(example.plan, example.y_NO, example.target_TO);
   EXPECT_NEAR(h(0), 1 / (1 + 3 * std::exp(-2.0)), 1e-15);
   EXPECT_NEAR(h.sum(), 1, 1e-15);
 }
@@ -87,15 +87,25 @@ TEST(MixtureLosses, AWeightOfZeroHasNoResponsibilityAndNoGradient) {
   EXPECT_EQ(example.dweight_N, (Vector<double>{{0, -1}}));
 }
 
+TEST(MixtureLosses, BlocksAndMapsAreTaken) {
+  Example example;
+  const Matrix<double> wide_NO{{1, 7}, {3, 7}};
+  Matrix<double> gradient_NO = Matrix<double>::Zero(2, 3);
+  const CompetitiveLoss loss;
+  EXPECT_EQ(loss.value(example.plan, wide_NO.leftCols(1), Matrix<double>::Map(example.target_TO.data(), 2, 1)), 1);
+  loss.backward(example.plan, wide_NO.leftCols(1), example.target_TO, gradient_NO.rightCols(1), example.dweight_N);
+  EXPECT_EQ(gradient_NO, (Matrix<double>{{0, 0, -0.5}, {0, 0, 1.5}}));
+}
+
 TEST(MixtureLosses, AnEmptyBatchIsWorthZero) {
   const Matrix<double> nothing(0, 1);
   Routing<double> routing;
   routing.reset(nothing, 2);
   Plan<double> plan;
   plan.build(nothing, routing, Capacity::unlimited(), true);
-  EXPECT_EQ(CooperativeLoss{}.value<double>(plan, nothing, nothing), 0);
-  EXPECT_EQ(CompetitiveLoss{}.value<double>(plan, nothing, nothing), 0);
-  EXPECT_EQ(MixtureNegativeLogLikelihood{}.value<double>(plan, nothing, nothing), 0);
+  EXPECT_EQ(CooperativeLoss{}.value(plan, nothing, nothing), 0);
+  EXPECT_EQ(CompetitiveLoss{}.value(plan, nothing, nothing), 0);
+  EXPECT_EQ(MixtureNegativeLogLikelihood{}.value(plan, nothing, nothing), 0);
 }
 
 template <class L>

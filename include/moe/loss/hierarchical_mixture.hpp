@@ -1,12 +1,11 @@
 // The dense hierarchical mixture of 1994: the likelihood of a layer of layers, and its gradient.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <limits>
-#include <vector>
+#include <type_traits>
 
+#include "moe/batch.hpp"
 #include "moe/core.hpp"
 #include "moe/loss/mixture.hpp"
 #include "moe/plan.hpp"
@@ -44,8 +43,9 @@ struct HierarchicalMixtureLoss {
 
   /// gradient += that of the loss; returns dx_TD. With h_i the outer posterior, each branch sees its own mixture
   /// likelihood times h_i, and d g_i = -h_i / g_i.
-  template <class Outer, class S>
-  Matrix<S> backward(const Outer& outer, const Batch<S>& batch, const Matrix<S>& target_TO, typename Outer::Tape& tape,
+  template <class Outer, class S = typename Outer::Scalar>
+  Matrix<S> backward(const Outer& outer, const std::type_identity_t<Batch<S>>& batch,
+                     const std::type_identity_t<Matrix<S>>& target_TO, typename Outer::Tape& tape,
                      Outer& gradient) const {
     Vector<S> fit_N;
     for_each_branch<S>(tape, target_TO, fit_N);

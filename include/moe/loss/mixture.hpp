@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <type_traits>
 
 #include "moe/core.hpp"
 #include "moe/plan.hpp"
@@ -14,6 +15,12 @@
 MOE_NAMESPACE_BEGIN
 
 namespace detail {
+
+/// Rows read and rows written, whose scalar type follows from the plan's: plain matrices, blocks and maps convert.
+template <class S>
+using GivenRows = std::type_identity_t<ConstMatrixRef<S>>;
+template <class S>
+using WrittenRows = std::type_identity_t<MatrixRef<S>>;
 
 template <class S>
 void check_mixture(const Plan<S>& plan, ConstMatrixRef<S> y_NO, ConstMatrixRef<S> target_TO) {
@@ -56,7 +63,7 @@ S log_mixture(const Plan<S>& plan, const Vector<S>& fit_N, const Index* begin, c
 /// sum over tokens of ||d - sum_e p_e o_e||^2 (Jacobs et al. 1991, eq. 1 there): the experts cooperate on a blend.
 struct CooperativeLoss {
   template <class S>
-  S value(const Plan<S>& plan, ConstMatrixRef<S> y_NO, ConstMatrixRef<S> target_TO) const {
+  S value(const Plan<S>& plan, detail::GivenRows<S> y_NO, detail::GivenRows<S> target_TO) const {
     S sum = 0;
     Vector<S> residual;
     for_each_residual<S>(plan, y_NO, target_TO, residual,
@@ -65,8 +72,8 @@ struct CooperativeLoss {
   }
 
   template <class S>
-  void backward(const Plan<S>& plan, ConstMatrixRef<S> y_NO, ConstMatrixRef<S> target_TO, MatrixRef<S> dy_NO,
-                Vector<S>& dweight_N) const {
+  void backward(const Plan<S>& plan, detail::GivenRows<S> y_NO, detail::GivenRows<S> target_TO,
+                detail::WrittenRows<S> dy_NO, Vector<S>& dweight_N) const {
     detail::check_mixture_gradient<S>(plan, y_NO, dy_NO);
     dweight_N.resize(plan.slots());
     Vector<S> residual;
@@ -96,7 +103,7 @@ struct CooperativeLoss {
 /// sum over tokens of sum_e p_e ||d - o_e||^2 (Jacobs et al. 1991, eq. 2 there): each expert answers alone.
 struct CompetitiveLoss {
   template <class S>
-  S value(const Plan<S>& plan, ConstMatrixRef<S> y_NO, ConstMatrixRef<S> target_TO) const {
+  S value(const Plan<S>& plan, detail::GivenRows<S> y_NO, detail::GivenRows<S> target_TO) const {
     detail::check_mixture<S>(plan, y_NO, target_TO);
     S sum = 0;
     detail::for_each_mixture(plan, [&](Index t, const Index* slot, const Index* end) {
@@ -107,8 +114,8 @@ struct CompetitiveLoss {
   }
 
   template <class S>
-  void backward(const Plan<S>& plan, ConstMatrixRef<S> y_NO, ConstMatrixRef<S> target_TO, MatrixRef<S> dy_NO,
-                Vector<S>& dweight_N) const {
+  void backward(const Plan<S>& plan, detail::GivenRows<S> y_NO, detail::GivenRows<S> target_TO,
+                detail::WrittenRows<S> dy_NO, Vector<S>& dweight_N) const {
     detail::check_mixture<S>(plan, y_NO, target_TO);
     detail::check_mixture_gradient<S>(plan, y_NO, dy_NO);
     dweight_N.resize(plan.slots());
@@ -128,7 +135,7 @@ struct MixtureNegativeLogLikelihood {
   double variance = 1;
 
   template <class S>
-  S value(const Plan<S>& plan, ConstMatrixRef<S> y_NO, ConstMatrixRef<S> target_TO) const {
+  S value(const Plan<S>& plan, detail::GivenRows<S> y_NO, detail::GivenRows<S> target_TO) const {
     S sum = 0;
     Vector<S> fit_N;
     for_each_fit<S>(plan, y_NO, target_TO, fit_N,
@@ -138,7 +145,7 @@ struct MixtureNegativeLogLikelihood {
 
   /// log sum_e p_e exp(...) of each token (T); 0 where a token has no slot.
   template <class S>
-  Vector<S> log_likelihoods(const Plan<S>& plan, ConstMatrixRef<S> y_NO, ConstMatrixRef<S> target_TO) const {
+  Vector<S> log_likelihoods(const Plan<S>& plan, detail::GivenRows<S> y_NO, detail::GivenRows<S> target_TO) const {
     Vector<S> fit_N, result_T = Vector<S>::Zero(plan.tokens());
     for_each_fit<S>(plan, y_NO, target_TO, fit_N,
                     [&](Index t, const Index*, const Index*, S log_likelihood) { result_T(t) = log_likelihood; });
@@ -147,7 +154,7 @@ struct MixtureNegativeLogLikelihood {
 
   /// The posterior probability, after seeing the target, that it came from the slot's expert (N).
   template <class S>
-  Vector<S> responsibilities(const Plan<S>& plan, ConstMatrixRef<S> y_NO, ConstMatrixRef<S> target_TO) const {
+  Vector<S> responsibilities(const Plan<S>& plan, detail::GivenRows<S> y_NO, detail::GivenRows<S> target_TO) const {
     Vector<S> fit_N;
     for_each_fit<S>(plan, y_NO, target_TO, fit_N, [&](Index, const Index* slot, const Index* end, S log_likelihood) {
       for (; slot != end; ++slot)
@@ -158,8 +165,8 @@ struct MixtureNegativeLogLikelihood {
 
   /// With h the responsibility: d o_e = h (o_e - d) / variance, and d p_e = -h / p_e.
   template <class S>
-  void backward(const Plan<S>& plan, ConstMatrixRef<S> y_NO, ConstMatrixRef<S> target_TO, MatrixRef<S> dy_NO,
-                Vector<S>& dweight_N) const {
+  void backward(const Plan<S>& plan, detail::GivenRows<S> y_NO, detail::GivenRows<S> target_TO,
+                detail::WrittenRows<S> dy_NO, Vector<S>& dweight_N) const {
     detail::check_mixture_gradient<S>(plan, y_NO, dy_NO);
     for_each_fit<S>(plan, y_NO, target_TO, dweight_N,
                     [&](Index t, const Index* slot, const Index* end, S log_likelihood) {
