@@ -3,11 +3,18 @@
 #include <gtest/gtest.h>
 
 #include <sstream>
+#include <string>
 
 #include "loss/decisions.hpp"
+#include "moe/loss/importance.hpp"
+#include "moe/loss/load.hpp"
+#include "support/expect_invalid.hpp"
+#include "support/matrices.hpp"
 
 namespace moe {
 namespace {
+
+using support::expect_invalid;
 
 /// value = the sum of the logits.
 struct Sum {
@@ -63,6 +70,23 @@ TEST(Losses, NoneAreWorthZero) {
   EXPECT_EQ(Losses<>{}.value(example()), 0);
   EXPECT_TRUE(Losses<>{}.report(example()).empty());
   EXPECT_EQ(loss::gradient_of(Losses<>{}, example()).logits_TE, (Matrix<double>{{0, 0}}));
+}
+
+TEST(Losses, ACoefficientThatIsNotFiniteIsRefused) {
+  for (const double coefficient : {support::nan_of<double>, support::infinity_of<double>}) {
+    const Losses wrong{Seven{}, Sum{.coefficient = coefficient}};
+    expect_invalid([&] { wrong.check(); }, {"sum has coefficient", std::to_string(coefficient), "finite"});
+    expect_invalid([&] { wrong.value(example()); }, {"coefficient"});
+    expect_invalid([&] { wrong.report(example()); }, {"coefficient"});
+    expect_invalid([&] { loss::gradient_of(wrong, example()); }, {"coefficient"});
+  }
+  EXPECT_NO_THROW((Losses{Sum{.coefficient = -1}}.check()));  // a sign is the user's business
+}
+
+TEST(Losses, AnEpsilonThatIsNegativeOrNotFiniteIsRefused) {
+  expect_invalid([] { Losses{ImportanceLoss{.epsilon = -0.5}}.check(); }, {"importance has epsilon -0.5", "0 or more"});
+  expect_invalid([] { Losses{LoadLoss{.epsilon = support::nan_of<double>}}.check(); }, {"load has epsilon"});
+  EXPECT_NO_THROW((Losses{ImportanceLoss{.epsilon = 0}}.check()));
 }
 
 TEST(Losses, OneValuePrintsWithItsCoefficient) {

@@ -29,6 +29,8 @@ struct ExpertDiversityLoss {
   /// dweight_ED += coefficient * d value.
   template <class S>
   void backward(const Matrix<S>& weight_ED, Matrix<S>& dweight_ED) const {
+    detail::require(detail::has_finite_bits(coefficient), "ExpertDiversityLoss: coefficient is ", coefficient,
+                    ", it must be finite");
     const Index experts = weight_ED.rows();
     Matrix<S> direction = weight_ED;
     for (Index e = 0; e < experts; ++e) direction.row(e) /= length(weight_ED, e);

@@ -32,9 +32,15 @@ struct Losses {
 
   Losses(L... losses) : all(std::move(losses)...) {}
 
+  /// Throws std::invalid_argument if a coefficient or an epsilon is not finite, or an epsilon negative.
+  void check() const {
+    std::apply([](const L&... loss) { (check(loss), ...); }, all);
+  }
+
   /// Each loss by name, in order.
   template <class S>
   std::array<LossValue, sizeof...(L)> report(const Routing<S>& routing) const {
+    check();
     return std::apply(
         [&](const L&... loss) {
           return std::array<LossValue, sizeof...(L)>{LossValue{loss.name(), static_cast<double>(loss.coefficient),
@@ -46,6 +52,7 @@ struct Losses {
   /// The sum of coefficient * value.
   template <class S>
   S value(const Routing<S>& routing) const {
+    check();
     return std::apply(
         [&](const L&... loss) { return (S(0) + ... + (static_cast<S>(loss.coefficient) * loss.value(routing))); }, all);
   }
@@ -53,9 +60,23 @@ struct Losses {
   /// drouting += scale * d(value).
   template <class S>
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
+    check();
     std::apply(
         [&](const L&... loss) { (loss.backward(routing, scale * static_cast<S>(loss.coefficient), drouting), ...); },
         all);
+  }
+
+ private:
+  template <class One>
+  static void check(const One& loss) {
+    const auto coefficient = static_cast<double>(loss.coefficient);
+    detail::require(detail::has_finite_bits(coefficient), "the loss ", loss.name(), " has coefficient ", coefficient,
+                    ", it must be finite");
+    if constexpr (requires { static_cast<double>(loss.epsilon); }) {
+      const auto epsilon = static_cast<double>(loss.epsilon);
+      detail::require(detail::has_finite_bits(epsilon) && epsilon >= 0, "the loss ", loss.name(), " has epsilon ",
+                      epsilon, ", it must be finite and 0 or more");
+    }
   }
 };
 
