@@ -1,0 +1,83 @@
+#include "moe/loss/distillation.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "support/expect_invalid.hpp"
+#include "support/matrices.hpp"
+
+namespace moe {
+namespace {
+
+using support::expect_invalid;
+
+template <class L>
+double value_of(const L& loss, const Matrix<double>& student, const Matrix<double>& teacher) {
+  return loss.template value<double>(student, teacher);
+}
+
+/// Added to a gradient of 100.
+template <class L>
+Matrix<double> gradient_of(const L& loss, const Matrix<double>& student, const Matrix<double>& teacher, double scale) {
+  Matrix<double> dstudent = Matrix<double>::Constant(student.rows(), student.cols(), 100);
+  loss.template backward<double>(student, teacher, scale, dstudent);
+  return dstudent;
+}
+
+TEST(MeanSquaredDistillation, IsTheMeanOverAllEntries) {
+  const Matrix<double> student{{1, 2}, {3, 4}}, teacher{{1, 0}, {3, 0}};
+  EXPECT_EQ(value_of(MeanSquaredDistillation{}, student, teacher), 5);  // (4 + 16) / 4
+  EXPECT_EQ(gradient_of(MeanSquaredDistillation{}, student, teacher, 3),
+            (Matrix<double>{{100, 103}, {100, 106}}));  // 3 * 2 / 4 * difference
+}
+
+// Logits ln p: the teacher says (3/4, 1/4), the student (1/2, 1/2).
+const Matrix<double> student{{0, 0}}, teacher{{std::log(3.0), 0}};
+
+TEST(SoftLabelDistillation, IsTheDivergenceFromTheTeacher) {
+  EXPECT_NEAR(value_of(SoftLabelDistillation{}, student, teacher), 0.75 * std::log(1.5) + 0.25 * std::log(0.5), 1e-15);
+  const Matrix<double> gradient = gradient_of(SoftLabelDistillation{}, student, teacher, 2);
+  EXPECT_TRUE(gradient.isApprox(Matrix<double>{{99.5, 100.5}}, 1e-15)) << gradient;  // 2 (q - p)
+}
+
+TEST(SoftLabelDistillation, ATemperatureSoftensAndItsSquareScales) {
+  // At temperature 1/2 the teacher says (9/10, 1/10); the value is a quarter of the divergence, the gradient half of
+  // q - p.
+  const SoftLabelDistillation loss{.temperature = 0.5};
+  EXPECT_NEAR(value_of(loss, student, teacher), (0.9 * std::log(1.8) + 0.1 * std::log(0.2)) / 4, 1e-15);
+  const Matrix<double> gradient = gradient_of(loss, student, teacher, 1);
+  EXPECT_TRUE(gradient.isApprox(Matrix<double>{{99.8, 100.2}}, 1e-15)) << gradient;
+}
+
+TEST(SoftLabelDistillation, IsTheMeanOverRows) {
+  const Matrix<double> two{{0, 0}, {std::log(3.0), 0}}, same{{std::log(3.0), 0}, {std::log(3.0), 0}};
+  EXPECT_NEAR(value_of(SoftLabelDistillation{}, two, same), value_of(SoftLabelDistillation{}, student, teacher) / 2,
+              1e-15);
+}
+
+TEST(SoftLabelDistillation, AStudentThatExcludesWhatTheTeacherDoesTooLosesNothing) {
+  const Matrix<double> certain{{1000, 0}};
+  EXPECT_EQ(value_of(SoftLabelDistillation{}, certain, certain), 0);
+}
+
+template <class L>
+void expect_empty_is_zero_and_shapes_are_checked(const L& loss) {
+  EXPECT_EQ(value_of(loss, Matrix<double>(0, 2), Matrix<double>(0, 2)), 0);
+  EXPECT_EQ(gradient_of(loss, Matrix<double>(0, 2), Matrix<double>(0, 2), 1).size(), 0);
+  expect_invalid([&] { value_of(loss, student, Matrix<double>::Zero(2, 2)); }, {"1 x 2", "2 x 2"});
+  expect_invalid([&] { gradient_of(loss, student, Matrix<double>::Zero(1, 3), 1); }, {"1 x 2", "1 x 3"});
+}
+
+TEST(Distillation, NothingIsWorthZeroAndShapesMustAgree) {
+  expect_empty_is_zero_and_shapes_are_checked(MeanSquaredDistillation{});
+  expect_empty_is_zero_and_shapes_are_checked(SoftLabelDistillation{});
+}
+
+TEST(SoftLabelDistillation, ATemperatureThatIsNotPositiveAndFiniteIsRefused) {
+  for (const double temperature : {0.0, -1.0, support::nan_of<double>, support::infinity_of<double>})
+    expect_invalid([&] { value_of(SoftLabelDistillation{temperature}, student, teacher); }, {"temperature is"});
+}
+
+}  // namespace
+}  // namespace moe
