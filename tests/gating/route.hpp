@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "moe/core.hpp"
+#include "moe/random.hpp"
 #include "moe/routing.hpp"
 
 namespace moe::gating {
