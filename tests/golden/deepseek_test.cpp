@@ -44,8 +44,8 @@ void expect_deepseek(const std::string& name) {
   Fixture fixture(name);
   const ScoredTopK gate{.k = fixture.size("k"),
                         .selection_bias_E = fixture.matrix<double>("router.correction_bias"),
-                        .normalize = fixture.hyper.at("renormalize"),
-                        .scale = fixture.hyper.at("routed_scaling_factor"),
+                        .normalize = fixture.flag("renormalize"),
+                        .scale = fixture.number("routed_scaling_factor"),
                         .groups = fixture.size("n_group"),
                         .groups_used = fixture.size("topk_group")};
   const Layer routed{router_of<S>(fixture), gate, experts_of<moe::SwiGlu<S>>(fixture)};
@@ -65,9 +65,9 @@ TEST(DeepSeek, V3InSinglePrecision) { expect_deepseek<float>("f32_deepseek_v3");
 TEST(Qwen2, SharedExpertWithGate) {
   for (const char* name : {"qwen2_moe_shared_norm", "qwen2_moe_shared_nonorm"}) {
     Fixture fixture(name);
-    const TopK gate{.k = fixture.size("k"),
-                    .weights = fixture.hyper.at("renormalize").get<bool>() ? ChoiceWeights::renormalized
-                                                                           : ChoiceWeights::probabilities};
+    const TopK gate{
+        .k = fixture.size("k"),
+        .weights = fixture.flag("renormalize") ? ChoiceWeights::renormalized : ChoiceWeights::probabilities};
     const Layer routed{router_of<double>(fixture), gate, experts_of<moe::SwiGlu<double>>(fixture)};
     const Layer shared{moe::Router<double>{fixture.matrix<double>("shared.gate.weight")},
                        ScoredTopK{.k = 1, .normalize = false}, std::vector{shared_expert<double>(fixture)}};
@@ -92,7 +92,7 @@ TEST(DeepSeek, BiasUpdate) {
     fixture.expect(pass_values<std::remove_const_t<decltype(layer)>>(tape));
     const moe::Load load = moe::load_of(tape.plan);
     fixture.expect("max_violation", std::vector<double>{load.max_violation});
-    update_bias(layer.gate.selection_bias_E, load, {.rate = fixture.hyper.at("update_rate")});
+    update_bias(layer.gate.selection_bias_E, load, {.rate = fixture.number("update_rate")});
   }
   fixture.finish();
 }

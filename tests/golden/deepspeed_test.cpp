@@ -20,7 +20,7 @@ void expect_fixture(const std::string& name, const G& gate, Random draws, bool r
   Fixture fixture(name);
   using X = moe::Mlp<double, moe::Gelu>;
   moe::DispatchOptions dispatching =
-      moe::Capacity::deepspeed(fixture.hyper.at("capacity_factor"), fixture.size("min_capacity"));
+      moe::Capacity::deepspeed(fixture.number("capacity_factor"), fixture.size("min_capacity"));
   dispatching.renormalize_kept = renormalize;
   const Layer layer{router_of<double>(fixture), gate, experts_of<X>(fixture), Losses{}, dispatching};
   const typename decltype(layer)::Tape undrawn(std::move(draws));

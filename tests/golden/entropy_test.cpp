@@ -27,7 +27,7 @@ TEST(Limoe, EntropyLosses) {
     fixture.expect(loss_values("aux.local_" + name, layer, logits, {}, loss));
     loss.of = EntropyLoss::Of::global;
     fixture.expect(loss_values("aux.global_" + name, layer, logits, {}, loss));
-    loss.threshold = fixture.hyper.at("tau_" + name);
+    loss.threshold = fixture.number("tau_" + name);
     fixture.expect(loss_values("aux.global_thresholded_" + name, layer, logits, {}, loss));
   }
   fixture.finish();

@@ -11,7 +11,7 @@ class ExpertChoice : public testing::TestWithParam<const char*> {};
 
 TEST_P(ExpertChoice, Fixture) {
   Fixture fixture(GetParam());
-  const Layer layer{router_of<double>(fixture), moe::ExpertChoice{.factor = fixture.hyper.at("capacity_factor")},
+  const Layer layer{router_of<double>(fixture), moe::ExpertChoice{.factor = fixture.number("capacity_factor")},
                     experts_of<moe::Mlp<double, moe::Gelu>>(fixture)};
   decltype(layer)::Tape tape;
   const Matrix<double> x = fixture.matrix<double>("x");

@@ -65,13 +65,13 @@ TEST(GShard, Algorithm1) {
 template <class X>
 void expect_lucidrains(const std::string& name) {
   Fixture file(name);
-  const std::string policy = file.hyper.at("second_policy");
+  const std::string policy = file.text("second_policy");
   OptionalChoices gate{.top_k = {.k = 2, .weights = ChoiceWeights::renormalized, .epsilon = 1e-9},
                        .send = policy == "all"      ? OptionalChoices::Send::always
                                : policy == "random" ? OptionalChoices::Send::sampled
                                                     : OptionalChoices::Send::above_threshold,
-                       .threshold = file.hyper.at("second_threshold")};
-  const auto capacity = moe::Capacity::mesh(file.hyper.at("capacity_factor"), file.size("min_capacity"));
+                       .threshold = file.number("second_threshold")};
+  const auto capacity = moe::Capacity::mesh(file.number("capacity_factor"), file.size("min_capacity"));
   Setting<X> setting(std::move(file), gate, capacity);
   setting.expect_task();
   setting.fixture.expect(loss_values("aux.balance", setting.layer, setting.batch, setting.tape,
@@ -88,10 +88,10 @@ class StMoe : public testing::TestWithParam<const char*> {};
 
 TEST_P(StMoe, Fixture) {
   Fixture file(GetParam());
-  moe::DispatchOptions dispatching = moe::Capacity::mesh(file.hyper.at("capacity_factor"), file.size("min_capacity"));
-  dispatching.straight_through = file.hyper.at("straight_through_dispatch");
+  moe::DispatchOptions dispatching = moe::Capacity::mesh(file.number("capacity_factor"), file.size("min_capacity"));
+  dispatching.straight_through = file.flag("straight_through_dispatch");
   OptionalChoices gate = moe::st_moe_top_n(file.size("k"));
-  gate.threshold = file.hyper.at("threshold");
+  gate.threshold = file.number("threshold");
   Setting<moe::GeGlu<double>> setting(std::move(file), gate, dispatching);
   setting.expect_task();
   const LoadBalanceLoss balance{.coefficient = 1, .count = LoadBalanceLoss::Count::kept_first_choices, .over = over};

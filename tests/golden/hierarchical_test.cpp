@@ -48,7 +48,7 @@ TEST(Hierarchical, MixtureOf1994) {
   values["grad.x"] = flat(layer.backward(x, fixture.matrix<double>("dy"), tape, gradient));
   add_gradient(gradient, "grad.", values);
 
-  const moe::HierarchicalMixtureLoss loss{.variance = fixture.hyper.at("sigma2")};
+  const moe::HierarchicalMixtureLoss loss{.variance = fixture.number("sigma2")};
   moe::set_zero(gradient);
   values["aux.nll"] = {loss.value(tape, target)};
   const Vector<double> responsibility_N = loss.responsibilities(tape, target);

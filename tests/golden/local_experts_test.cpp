@@ -14,7 +14,7 @@ using Mixture = Layer<moe::Router<double>, moe::Softmax, moe::Linear<double>>;
 
 std::vector<moe::Linear<double>> linear_experts_of(Fixture& fixture) {
   std::vector<moe::Linear<double>> experts;
-  for (std::uint64_t e = 0; e < fixture.hyper.at("E").get<std::uint64_t>(); ++e)
+  for (std::uint64_t e = 0; e < static_cast<std::uint64_t>(fixture.size("E")); ++e)
     experts.push_back({fixture.matrix<double>("experts.w", {e}), fixture.matrix<double>("experts.b", {e})});
   return experts;
 }
@@ -57,7 +57,7 @@ class LocalExperts : public testing::TestWithParam<const char*> {};
 TEST_P(LocalExperts, Fixture) {
   Fixture fixture(GetParam());
   const Mixture mixture{router_of<double>(fixture), moe::Softmax{}, linear_experts_of(fixture)};
-  const moe::MixtureNegativeLogLikelihood likelihood{.variance = fixture.hyper.at("sigma2")};
+  const moe::MixtureNegativeLogLikelihood likelihood{.variance = fixture.number("sigma2")};
   Mixture::Tape tape;
   const Matrix<double> x = fixture.matrix<double>("x"), target = fixture.matrix<double>("target");
   Values values{{"y", flat(mixture.forward(x, tape))}};

@@ -49,7 +49,7 @@ TEST(Mixtral, OneChoice) { expect_fixture<double>("mixtral_top1_T1", ChoiceWeigh
 
 TEST(Mixtral, JitterOfTheWholeBlocksInput) {
   Fixture fixture("mixtral_jitter_train");
-  const double jitter = fixture.hyper.at("jitter_eps");
+  const double jitter = fixture.number("jitter_eps");
   const Matrix<double> factor = (1 - jitter + 2 * jitter * fixture.matrix<double>("noise.uniform").array()).matrix();
   const Matrix<double> x = fixture.matrix<double>("x").cwiseProduct(factor);
   fixture.expect("x.jittered", flat(x));

@@ -13,15 +13,15 @@ using moe::LoadBalanceLoss;
 
 TEST(Sgd, FiveSteps) {
   Fixture fixture("mixtral_sgd5");
-  const double coefficient = fixture.hyper.at("balance_coef");
+  const double coefficient = fixture.number("balance_coef");
   fixture.step = 0;
   Layer layer{router_of<double>(fixture), TopK{.k = fixture.size("k"), .weights = ChoiceWeights::renormalized},
               experts_of<moe::SwiGlu<double>>(fixture),
               Losses{LoadBalanceLoss{.coefficient = coefficient, .count = LoadBalanceLoss::Count::all_choices}}};
-  moe::Sgd sgd{layer, {.learning_rate = fixture.hyper.at("lr")}};
+  moe::Sgd sgd{layer, {.learning_rate = fixture.number("lr")}};
   decltype(layer)::Tape tape;
   auto gradient = moe::zeros_like(layer);
-  for (std::uint64_t step = 0; step < fixture.hyper.at("steps").get<std::uint64_t>(); ++step) {
+  for (std::uint64_t step = 0; step < static_cast<std::uint64_t>(fixture.size("steps")); ++step) {
     fixture.step = step;
     const Matrix<double> x = fixture.matrix<double>("x"), target = fixture.matrix<double>("target");
     const Matrix<double> residual = layer.forward(x, tape) - target;

@@ -28,7 +28,7 @@ struct Setting {
 
   moe::NoisyTopK<double> gate(TopK top_k) {
     top_k.k = fixture.size("k");
-    return {top_k, fixture.matrix<double>("router.noise_weight"), fixture.hyper.at("noise_epsilon")};
+    return {top_k, fixture.matrix<double>("router.noise_weight"), fixture.number("noise_epsilon")};
   }
 
   void expect_task_and_importance() {

@@ -19,7 +19,7 @@ void expect_fixture(const std::string& name) {
   auto router = router_of<S>(fixture);
   typename Layer<moe::Router<S>, TopK, moe::Mlp<S>>::Tape tape;
   if (fixture.contains("noise.uniform")) {
-    router.jitter = fixture.hyper.at("jitter_eps");
+    router.jitter = fixture.number("jitter_eps");
     tape.random = Random::recorded(fixture.values<double>("noise.uniform"));
   }
   const Matrix<S> x = fixture.matrix<S>("x"), dy = fixture.matrix<S>("dy");

@@ -16,7 +16,7 @@ template <class G>
 void expect_fixture(Fixture& fixture, const G& gate) {
   using Expert = moe::Mlp<double, moe::Gelu>;
   const Layer layer{router_of<double>(fixture), gate, experts_of<Expert>(fixture),
-                    moe::Capacity::factor(fixture.hyper.at("capacity_factor"))};
+                    moe::Capacity::factor(fixture.number("capacity_factor"))};
   const typename decltype(layer)::Tape undrawn(Random::recorded(fixture.values<double>("noise.normal")));
   const Matrix<double> x = fixture.matrix<double>("x");
   auto tape = undrawn;
@@ -42,13 +42,13 @@ TopK top_k(const Fixture& fixture) { return {.k = fixture.size("k"), .weights = 
 
 TEST(VMoe, TokenOrder) {
   Fixture fixture("v_moe_token_order");
-  expect_fixture(fixture, moe::FixedNoise{top_k(fixture), fixture.hyper.at("noise_std").get<double>()});
+  expect_fixture(fixture, moe::FixedNoise{top_k(fixture), fixture.number("noise_std")});
 }
 
 TEST(VMoe, BatchPrioritised) {
   Fixture fixture("v_moe_batch_prioritised");
   expect_fixture(fixture, moe::FixedNoise{moe::Prioritized{top_k(fixture), moe::Priority::best_weight},
-                                          fixture.hyper.at("noise_std").get<double>()});
+                                          fixture.number("noise_std")});
 }
 
 }  // namespace
