@@ -82,6 +82,21 @@ TEST(Random, IndicesStayInRange) {
   EXPECT_TRUE(first && last);
 }
 
+TEST(Random, IsAGeneratorOfTheStandards) {
+  static_assert(std::uniform_random_bit_generator<Random>);
+  Random random(5489);
+  EXPECT_EQ(random(), 14514284786278117030u);
+  std::mt19937_64 engine(5489);
+  engine.discard(1);
+  EXPECT_EQ(std::normal_distribution<double>()(random), std::normal_distribution<double>()(engine));
+  Random other(3), same(3);
+  EXPECT_EQ(other.uniform(), detail::random_uniform(same));
+}
+
+TEST(Random, RecordedDrawsAreNoBits) {
+  support::expect_invalid([] { Random::recorded({0.5})(); }, {"no random bits"});
+}
+
 TEST(Random, RecordedDrawsArePlayedBackInOrder) {
   Random random = Random::recorded({0.25, -3});
   EXPECT_EQ(random.uniform(), 0.25);

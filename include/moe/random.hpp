@@ -66,9 +66,12 @@ Matrix<S> random_matrix(Index rows, Index columns, Generator& generator, double 
 }
 
 /// The randomness of forward passes: drawn from a seed, or played back from a record. Draws are made in one thread, in
-/// the order in which each part documents them, so results do not depend on the number of threads.
+/// the order in which each part documents them, so results do not depend on the number of threads. It is a uniform
+/// random bit generator, so the standard's distributions and std::shuffle take it too.
 class Random {
  public:
+  using result_type = std::uint64_t;
+
   explicit Random(std::uint64_t seed) : engine_(seed) {}
 
   /// Plays back draws made elsewhere, whatever their distribution: this is how the results of another system, or of an
@@ -88,6 +91,15 @@ class Random {
 
   /// Standard Gumbel.
   double gumbel() { return plays_back_ ? next_recorded() : -std::log(-std::log1p(-detail::random_uniform(engine_))); }
+
+  static constexpr result_type(min)() { return (std::mt19937_64::min)(); }
+  static constexpr result_type(max)() { return (std::mt19937_64::max)(); }
+
+  /// 64 random bits. Throws std::invalid_argument when playing back: draws of numbers have no bits.
+  result_type operator()() {
+    detail::require(!plays_back_, "Random::recorded: recorded draws are numbers, they have no random bits");
+    return engine_();
+  }
 
   /// A seed for a part that needs a generator of its own (an expert that is itself a layer).
   std::uint64_t seed() { return detail::random_bits(engine_); }
