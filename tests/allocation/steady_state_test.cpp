@@ -122,6 +122,49 @@ TEST(SteadyState, OfFixedNoise) {
 
 TEST(SteadyState, OfExpertChoice) { expect_steady_state(Layer{make_router(), ExpertChoice{}, some_experts(), losses}); }
 
+TEST(SteadyState, OfScoredTopK) {
+  expect_steady_state(Layer{make_router(), ScoredTopK{.k = 2, .groups = 2, .groups_used = 1}, some_experts(), losses});
+}
+
+TEST(SteadyState, OfAssignments) {
+  expect_steady_state(Layer{make_router(), Sinkhorn{.k = 1}, some_experts(), Capacity::factor(1)});
+  expect_steady_state(Layer{make_router(), Sinkhorn{.k = 2}, some_experts(), Capacity::factor(1)});
+  expect_steady_state(Layer{make_router(), BaseAssignment{}, some_experts()});
+}
+
+TEST(SteadyState, OfChoicesThatDifferInNumber) {
+  expect_steady_state(Layer{make_router(), TopP{}, some_experts(), losses});
+  expect_steady_state(Layer{make_router(), Threshold{}, some_experts(), losses});
+  expect_steady_state(Layer{make_router(), gshard_top2(), some_experts(), losses});
+}
+
+TEST(SteadyState, OfReplay) {
+  auto replay = Replay<float>::uniform(3, experts, 2);  // of tokens that are never padding
+  expect_steady_state(Layer{make_router(), replay, some_experts(), losses});
+  replay.reweigh = true;
+  expect_steady_state(Layer{make_router(), replay, some_experts(), losses});
+}
+
+TEST(SteadyState, OfOrdersOfPriority) {
+  const TopK gate{.k = 2, .weights = ChoiceWeights::probabilities};
+  const auto capacity = Capacity::factor(0.5);
+  for (const auto priority : {Priority::token, Priority::best_weight, Priority::weight, Priority::logit,
+                              Priority::logit_against_zero, Priority::random})
+    expect_steady_state(Layer{make_router(), Prioritized<TopK>{gate, priority, capacity}, some_experts(), capacity});
+  expect_steady_state(
+      Layer{make_router(), NoTokenLeftBehind{.top_k = gate, .capacity = capacity}, some_experts(), capacity});
+}
+
+TEST(SteadyState, OfBalanceLosses) {
+  using Count = LoadBalanceLoss::Count;
+  const LoadBalanceLoss sequence{.over = LoadBalanceLoss::Over::sequence};
+  const LoadBalanceLoss plain{.count = Count::plain_top_k_share};
+  const DeviceBalanceLoss computation{.devices = 2},
+      communication{.devices = 2, .of = DeviceBalanceLoss::Of::communication};
+  expect_steady_state(
+      Layer{make_router(), TopK{.k = 2}, some_experts(), Losses{sequence, plain, computation, communication}});
+}
+
 TEST(SteadyState, OfHash) {
   expect_steady_state(Layer{NoRouter<float>{experts}, Hash{{{3, 1, 2, 0}}}, some_experts(), Capacity::exactly(8)});
 }

@@ -11,7 +11,7 @@ namespace {
 
 Matrix<double> transport(const Sinkhorn& gate, const Matrix<double>& logits_TE,
                          std::span<const std::uint8_t> valid = {}) {
-  const auto routing = gating::route(gate, logits_TE, valid);
+  auto routing = gating::route(gate, logits_TE, valid);
   Matrix<double> p_TE;
   gate.transport(routing, p_TE);
   return p_TE;

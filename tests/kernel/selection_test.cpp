@@ -2,8 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <iterator>
 #include <limits>
+#include <numeric>
+#include <random>
 #include <vector>
+
+#include "moe/random.hpp"
 
 #include "support/matrices.hpp"
 
@@ -46,6 +52,52 @@ TEST(Selection, ARowLongerThanAChunkIsSearchedToItsEnd) {
   values[39] = 3, values[17] = 2, values[33] = nan_of<float>;
   EXPECT_EQ(top(values, 4), (Indices{39, 17, 0, 1}));
   EXPECT_EQ(top(values, 40).back(), 33);
+}
+
+/// The same by a stable sort.
+template <class S>
+Indices sorted(const std::vector<S>& values, Index k) {
+  Indices order(values.size());
+  std::iota(order.begin(), order.end(), Index{0});
+  const auto key = [&](Index i) { return detail::selection_key(values[static_cast<std::size_t>(i)]); };
+  std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return key(a) > key(b); });
+  order.resize(static_cast<std::size_t>(k));
+  return order;
+}
+
+/// Rows of every way to select: one chunk, blocks, a heap; few different values, so that there are ties, and odd ones.
+template <class S>
+void expect_a_stable_sort() {
+  std::mt19937_64 rng(2);
+  const std::vector<S> odd{nan_of<S>,
+                           -nan_of<S>,
+                           infinity_of<S>,
+                           -infinity_of<S>,
+                           S(0),
+                           -S(0),
+                           std::numeric_limits<S>::denorm_min(),
+                           (std::numeric_limits<S>::max)()};
+  for (const Index count : {1, 2, 7, 8, 15, 16, 17, 63, 64, 65, 128, 200, 1000, 1023, 1024, 1025, 3000})
+    for (const Index k : {1, 2, 8, 32, 33, 500, 3000}) {
+      const Index limit = (std::min)(k, count);
+      std::vector<S> few, many;
+      for (Index i = 0; i < count; ++i) {
+        const Index draw = detail::random_index(rng, 12);
+        few.push_back(draw < std::ssize(odd) ? odd[static_cast<std::size_t>(draw)] : S(draw));
+        many.push_back(static_cast<S>(detail::random_normal(rng)));
+      }
+      for (const std::vector<S>& values : {few, many, std::vector<S>(few.size(), nan_of<S>)}) {
+        Indices chosen(static_cast<std::size_t>(limit), -1);
+        detail::top_k(values.data(), count, limit, chosen.data());
+        EXPECT_EQ(chosen, sorted(values, limit)) << limit << " of " << count;
+      }
+    }
+}
+
+TEST(Selection, IsWhatAStableSortGives) {
+  expect_a_stable_sort<float>();
+  expect_a_stable_sort<double>();
+  expect_a_stable_sort<long double>();
 }
 
 TEST(Selection, NoneOfThemTouchesNothing) {

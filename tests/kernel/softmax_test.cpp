@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "support/matrices.hpp"
 
@@ -31,7 +32,7 @@ TEST(SoftmaxKernel, LogitsThatAreLogarithmsGiveTheirNumbersShares) {
 TEST(SoftmaxKernel, ReturnsTheLogarithmOfTheSumOfExponentials) {
   const Vector<double> logits{{std::log(3.0), std::log(4.0)}};
   Vector<double> probabilities(2);
-  EXPECT_NEAR(detail::softmax_row(logits.data(), Index{2}, probabilities.data()), std::log(7.0), 1e-15);
+  EXPECT_NEAR(detail::softmax_row(logits.data(), Index{2}, probabilities.data()).log(), std::log(7.0), 1e-15);
 }
 
 TEST(SoftmaxKernel, MayWriteOverItsInput) {
@@ -56,6 +57,20 @@ TEST(SoftmaxKernel, SeveralInfinitiesShareAll) {
   EXPECT_EQ(softmax<float>(logits), (Vector<float>{{0.5f, 0, 0.5f, 0}}));
 }
 
+/// exp(x) is a normal number down to x = log(smallest normal), and 0 below.
+TEST(SoftmaxKernel, WhatIsTooSmallIsZero) {
+  const float lowest = std::log((std::numeric_limits<float>::min)()), below = std::nextafter(lowest, -100.0f);
+  const Vector<float> logits{{0, lowest, below, -3e38f}};
+  for (const Index size : {4, 40}) {  // in one chunk, and in several
+    Vector<float> row = Vector<float>::Constant(size, -1000);
+    row.head(4) = logits;
+    const Vector<float> p = softmax<float>(row);
+    EXPECT_EQ(p(0), 1);
+    EXPECT_GT(p(1), 0);
+    EXPECT_TRUE((p.tail(size - 2).array() == 0).all()) << p.transpose();
+  }
+}
+
 TEST(SoftmaxKernel, ARowWithNaNIsNaNThroughout) {
   for (const Index size : {2, 16, 17, 33})
     for (const float other : {1.0f, infinity_of<float>})
@@ -71,7 +86,7 @@ TEST(SoftmaxKernel, ARowOfNothingButMinusInfinityIsNaN) {
 }
 
 TEST(SoftmaxKernel, AnEmptyRowHasTheLogarithmOfZero) {
-  EXPECT_EQ(detail::softmax_row<float>(nullptr, Index{0}, nullptr), -infinity_of<float>);
+  EXPECT_EQ(detail::softmax_row<float>(nullptr, Index{0}, nullptr).log(), -infinity_of<float>);
 }
 
 TEST(SoftmaxKernel, TheSharesOfARowLongerThanAChunkSumToOne) {

@@ -4,7 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <vector>
+#include <numeric>
+#include <utility>
 
 #include "moe/batch.hpp"
 #include "moe/concepts.hpp"
@@ -44,67 +45,87 @@ struct BaseAssignment {
   }
 
  private:
+  /// The experts' places, E runs of them, in the routing's workspace. Each run of `order` is a heap, whose front is the
+  /// expert's cheapest place, of equals the first.
   template <class S>
-  struct Place {
-    S price;
-    Index owner;  // an index of a choice; -1: free
+  struct Places {
+    Index *first, *order, *owner, *waiting;  // E + 1; a place; the choice that has it, -1: none; choices without one
+    Vector<S>& price;
+    Vector<S>& cheapest_E;
+
+    Places(Routing<S>& routing, Index count)
+        : price(routing.workspace.token_T), cheapest_E(routing.workspace.expert_E) {
+      const Index experts = routing.experts();
+      routing.workspace.indices.resize(static_cast<std::size_t>(experts + 1 + 3 * count));
+      first = routing.workspace.indices.data();
+      order = first + experts + 1, owner = order + count, waiting = owner + count;
+      first[0] = 0;
+      for (Index e = 0; e < experts; ++e) first[e + 1] = first[e] + count / experts + (e < count % experts ? 1 : 0);
+      std::iota(order, owner, Index{0});
+      std::fill(owner, waiting, Index{-1});
+      price.setZero(routing.tokens());  // one for each token; padding needs none
+      cheapest_E.setZero(experts);
+    }
+
+    /// The expert's cheapest place rises by `more` and goes to the bidder; returns who had it.
+    Index sell(Index expert, Index bidder, S more) {
+      Index *begin = order + first[expert], *end = order + first[expert + 1];
+      const auto dearer = [this](Index a, Index b) { return price(a) != price(b) ? price(a) > price(b) : a > b; };
+      const Index place = *begin;
+      std::pop_heap(begin, end, dearer);
+      price(place) += more;
+      std::push_heap(begin, end, dearer);
+      cheapest_E(expert) = price(*begin);
+      return std::exchange(owner[place], bidder);
+    }
   };
 
   /// Reassigns the choices, one for each token. A token bids for the cheapest place of the expert that gives it the
   /// largest logit less price, as much more as that expert is worth to it over the second best.
   template <class S>
   void auction(Routing<S>& routing) const {
-    const auto tokens = static_cast<Index>(routing.choices.size());
-    const Index experts = routing.experts();
-    const auto at = [](Index i) { return static_cast<std::size_t>(i); };
+    const auto count = static_cast<Index>(routing.choices.size());
+    const Matrix<S>& logits_TE = routing.selection_logits_TE();
+    const auto [lowest, highest] = finite_range(routing);
+    const S step = (std::max)(S(1e-4), static_cast<S>(step_share) * (highest - lowest));
+    Places<S> places(routing, count);
+    Index waiting = count;
+    for (Index i = 0; i < count; ++i) places.waiting[i] = count - 1 - i;  // the first token bids first
+    while (waiting > 0) {
+      const Index bidder = places.waiting[--waiting];
+      Choice<S>& choice = routing.choices[static_cast<std::size_t>(bidder)];
+      Index best = -1, second = -1;
+      S best_gain = 0, second_gain = 0;
+      for (Index e = 0; e < routing.experts() && places.first[e] < places.first[e + 1]; ++e) {
+        const S logit = logits_TE(choice.token, e);  // as fairseq: what is not finite counts as the smallest that is
+        const S gain = (detail::has_finite_bits(logit) ? logit : lowest) - places.cheapest_E(e);
+        if (best < 0 || gain > best_gain) {
+          second = best, second_gain = best_gain;
+          best = e, best_gain = gain;
+        } else if (second < 0 || gain > second_gain) {
+          second = e, second_gain = gain;
+        }
+      }
+      choice.expert = best;
+      const Index loser = places.sell(best, bidder, (second >= 0 ? best_gain - second_gain : S(0)) + step);
+      if (loser >= 0) places.waiting[waiting++] = loser;
+    }
+  }
+
+  /// The smallest and the largest finite logit of the tokens; 0 if there is none.
+  template <class S>
+  static std::pair<S, S> finite_range(const Routing<S>& routing) {
     S lowest = 0, highest = 0;
-    const auto value = [&](Index i, Index e) {  // as fairseq: what is not finite counts as the smallest that is
-      const S logit = routing.selection_logits_TE()(routing.choices[at(i)].token, e);
-      return detail::has_finite_bits(logit) ? logit : lowest;
-    };
     bool first = true;
-    for (Index i = 0; i < tokens; ++i)
-      for (Index e = 0; e < experts; ++e) {
-        const S logit = routing.selection_logits_TE()(routing.choices[at(i)].token, e);
+    for (const Choice<S>& c : routing.choices)
+      for (Index e = 0; e < routing.experts(); ++e) {
+        const S logit = routing.selection_logits_TE()(c.token, e);
         if (!detail::has_finite_bits(logit)) continue;
         lowest = first ? logit : (std::min)(lowest, logit);
         highest = first ? logit : (std::max)(highest, logit);
         first = false;
       }
-    const S step = (std::max)(S(1e-4), static_cast<S>(step_share) * (highest - lowest));
-
-    std::vector<std::vector<Place<S>>> places(at(experts));
-    for (Index e = 0; e < experts; ++e)
-      places[at(e)].assign(at(tokens / experts + (e < tokens % experts ? 1 : 0)), {S(0), Index{-1}});
-    std::vector<Index> waiting(at(tokens));
-    for (Index i = 0; i < tokens; ++i) waiting[at(i)] = tokens - 1 - i;  // the first token bids first
-    const auto cheaper = [](const Place<S>& a, const Place<S>& b) { return a.price < b.price; };
-    while (!waiting.empty()) {
-      const Index bidder = waiting.back();
-      waiting.pop_back();
-      Index best = -1;
-      S best_gain = 0, second_gain = 0;
-      bool has_second = false;
-      for (Index e = 0; e < experts; ++e) {
-        if (places[at(e)].empty()) continue;
-        const S price = std::min_element(places[at(e)].begin(), places[at(e)].end(), cheaper)->price;
-        const S gain = value(bidder, e) - price;
-        if (best < 0 || gain > best_gain) {
-          has_second = best >= 0;
-          second_gain = best_gain;
-          best = e;
-          best_gain = gain;
-        } else if (!has_second || gain > second_gain) {
-          has_second = true;
-          second_gain = gain;
-        }
-      }
-      Place<S>& place = *std::min_element(places[at(best)].begin(), places[at(best)].end(), cheaper);
-      if (place.owner >= 0) waiting.push_back(place.owner);
-      place.price += (has_second ? best_gain - second_gain : S(0)) + step;
-      place.owner = bidder;
-      routing.choices[at(bidder)].expert = best;
-    }
+    return {lowest, highest};
   }
 };
 

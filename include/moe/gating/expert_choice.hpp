@@ -9,6 +9,7 @@
 #include "moe/batch.hpp"
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
+#include "moe/kernel/buffer.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/kernel/softmax.hpp"
 #include "moe/routing.hpp"
@@ -92,6 +93,8 @@ struct ExpertChoice {
   }
 
  private:
+  static constexpr Index columns_at_once = 16;
+
   template <class S>
   static void count_takers(const Routing<S>& routing, Vector<S>& takers_T) {
     takers_T.setZero(routing.tokens());
@@ -116,7 +119,6 @@ struct ExpertChoice {
   /// The choices of the group of tokens begin .. end - 1.
   template <class S>
   void choose(Routing<S>& routing, Index begin, Index end) const {
-    Vector<S>& column = routing.workspace.token_T;
     auto& indices = routing.workspace.indices;  // the group's tokens, then the chosen places among them
     indices.clear();
     for (Index t = begin; t < end; ++t)
@@ -126,14 +128,20 @@ struct ExpertChoice {
     if (over == Over::tokens) softmax_over_tokens(routing, indices, begin, end);
     const Index taken = slots(tokens, routing.experts());
     indices.resize(static_cast<std::size_t>(tokens + taken));
-    column.resize(tokens);
-    for (Index e = 0; e < routing.experts(); ++e) {
-      for (Index i = 0; i < tokens; ++i) column(i) = routing.probabilities_TE(indices[static_cast<std::size_t>(i)], e);
-      Index* places = indices.data() + tokens;
-      detail::top_k(column.data(), tokens, taken, places);
-      for (Index rank = 0; rank < taken; ++rank)
-        routing.choices.push_back(
-            {indices[static_cast<std::size_t>(places[rank])], e, column(places[rank]), static_cast<int>(rank)});
+    Index* places = indices.data() + tokens;
+    Buffer<Matrix<S>>& columns = routing.workspace.rows_TE;  // a few at a time, one a row: whole cache lines are read
+    for (Index first = 0; first < routing.experts(); first += columns_at_once) {
+      const Index count = (std::min)(columns_at_once, routing.experts() - first);
+      columns.resize(count, tokens);
+      for (Index i = 0; i < tokens; ++i)
+        columns.col(i) =
+            routing.probabilities_TE.row(indices[static_cast<std::size_t>(i)]).segment(first, count).transpose();
+      for (Index c = 0; c < count; ++c) {
+        detail::top_k(columns.row(c).data(), tokens, taken, places);
+        for (Index rank = 0; rank < taken; ++rank)
+          routing.choices.push_back({indices[static_cast<std::size_t>(places[rank])], first + c,
+                                     columns(c, places[rank]), static_cast<int>(rank)});
+      }
     }
   }
 };

@@ -9,6 +9,7 @@
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
 #include "moe/gating/top_k.hpp"
+#include "moe/kernel/buffer.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/routing.hpp"
 
@@ -34,22 +35,28 @@ struct NoTokenLeftBehind {
     top_k.route(batch, routing, random);
     const Index experts = routing.experts();
     const auto at = [](Index i) { return static_cast<std::size_t>(i); };
-    std::vector<Index> room(at(batch.groups() * experts)), tokens(at(batch.groups())), order(at(experts));
-    for (Index t = 0; t < routing.tokens(); ++t) tokens[at(batch.group_of(t))] += routing.is_valid(t) ? 1 : 0;
-    for (Index g = 0; g < batch.groups(); ++g)
+    const Index groups = batch.groups();
+    std::vector<Index>& indices = routing.workspace.indices;
+    indices.assign(at(groups * experts + groups + experts), 0);
+    Index *room = indices.data(), *tokens = room + groups * experts, *order = tokens + groups;
+    for (Index t = 0; t < routing.tokens(); ++t) tokens[batch.group_of(t)] += routing.is_valid(t) ? 1 : 0;
+    for (Index g = 0; g < groups; ++g)
       for (Index e = 0; e < experts; ++e)
-        room[at(g * experts + e)] = capacity.slots(tokens[at(g)], tokens[at(g)] * top_k.k, experts, random != nullptr);
-    std::vector<char> has(at(routing.tokens() * experts), 0);
-    for (const Choice<S>& c : routing.choices) has[at(c.token * experts + c.expert)] = 1;
+        room[g * experts + e] = capacity.slots(tokens[g], tokens[g] * top_k.k, experts, random != nullptr);
+    Buffer<Matrix<S>>& has_TE = routing.workspace.rows_TE;  // 1: the token has the expert
+    has_TE.resize(routing.tokens(), experts);
+    has_TE.setZero();
+    for (const Choice<S>& c : routing.choices) has_TE(c.token, c.expert) = S(1);
 
     for (Choice<S>& c : routing.choices) {
-      Index* free = &room[at(batch.group_of(c.token) * experts)];
+      Index* free = room + batch.group_of(c.token) * experts;
       if (free[c.expert] == 0) {
-        detail::top_k(routing.selection_logits_TE().row(c.token).data(), experts, experts, order.data());
-        for (const Index e : order) {
-          if (free[e] == 0 || has[at(c.token * experts + e)]) continue;
-          has[at(c.token * experts + c.expert)] = 0;
-          has[at(c.token * experts + e)] = 1;
+        detail::top_k(routing.selection_logits_TE().row(c.token).data(), experts, experts, order);
+        for (Index place = 0; place < experts; ++place) {
+          const Index e = order[place];
+          if (free[e] == 0 || has_TE(c.token, e) != S(0)) continue;
+          has_TE(c.token, c.expert) = S(0);
+          has_TE(c.token, e) = S(1);
           c.expert = e;
           c.weight = routing.probabilities_TE(c.token, e);
           break;

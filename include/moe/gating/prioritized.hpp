@@ -91,18 +91,16 @@ struct Prioritized {
   /// of the others only the first C - p - (n - m) remain.
   template <class S>
   void lose_against_zero(const Batch<S>& batch, Routing<S>& routing, bool training) const {
-    const auto at = [&](Index group, Index expert) {
-      return static_cast<std::size_t>(group * routing.experts() + expert);
-    };
-    std::vector<Index> tokens(static_cast<std::size_t>(batch.groups())), choices(tokens), room(at(batch.groups(), 0));
-    for (Index t = 0; t < routing.tokens(); ++t)
-      tokens[static_cast<std::size_t>(batch.group_of(t))] += routing.is_valid(t) ? 1 : 0;
-    for (const Choice<S>& c : routing.choices) ++choices[static_cast<std::size_t>(batch.group_of(c.token))];
-    for (Index g = 0; g < batch.groups(); ++g) {
-      const Index n = tokens[static_cast<std::size_t>(g)], all = choices[static_cast<std::size_t>(g)];
-      for (Index e = 0; e < routing.experts(); ++e)
-        room[at(g, e)] = capacity.slots(n, all, routing.experts(), training) - n;
-    }
+    const Index groups = batch.groups(), experts = routing.experts();
+    std::vector<Index>& indices = routing.workspace.indices;
+    indices.assign(static_cast<std::size_t>(groups * (experts + 2)), 0);
+    Index *tokens = indices.data(), *choices = tokens + groups, *room = choices + groups;
+    const auto at = [experts](Index group, Index expert) { return group * experts + expert; };
+    for (Index t = 0; t < routing.tokens(); ++t) tokens[batch.group_of(t)] += routing.is_valid(t) ? 1 : 0;
+    for (const Choice<S>& c : routing.choices) ++choices[batch.group_of(c.token)];
+    for (Index g = 0; g < groups; ++g)
+      for (Index e = 0; e < experts; ++e)
+        room[at(g, e)] = capacity.slots(tokens[g], choices[g], experts, training) - tokens[g];
     for (const Choice<S>& c : routing.choices) {  // + m - p: what is left for negative logits
       const bool negative = routing.logits_TE(c.token, c.expert) < 0;
       room[at(batch.group_of(c.token), c.expert)] += negative ? 1 : 0;

@@ -39,7 +39,8 @@ struct Replay {
   /// Throws std::invalid_argument if a choice names a token or an expert that does not exist, or padding, or the same
   /// pair twice.
   void route(const Batch<S>& batch, Routing<S>& routing, Random*) const {
-    std::vector<Index> pairs;
+    std::vector<Index>& pairs = routing.workspace.indices;
+    pairs.clear();
     for (const Choice<S>& c : choices) {
       detail::require(c.token >= 0 && c.token < batch.tokens() && c.expert >= 0 && c.expert < routing.experts(),
                       "Replay: token ", c.token, " of ", batch.tokens(), " is sent to expert ", c.expert, " of ",

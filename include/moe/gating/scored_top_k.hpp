@@ -83,7 +83,7 @@ struct ScoredTopK {
       else
         workspace.expert_E = routing.scores_TE.row(t).transpose();
       if (selection_bias_E.size() > 0) workspace.expert_E += selection_bias_E.template cast<S>();
-      if (groups_used < groups) mask_groups(workspace.expert_E, workspace.indices);
+      if (groups_used < groups) mask_groups(workspace.expert_E, workspace.expert2_E, workspace.indices);
       detail::top_k(workspace.expert_E.data(), experts, k, workspace.indices.data());
       S sum = normalize ? static_cast<S>(epsilon) : S(1);
       for (Index rank = 0; rank < k && normalize; ++rank) sum += score_E[chosen(routing, rank)];
@@ -175,10 +175,10 @@ struct ScoredTopK {
 
   /// -infinity for the experts outside the best groups.
   template <class S>
-  void mask_groups(Vector<S>& select_E, std::vector<Index>& indices) const {
+  void mask_groups(Vector<S>& select_E, Vector<S>& total, std::vector<Index>& indices) const {
     const Index size = select_E.size() / groups, add = counted(select_E.size());
     Index* best = indices.data();  // of one group; then the best groups
-    Vector<S> total(groups);
+    total.resize(groups);
     for (Index g = 0; g < groups; ++g) {
       detail::top_k(select_E.data() + g * size, size, add, best);
       total(g) = 0;

@@ -12,6 +12,7 @@
 #include "moe/gating/choice_weights.hpp"
 #include "moe/gating/sigmoid_weights.hpp"
 #include "moe/gating/top_k.hpp"
+#include "moe/kernel/buffer.hpp"
 #include "moe/kernel/softmax.hpp"
 #include "moe/routing.hpp"
 
@@ -58,10 +59,18 @@ struct Sinkhorn {
   /// P for the tokens that are not padding (rows of padding are 0). Rows are shifted by their largest logit, and
   /// epsilon with them, so that nothing overflows and P is the same.
   template <class S>
-  void transport(const Routing<S>& routing, Matrix<S>& p_TE) const {
+  void transport(Routing<S>& routing, Matrix<S>& p_TE) const {
     const Index experts = routing.experts();
-    Matrix<S> kernel = Matrix<S>::Zero(routing.tokens(), experts);
-    Vector<S> a = Vector<S>::Zero(routing.tokens()), b = Vector<S>::Ones(experts), epsilon_T(routing.tokens());
+    auto& workspace = routing.workspace;
+    Vector<S>&a = workspace.token_T, &b = workspace.expert_E, &column = workspace.expert2_E;
+    Vector<S>& epsilon_T = workspace.token2_T;
+    Buffer<Matrix<S>>& kernel = workspace.rows_TE;
+    a.setZero(routing.tokens());
+    b.setOnes(experts);
+    column.resize(experts);
+    epsilon_T.resize(routing.tokens());
+    kernel.resize(routing.tokens(), experts);
+    kernel.setZero();
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (!routing.is_valid(t)) continue;
       const S shift = (std::max)(S(0), detail::largest(routing.logits_TE.row(t).data(), experts));
@@ -70,7 +79,6 @@ struct Sinkhorn {
     }
     const S row_sum = S(1) / static_cast<S>((std::max)(routing.valid_tokens, Index{1}));
     const S column_sum = S(1) / static_cast<S>(experts);
-    Vector<S> column(experts);
     for (Index round = 0; round < most_rounds; ++round) {
       column.setZero();
       for (Index t = 0; t < routing.tokens(); ++t) {
@@ -86,7 +94,7 @@ struct Sinkhorn {
       }
       if (!(change > static_cast<S>(tolerance))) break;
     }
-    p_TE = a.asDiagonal() * kernel * b.asDiagonal();
+    for (Index t = 0; t < routing.tokens(); ++t) p_TE.row(t) = a(t) * kernel.row(t).cwiseProduct(b.transpose());
   }
 
  private:

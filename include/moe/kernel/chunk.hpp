@@ -14,27 +14,45 @@ inline constexpr int chunk_size = 16;
 template <class S>
 using Chunk = Eigen::Array<S, chunk_size, 1>;
 
+/// Fewer than sixteen values, by runs of 8, 4, 2 and 1.
+template <class S, int run = chunk_size / 2>
+void copy_part(const S* from, S* to, Index count) {
+  if ((count & run) != 0) {
+    using Run = Eigen::Array<S, run, 1>;
+    Eigen::Map<Run>{to} = Eigen::Map<const Run>(from);
+    from += run, to += run;
+  }
+  if constexpr (run > 1) copy_part<S, run / 2>(from, to, count);
+}
+
 /// The first `count` (1 .. 16) values at `from`, the rest filled with `padding`.
 template <class S>
-Chunk<S> load_chunk(const S* from, Index count, S padding) {
+EIGEN_ALWAYS_INLINE Chunk<S> load_chunk(const S* from, Index count, S padding) {
   if (count == chunk_size) return Eigen::Map<const Chunk<S>>(from);
   Chunk<S> chunk = Chunk<S>::Constant(padding);
-  for (Index i = 0; i < count; ++i) chunk(i) = from[i];
+  copy_part(from, chunk.data(), count);
   return chunk;
 }
 
+/// 1 in the first `count` (0 .. 16) places, 0 in the rest.
 template <class S>
-void store_chunk(const Chunk<S>& chunk, S* to, Index count) {
+EIGEN_ALWAYS_INLINE Chunk<S> first_ones(Index count) {
+  static constexpr S ones[2 * chunk_size] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};  // and as many zeros
+  return Eigen::Map<const Chunk<S>>(ones + chunk_size - count);
+}
+
+template <class S>
+EIGEN_ALWAYS_INLINE void store_chunk(const Chunk<S>& chunk, S* to, Index count) {
   if (count == chunk_size) {
     Eigen::Map<Chunk<S>>{to} = chunk;
   } else {
-    for (Index i = 0; i < count; ++i) to[i] = chunk(i);
+    copy_part(chunk.data(), to, count);
   }
 }
 
 /// Calls f(begin, count) for each chunk of 0 .. size - 1.
 template <class F>
-void for_each_chunk(Index size, F&& f) {
+EIGEN_ALWAYS_INLINE void for_each_chunk(Index size, F&& f) {
   Index begin = 0;
   for (; begin + chunk_size <= size; begin += chunk_size) f(begin, Index{chunk_size});
   if (begin < size) f(begin, size - begin);

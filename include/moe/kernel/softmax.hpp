@@ -14,10 +14,12 @@ namespace detail {
 /// exp of values <= 0; results below the smallest normal number are 0, so that exp(-infinity) is 0 in every
 /// instruction set.
 template <class S>
-Chunk<S> exp_of_negative(const Chunk<S>& x) {
+EIGEN_ALWAYS_INLINE Chunk<S> exp_of_negative(const Chunk<S>& x) {
   const S lowest = std::log((std::numeric_limits<S>::min)());
-  const Chunk<S> value = x.exp();  // a value: inside select, Eigen would call the scalar exp
-  return (x < lowest).select(S(0), value);
+  constexpr S steep = S(1) / std::numeric_limits<S>::epsilon();
+  // 1 from `lowest` upwards, 0 at the next number below: Eigen's select is not packet code.
+  const Chunk<S> step = ((x - lowest) * steep + S(1)).max(S(0)).min(S(1));
+  return x.exp() * step;
 }
 
 /// Of 1 or more values.
@@ -34,8 +36,9 @@ S exp_shifted(const S* row, Index size, S shift, S* out) {
   Chunk<S> sum = Chunk<S>::Zero();
   for_each_chunk(size, [&](Index begin, Index count) {
     const Chunk<S> shifted = load_chunk(row + begin, count, shift) - shift;
-    store_chunk<S>(exp_of_negative<S>(shifted), out + begin, count);
-    sum += load_chunk(out + begin, count, S(0));
+    const Chunk<S> power = exp_of_negative<S>(shifted);
+    store_chunk<S>(power, out + begin, count);
+    sum += count == chunk_size ? power : Chunk<S>(power * first_ones<S>(count));
   });
   return sum.sum();
 }
@@ -46,26 +49,48 @@ void scale_row(S* row, Index size, S factor) {
       size, row, [factor](const Chunk<S>& x) -> Chunk<S> { return x * factor; }, row);
 }
 
-/// probabilities = softmax(logits); returns log(sum(exp(logits))). A row of finite logits is never NaN, whatever their
-/// size; +infinity takes all the probability (several share it evenly); a row with NaN, or of nothing but -infinity,
-/// gives NaN. `probabilities` may be `logits`.
+/// The sum of exp(logits), kept so that its logarithm is only taken where it is needed.
 template <class S>
-S softmax_row(const S* logits, Index size, S* probabilities) {
-  if (size == 0) return -std::numeric_limits<S>::infinity();
-  const S shift = largest(logits, size);
+struct SumOfExponentials {
+  S shift, sum;  // exp(shift) * sum
+  S log() const { return sum > 0 ? shift + std::log(sum) : shift; }
+};
+
+/// softmax_row where the largest logit is +infinity.
+template <class S>
+void softmax_of_infinities(const S* logits, Index size, S* probabilities) {
+  constexpr S infinity = std::numeric_limits<S>::infinity();
+  S count = 0;
+  for (Index i = 0; i < size; ++i) {
+    const S share = logits[i] == infinity ? S(1) : exp_of_negative<S>(Chunk<S>::Constant(logits[i] - infinity))(0);
+    probabilities[i] = share;
+    count += share;
+  }
+  scale_row(probabilities, size, S(1) / count);
+}
+
+/// probabilities = softmax(logits). A row of finite logits is never NaN, whatever their size; +infinity takes all the
+/// probability (several share it evenly); a row with NaN, or of nothing but -infinity, gives NaN. `probabilities` may
+/// be `logits`.
+template <class S>
+SumOfExponentials<S> softmax_row(const S* logits, Index size, S* probabilities) {
+  if (size == 0) return {-std::numeric_limits<S>::infinity(), S(0)};
+  const bool is_short = size <= chunk_size;  // then all of it stays in registers
+  const Chunk<S> row = is_short ? load_chunk(logits, size, logits[0]) : Chunk<S>();
+  const S shift = is_short ? row.maxCoeff() : largest(logits, size);
   if (shift == std::numeric_limits<S>::infinity()) {
-    S count = 0;
-    for (Index i = 0; i < size; ++i) {
-      const S share = logits[i] == shift ? S(1) : exp_of_negative<S>(Chunk<S>::Constant(logits[i] - shift))(0);
-      probabilities[i] = share;
-      count += share;
-    }
-    scale_row(probabilities, size, S(1) / count);
-    return shift;
+    softmax_of_infinities(logits, size, probabilities);
+    return {shift, S(1)};
+  }
+  if (is_short) {
+    const Chunk<S> powers = exp_of_negative<S>(row - shift) * first_ones<S>(size);
+    const S sum = powers.sum();
+    store_chunk<S>(powers * (S(1) / sum), probabilities, size);
+    return {shift, sum};
   }
   const S sum = exp_shifted(logits, size, shift, probabilities);
   scale_row(probabilities, size, S(1) / sum);
-  return shift + std::log(sum);
+  return {shift, sum};
 }
 
 template <class S>

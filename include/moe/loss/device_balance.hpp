@@ -8,6 +8,7 @@
 
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
+#include "moe/kernel/buffer.hpp"
 #include "moe/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -30,57 +31,60 @@ struct DeviceBalanceLoss {
 
   template <class S>
   S value(const Routing<S>& routing) const {
-    Vector<S> slope_E(routing.experts());
+    typename Routing<S>::Workspace workspace;
     S sum = 0;
-    for_each_group(routing, slope_E, [&](Index t) { sum += routing.probabilities_TE.row(t).dot(slope_E); });
+    for_each_token(routing, workspace,
+                   [&](Index t, const auto& slope_E) { sum += routing.probabilities_TE.row(t).dot(slope_E); });
     return sum;
   }
 
   template <class S>
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
-    for_each_group(routing, drouting.workspace.expert_E, [&](Index t) {
-      drouting.probabilities_TE.row(t) += scale * drouting.workspace.expert_E.transpose();
-    });
+    for_each_token(routing, drouting.workspace,
+                   [&](Index t, const auto& slope_E) { drouting.probabilities_TE.row(t) += scale * slope_E; });
   }
 
  private:
-  /// Calls f(t) for each token, with d loss / d p_t in slope_E: f' of the expert's device / tokens / groups.
+  /// Calls f(t, d loss / d p_t) for each token: f' of the expert's device / tokens / groups.
   template <class S, class F>
-  void for_each_group(const Routing<S>& routing, Vector<S>& slope_E, F&& f) const {
-    detail::require(devices >= 1 && routing.experts() % devices == 0, "DeviceBalanceLoss: ", routing.experts(),
+  void for_each_token(const Routing<S>& routing, typename Routing<S>::Workspace& workspace, F&& f) const {
+    const Index tokens = routing.tokens(), experts = routing.experts();
+    detail::require(devices >= 1 && experts % devices == 0, "DeviceBalanceLoss: ", experts,
                     " experts do not divide into ", devices, " devices");
     if (routing.valid_tokens == 0 || routing.choices.empty()) return;
-    const Index size = routing.group_size > 0 ? routing.group_size : routing.tokens();
-    const Index groups = routing.tokens() / size, on_device = routing.experts() / devices;
-    Vector<S> count_D(devices);
-    slope_E.resize(routing.experts());
+    const Index size = routing.group_size > 0 ? routing.group_size : tokens, groups = tokens / size;
+    Buffer<Matrix<S>>& slope_GE = workspace.rows_TD;
+    count(routing, size, workspace.rows_TE, slope_GE);
+    std::vector<Index>& numbers = workspace.indices;  // of each group: tokens, choices
+    numbers.assign(static_cast<std::size_t>(2 * groups), 0);
+    for (Index t = 0; t < tokens; ++t) numbers[static_cast<std::size_t>(t / size)] += routing.is_valid(t) ? 1 : 0;
+    for (const Choice<S>& c : routing.choices) ++numbers[static_cast<std::size_t>(groups + c.token / size)];
     for (Index g = 0; g < groups; ++g) {
-      Index tokens = 0, choices = 0;
-      for (Index t = g * size; t < (g + 1) * size; ++t) tokens += routing.is_valid(t) ? 1 : 0;
-      count_D.setZero();
-      count(routing, g * size, (g + 1) * size, on_device, count_D, choices);
-      if (tokens == 0 || choices == 0) continue;
+      const auto n = static_cast<double>(numbers[static_cast<std::size_t>(g)]);
+      const auto choices = static_cast<double>(numbers[static_cast<std::size_t>(groups + g)]);
+      if (n == 0 || choices == 0) continue;
       // E / (k T) / on_device = devices / (k T), and k T is the number of choices.
-      const double k = static_cast<double>(choices) / static_cast<double>(tokens);
-      const double per = of == Of::computation ? k : (std::min)(static_cast<double>(devices), k);
-      const double slope = static_cast<double>(devices) / per / static_cast<double>(tokens);
-      for (Index e = 0; e < routing.experts(); ++e)
-        slope_E(e) = count_D(e / on_device) * static_cast<S>(slope / static_cast<double>(tokens * groups));
+      const double per = of == Of::computation ? choices : (std::min)(static_cast<double>(devices) * n, choices);
+      slope_GE.row(g) *= static_cast<S>(static_cast<double>(devices) / per / n / static_cast<double>(groups));
       for (Index t = g * size; t < (g + 1) * size; ++t)
-        if (routing.is_valid(t)) f(t);
+        if (routing.is_valid(t)) f(t, slope_GE.row(g));
     }
   }
 
+  /// In each expert's column the count of its device.
   template <class S>
-  void count(const Routing<S>& routing, Index begin, Index end, Index on_device, Vector<S>& count_D,
-             Index& choices) const {
-    std::vector<unsigned char> seen(static_cast<std::size_t>((end - begin) * devices), 0);
+  void count(const Routing<S>& routing, Index size, Buffer<Matrix<S>>& sent_TE, Buffer<Matrix<S>>& count_GE) const {
+    const Index on_device = routing.experts() / devices;
+    count_GE.resize(routing.tokens() / size, routing.experts());
+    count_GE.setZero();
+    sent_TE.resize(routing.tokens(), devices);  // 1: the token was sent to the device
+    sent_TE.setZero();
     for (const Choice<S>& c : routing.choices) {
-      if (c.token < begin || c.token >= end) continue;
-      ++choices;
-      unsigned char& sent = seen[static_cast<std::size_t>((c.token - begin) * devices + c.expert / on_device)];
-      if (of == Of::computation || !sent) count_D(c.expert / on_device) += S(1);
-      sent = 1;
+      const Index device = c.expert / on_device;
+      S& sent = sent_TE(c.token, device);
+      if (of == Of::computation || sent == S(0))
+        count_GE.row(c.token / size).segment(device * on_device, on_device).array() += S(1);
+      sent = S(1);
     }
   }
 };

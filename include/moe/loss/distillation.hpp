@@ -72,9 +72,9 @@ struct SoftLabelDistillation {
       log_p = teacher.row(r).transpose() / static_cast<S>(temperature);
       log_q = student.row(r).transpose() / static_cast<S>(temperature);
       p.resize(log_p.size());
-      log_p.array() -= detail::softmax_row(log_p.data(), log_p.size(), p.data());
+      log_p.array() -= detail::softmax_row(log_p.data(), log_p.size(), p.data()).log();
       Vector<S> q(log_q.size());
-      log_q.array() -= detail::softmax_row(log_q.data(), log_q.size(), q.data());
+      log_q.array() -= detail::softmax_row(log_q.data(), log_q.size(), q.data()).log();
       f(r, p, log_q, log_p);
     }
   }

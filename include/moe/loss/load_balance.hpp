@@ -7,6 +7,7 @@
 
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
+#include "moe/kernel/buffer.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/routing.hpp"
 
@@ -42,72 +43,74 @@ struct LoadBalanceLoss {
 
   template <class S>
   S value(const Routing<S>& routing) const {
-    Vector<S> slope_E(routing.experts());
-    std::vector<Index> best;
     S sum = 0;
-    for_each_group(routing, best, slope_E, [&](Index t) { sum += routing.probabilities_TE.row(t).dot(slope_E); });
+    Buffer<Matrix<S>> slope_GE;
+    std::vector<Index> indices;
+    measure_slopes(routing, slope_GE, indices);
+    for_each_token(routing, [&](Index t, Index g) { sum += routing.probabilities_TE.row(t).dot(slope_GE.row(g)); });
     return sum;
   }
 
   template <class S>
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
-    for_each_group(routing, drouting.workspace.indices, drouting.workspace.expert_E, [&](Index t) {
-      drouting.probabilities_TE.row(t) += scale * drouting.workspace.expert_E.transpose();
-    });
+    Buffer<Matrix<S>>& slope_GE = drouting.workspace.rows_TE;
+    measure_slopes(routing, slope_GE, drouting.workspace.indices);
+    for_each_token(routing, [&](Index t, Index g) { drouting.probabilities_TE.row(t) += scale * slope_GE.row(g); });
   }
 
  private:
-  /// Calls f(t) for each token, with d loss / d p_t in slope_E: E f / (tokens of the group) / groups.
+  template <class S>
+  Index group_size(const Routing<S>& routing) const {
+    return over == Over::batch || routing.group_size == 0 ? routing.tokens() : routing.group_size;
+  }
+
+  /// Calls f(token, group).
   template <class S, class F>
-  void for_each_group(const Routing<S>& routing, std::vector<Index>& best, Vector<S>& slope_E, F&& f) const {
-    if (routing.valid_tokens == 0 || routing.choices.empty()) return;
-    const bool whole = over == Over::batch || routing.group_size == 0;
-    const Index size = whole ? routing.tokens() : routing.group_size;
-    Index groups = 0;  // that have a token
-    for (Index begin = 0; begin < routing.tokens(); begin += size)
-      groups += tokens_in(routing, begin, size) > 0 ? 1 : 0;
-    for (Index begin = 0; begin < routing.tokens(); begin += size) {
-      const Index tokens = tokens_in(routing, begin, size);
-      if (tokens == 0) continue;
-      slope_E.setZero(routing.experts());
-      count_choices(routing, begin, begin + size, best, slope_E);
-      const S counted = count == Count::all_choices_share || count == Count::plain_top_k_share ? slope_E.sum()
-                                                                                               : static_cast<S>(tokens);
-      if (!(counted > 0)) continue;
-      slope_E *= static_cast<S>(routing.experts()) / counted / static_cast<S>(tokens * groups);
-      for (Index t = begin; t < begin + size; ++t)
-        if (routing.is_valid(t)) f(t);
+  void for_each_token(const Routing<S>& routing, F&& f) const {
+    if (routing.choices.empty()) return;
+    const Index size = group_size(routing);
+    for (Index t = 0; t < routing.tokens(); ++t)
+      if (routing.is_valid(t)) f(t, t / size);
+  }
+
+  /// d loss / d p of each group's tokens: E f / (tokens of the group) / (groups that have a token).
+  template <class S>
+  void measure_slopes(const Routing<S>& routing, Buffer<Matrix<S>>& slope_GE, std::vector<Index>& indices) const {
+    if (routing.tokens() == 0) return;
+    const Index groups = routing.tokens() / group_size(routing);
+    slope_GE.resize(groups, routing.experts());
+    slope_GE.setZero();
+    count_choices(routing, slope_GE, indices);
+    indices.assign(static_cast<std::size_t>(groups), 0);  // tokens of each group
+    Index used = 0;
+    for_each_token(routing, [&](Index, Index g) { used += indices[static_cast<std::size_t>(g)]++ == 0 ? 1 : 0; });
+    for (Index g = 0; g < groups; ++g) {
+      const Index tokens = indices[static_cast<std::size_t>(g)];
+      const bool is_share = count == Count::all_choices_share || count == Count::plain_top_k_share;
+      const S counted = is_share ? slope_GE.row(g).sum() : static_cast<S>(tokens);
+      if (counted > 0) slope_GE.row(g) *= static_cast<S>(routing.experts()) / counted / static_cast<S>(tokens * used);
     }
   }
 
   template <class S>
-  static Index tokens_in(const Routing<S>& routing, Index begin, Index size) {
-    Index tokens = 0;
-    for (Index t = begin; t < begin + size; ++t) tokens += routing.is_valid(t) ? 1 : 0;
-    return tokens;
-  }
-
-  template <class S>
-  void count_choices(const Routing<S>& routing, Index begin, Index end, std::vector<Index>& best,
-                     Vector<S>& count_E) const {
+  void count_choices(const Routing<S>& routing, Buffer<Matrix<S>>& count_GE, std::vector<Index>& best) const {
     if (count == Count::plain_top_k_share) {
       const Index k = routing.choices_per_token;
       detail::require(k > 0, "LoadBalanceLoss: the gate does not choose a fixed number k of experts for each token");
       best.resize(static_cast<std::size_t>(k));
-      for (Index t = begin; t < end; ++t) {
-        if (!routing.is_valid(t)) continue;
+      for_each_token(routing, [&](Index t, Index g) {
         detail::top_k(routing.probabilities_TE.row(t).data(), routing.experts(), k, best.data());
-        for (const Index e : best) count_E(e) += S(1);
-      }
+        for (const Index e : best) count_GE(g, e) += S(1);
+      });
       return;
     }
+    const bool all = count == Count::all_choices || count == Count::all_choices_share;
+    const Index size = group_size(routing);
     for (const Choice<S>& c : routing.choices) {
-      if (c.token < begin || c.token >= end) continue;
-      const bool all = count == Count::all_choices || count == Count::all_choices_share;
       if (!all && c.rank > 0) continue;
       if (count == Count::kept_first_choices && c.fate != Fate::sent) continue;
       const bool moved = count == Count::dropped_to_first_expert && c.fate == Fate::dropped;
-      count_E(moved ? Index{0} : c.expert) += S(1);
+      count_GE(c.token / size, moved ? Index{0} : c.expert) += S(1);
     }
   }
 };

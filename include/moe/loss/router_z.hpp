@@ -24,7 +24,7 @@ struct RouterZLoss {
     S sum = 0;
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (!routing.is_valid(t)) continue;
-      const S z = detail::softmax_row(routing.logits_TE.row(t).data(), routing.experts(), row_E.data());
+      const S z = detail::softmax_row(routing.logits_TE.row(t).data(), routing.experts(), row_E.data()).log();
       sum += z * z;
     }
     return routing.valid_tokens > 0 ? sum / static_cast<S>(routing.valid_tokens) : S(0);
@@ -37,7 +37,7 @@ struct RouterZLoss {
     row_E.resize(routing.experts());
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (!routing.is_valid(t)) continue;
-      const S z = detail::softmax_row(routing.logits_TE.row(t).data(), routing.experts(), row_E.data());
+      const S z = detail::softmax_row(routing.logits_TE.row(t).data(), routing.experts(), row_E.data()).log();
       drouting.logits_TE.row(t) += scale * S(2) * z / static_cast<S>(routing.valid_tokens) * row_E.transpose();
     }
   }
