@@ -75,6 +75,29 @@ TEST(LoadLoss, NoNoiseLeftGivesAStepWithoutASlope) {
   EXPECT_EQ(drouting.noise.stddev_TE, Matrix<double>::Zero(1, 2));
 }
 
+TEST(LoadLoss, AmongEqualsTheChosenExpertsRivalIsTheOther) {
+  auto routing = example();
+  routing.noise.logits_TE.setConstant(1.2);
+  const auto drouting = loss::gradient_of(LoadLoss{.epsilon = 0}, routing);
+  EXPECT_NE(drouting.logits_TE(0, 0), 0);
+  EXPECT_EQ(drouting.noise.logits_TE(0, 1), -drouting.logits_TE(0, 0));
+  EXPECT_EQ(drouting.noise.logits_TE(0, 0), -drouting.logits_TE(0, 1));
+}
+
+TEST(LoadLoss, ProbabilitiesMayBeComparedWithTheBestLogit) {
+  const double p = 1 / (1 + std::exp(-1.0));  // softmax of (1, 0)
+  const LoadLoss loss{.threshold = Threshold::of_probabilities, .epsilon = 0};
+  const double a = phi((p - 1.5) / 0.5), b = phi((1 - p - 1.5) / 1.5);
+  EXPECT_NEAR(loss.value(example()), variation(a, b), 1e-14);
+  // Both margins move with the first logit, by p (1 - p) and its opposite.
+  const auto density = [](double u) { return std::exp(-u * u / 2) / std::sqrt(2 * std::acos(-1.0)); };
+  const double da = 4 * (a - b) * b / std::pow(a + b, 3), db = -4 * (a - b) * a / std::pow(a + b, 3);
+  const double slope = (da * density((p - 1.5) / 0.5) / 0.5 - db * density((1 - p - 1.5) / 1.5) / 1.5) * p * (1 - p);
+  const auto drouting = loss::gradient_of(loss, example());
+  EXPECT_NEAR(drouting.logits_TE(0, 0), slope, 1e-14);
+  EXPECT_NEAR(drouting.logits_TE(0, 1), -slope, 1e-14);
+}
+
 TEST(LoadLoss, OfNothingIsZero) { EXPECT_EQ(LoadLoss{}.value(loss::decision(Matrix<double>(0, 2), {})), 0); }
 
 TEST(LoadLoss, AGateThatDoesNotChooseAFixedNumberIsRefused) {

@@ -1,14 +1,18 @@
 // The load loss: experts should get equal numbers of tokens, by a smooth estimate that noise makes differentiable.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <numbers>
 #include <string_view>
 #include <vector>
 
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
+#include "moe/kernel/buffer.hpp"
 #include "moe/kernel/selection.hpp"
+#include "moe/kernel/softmax.hpp"
 #include "moe/loss/variation.hpp"
 #include "moe/routing.hpp"
 
@@ -25,6 +29,8 @@ struct LoadLoss {
     kth_largest,          ///< the k-th largest noisy logit of all (V-MoE)
     among_probabilities,  ///< as excluding_itself, but among the softmax of the noisy logits, and compared with logits
                           ///< all the same (davidmrau's code of 2023; a mix of units, here to reproduce it)
+    of_probabilities,     ///< as kth_largest, but what is compared with it is no logit: softmax of the logits without
+                          ///< noise (Tutel; another mix of units)
   };
 
   double coefficient = 1e-2;
@@ -44,7 +50,8 @@ struct LoadLoss {
   Vector<S> load_of_experts(const Routing<S>& routing) const {
     Vector<S> load_E = Vector<S>::Zero(routing.experts());
     std::vector<Index> best;
-    sum_load(routing, best, load_E);
+    Buffer<Matrix<S>> rows;
+    sum_load(routing, best, rows, load_E);
     return load_E;
   }
 
@@ -54,20 +61,26 @@ struct LoadLoss {
     Vector<S>& load_E = drouting.workspace.expert_E;
     Vector<S>& dload_E = drouting.workspace.expert2_E;
     load_E.setZero(routing.experts());
-    sum_load(routing, drouting.workspace.indices, load_E);
+    Buffer<Matrix<S>>& rows = drouting.workspace.rows_TE;  // p_E, and its gradient
+    sum_load(routing, drouting.workspace.indices, rows, load_E);
     detail::squared_variation_gradient(load_E, variance, epsilon, dload_E);
-    for_each_margin(routing, drouting.workspace.indices, [&](Index t, Index e, Index rival, S margin, S stddev) {
-      if (!(stddev > 0)) return;  // no noise, no slope
-      // P = Phi(u), u = margin / stddev: dP = phi(u) (dmargin - u dstddev) / stddev
-      const S u = margin / stddev;
+    for_each_margin(routing, drouting.workspace.indices, rows, [&](Index t, Index e, Index rival, S margin, S stddev) {
+      // Without noise there is no slope. P = Phi(u), u = margin / stddev: dP = phi(u) (dmargin - u dstddev) / stddev
+      const S u = stddev > 0 ? margin / stddev : S(0);
       const S density = std::exp(-u * u / 2) * std::numbers::inv_sqrtpi_v<S> / std::numbers::sqrt2_v<S>;
-      const S dmargin = scale * dload_E(e) * density / stddev;
-      drouting.logits_TE(t, e) += dmargin;
+      const S dmargin = stddev > 0 ? scale * dload_E(e) * density / stddev : S(0);
+      if (threshold == Threshold::of_probabilities)
+        rows(1, e) = dmargin;
+      else
+        drouting.logits_TE(t, e) += dmargin;
       if (threshold == Threshold::among_probabilities)
         drouting.probabilities_TE(t, rival) -= dmargin;
       else
         drouting.noise.logits_TE(t, rival) -= dmargin;
       drouting.noise.stddev_TE(t, e) -= dmargin * u;
+      if (threshold == Threshold::of_probabilities && e + 1 == routing.experts())
+        detail::softmax_row_backward(rows.row(0).data(), rows.row(1).data(), routing.experts(),
+                                     drouting.logits_TE.row(t).data());
     });
   }
 
@@ -78,36 +91,50 @@ struct LoadLoss {
   }
 
   template <class S>
-  void sum_load(const Routing<S>& routing, std::vector<Index>& best, Vector<S>& load_E) const {
+  void sum_load(const Routing<S>& routing, std::vector<Index>& best, Buffer<Matrix<S>>& rows, Vector<S>& load_E) const {
     detail::require(routing.choices_per_token > 0 || routing.tokens() == 0,
                     "LoadLoss: the gate does not choose a fixed number k of experts for each token");
     if (!is_smooth(routing)) {
       for (const Choice<S>& c : routing.choices) load_E(c.expert) += S(1);
       return;
     }
-    for_each_margin(routing, best, [&](Index, Index e, Index, S margin, S stddev) {
+    for_each_margin(routing, best, rows, [&](Index, Index e, Index, S margin, S stddev) {
       load_E(e) +=
           !(stddev > 0) ? S(margin > 0) : S(0.5) * std::erfc(-margin / stddev * (std::numbers::sqrt2_v<S> / 2));
     });
   }
 
-  /// Calls f(token, expert, rival, logit - threshold, stddev), the threshold being the rival's noisy logit.
+  /// Calls f(token, expert, rival, logit - threshold, stddev), the threshold being the rival's noisy logit; the
+  /// first of two `rows` then holds the token's probabilities without noise, if they are what is compared.
   template <class S, class F>
-  void for_each_margin(const Routing<S>& routing, std::vector<Index>& best, F&& f) const {
+  void for_each_margin(const Routing<S>& routing, std::vector<Index>& best, Buffer<Matrix<S>>& rows, F&& f) const {
     const Index k = routing.choices_per_token, experts = routing.experts();
     const Matrix<S>& noisy_TE = routing.noise.logits_TE;
+    const Matrix<S>& among_TE = threshold == Threshold::among_probabilities ? routing.probabilities_TE : noisy_TE;
     best.resize(static_cast<std::size_t>(k + 1));
+    rows.resize(2, experts);
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (!routing.is_valid(t)) continue;
       detail::top_k(noisy_TE.row(t).data(), experts, k + 1, best.data());
+      if (threshold == Threshold::of_probabilities)
+        detail::softmax_row(routing.logits_TE.row(t).data(), experts, rows.row(0).data());
       const Index kth = best[static_cast<std::size_t>(k - 1)], next = best[static_cast<std::size_t>(k)];
-      const Matrix<S>& among_TE = threshold == Threshold::among_probabilities ? routing.probabilities_TE : noisy_TE;
       for (Index e = 0; e < experts; ++e) {
-        const bool chosen = noisy_TE(t, e) > among_TE(t, next);
-        const Index rival = threshold != Threshold::kth_largest && chosen ? next : kth;
-        f(t, e, rival, routing.logits_TE(t, e) - among_TE(t, rival), routing.noise.stddev_TE(t, e));
+        const Index rival = excludes_itself() && is_chosen(noisy_TE(t, e), e, among_TE(t, next), best) ? next : kth;
+        const S compared = threshold == Threshold::of_probabilities ? rows(0, e) : routing.logits_TE(t, e);
+        f(t, e, rival, compared - among_TE(t, rival), routing.noise.stddev_TE(t, e));
       }
     }
+  }
+
+  bool excludes_itself() const {
+    return threshold == Threshold::excluding_itself || threshold == Threshold::among_probabilities;
+  }
+
+  /// Among the k best, also where the next one is its equal.
+  template <class S>
+  static bool is_chosen(S noisy, Index expert, S next, const std::vector<Index>& best) {
+    return noisy > next || (noisy == next && std::find(best.begin(), best.end() - 1, expert) != best.end() - 1);
   }
 };
 
