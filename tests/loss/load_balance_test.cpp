@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "loss/decisions.hpp"
+#include "support/expect_invalid.hpp"
 
 namespace moe {
 namespace {
@@ -40,6 +41,47 @@ TEST(LoadBalanceLoss, PaddingDoesNotCount) {
   loss::mark_as_padding(routing, 1);
   EXPECT_EQ(LoadBalanceLoss{}.value(routing), 1.5);
   EXPECT_EQ(loss::gradient_of(LoadBalanceLoss{}, routing).probabilities_TE, (Matrix<double>{{0, 2}, {0, 0}}));
+}
+
+TEST(LoadBalanceLoss, KeptFirstChoicesDivideBothMeans) {
+  // FastMoE: token 1's choice is dropped, so f = (0, 1), P = (0.75, 1.25) / 1.
+  auto routing = example();
+  routing.choices[1].fate = Fate::dropped;
+  const LoadBalanceLoss loss{.count = Count::kept_first_choices_share};
+  EXPECT_EQ(loss.value(routing), 2.5);
+  EXPECT_EQ(loss::gradient_of(loss, routing).probabilities_TE, (Matrix<double>{{0, 2}, {0, 2}}));
+}
+
+/// The groups of a batch are worth what they are worth by themselves, whatever the order of the choices.
+TEST(LoadBalanceLoss, OverSequencesIsTheMeanOfTheSequences) {
+  const Matrix<double> p{{.25, .75}, {.5, .5}, {.875, .125}, {.75, .25}};
+  for (const auto count : {Count::first_choices, Count::all_choices}) {
+    auto whole = loss::decision(p, {{3, 0, 1, 0}, {1, 1, 1, 0}, {2, 0, 1, 0}, {0, 1, 1, 0}, {0, 0, 1, 1}});
+    whole.group_size = 2;
+    const auto first = loss::decision(p.topRows(2), {{0, 1, 1, 0}, {1, 1, 1, 0}, {0, 0, 1, 1}});
+    const auto second = loss::decision(p.bottomRows(2), {{0, 0, 1, 0}, {1, 0, 1, 0}});
+    const LoadBalanceLoss loss{.count = count};
+    EXPECT_EQ((LoadBalanceLoss{.count = count, .over = LoadBalanceLoss::Over::sequence}.value(whole)),
+              (loss.value(first) + loss.value(second)) / 2);
+  }
+}
+
+TEST(LoadBalanceLoss, EarlierMicroBatchesCount) {
+  const auto first = loss::decision(Matrix<double>{{.25, .75}, {.5, .5}}, {{0, 1, 1, 0}, {1, 1, 1, 0}});
+  const auto second = loss::decision(Matrix<double>{{.75, .25}, {.5, .5}}, {{0, 0, 1, 0}, {1, 1, 1, 0}});
+  for (const auto count : {Count::first_choices, Count::all_choices_share}) {
+    LoadBalanceLoss loss{.count = count};
+    loss.earlier = loss.with(first);
+    EXPECT_EQ(loss.earlier.total, 2);
+    // f = (1, 3) / 4 over both, P of the second: E / T f = (1/4, 3/4).
+    EXPECT_EQ(loss.value(second), 2 * (.25 * .625 + .75 * .375));
+    EXPECT_EQ(loss::gradient_of(loss, second).probabilities_TE, (Matrix<double>{{.25, .75}, {.25, .75}}));
+    EXPECT_EQ(loss.with(second).count_E, (Vector<double>{{1, 3}}));
+    loss.over = LoadBalanceLoss::Over::sequence;
+    auto grouped = second;
+    grouped.group_size = 1;
+    support::expect_invalid([&] { loss.value(grouped); }, {"LoadBalanceLoss", "2 groups, which must be one"});
+  }
 }
 
 TEST(LoadBalanceLoss, OfNothingIsZero) {
