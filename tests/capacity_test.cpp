@@ -45,16 +45,19 @@ TEST(Capacity, ANegativeNumberOfSlotsIsRefused) {
 // 100 tokens, 8 experts, k = 2, factor 1.25: T / E = 12.5, T k / E = 25.
 TEST(Capacity, OneFactorIsManyNumbers) {
   const auto slots = [](const Capacity& capacity) { return capacity.slots(100, 200, 8, true); };
-  EXPECT_EQ(slots(Capacity::factor(1.25)), 32);      // ceil(31.25)
-  EXPECT_EQ(slots(Capacity::gshard(1.25)), 16);      // floor(15.625), up to a multiple of 4
-  EXPECT_EQ(slots(Capacity::mesh(1.25)), 15);        // floor(15.625)
-  EXPECT_EQ(slots(Capacity::flaxformer(1.25)), 16);  // round(15.625)
-  EXPECT_EQ(slots(Capacity::v_moe(1.25)), 32);       // ceil(31.25), a multiple of 4 already
-  EXPECT_EQ(slots(Capacity::deepspeed(1.25)), 32);   // ceil(31.25)
-  EXPECT_EQ(slots(Capacity::megablocks(1.25)), 31);  // floor(31.25)
-  EXPECT_EQ(slots(Capacity::tutel(1.25)), 32);       // 2 floor(1.25 * 13)
-  EXPECT_EQ(slots(Capacity::tutel(1.25, 5)), 35);    // up to a multiple of 5
-  EXPECT_EQ(slots(Capacity::fairseq()), 26);         // 2 ceil(12.5)
+  EXPECT_EQ(slots(Capacity::factor(1.25)), 32);           // ceil(31.25)
+  EXPECT_EQ(slots(Capacity::gshard(1.25)), 16);           // floor(15.625), up to a multiple of 4
+  EXPECT_EQ(slots(Capacity::mesh(1.25)), 15);             // floor(15.625)
+  EXPECT_EQ(slots(Capacity::flaxformer(1.25)), 16);       // round(15.625)
+  EXPECT_EQ(slots(Capacity::v_moe(1.25)), 32);            // ceil(31.25), a multiple of 4 already
+  EXPECT_EQ(slots(Capacity::deepspeed(1.25)), 32);        // ceil(31.25)
+  EXPECT_EQ(slots(Capacity::megablocks(1.25)), 31);       // floor(31.25)
+  EXPECT_EQ(slots(Capacity::tutel(1.25)), 32);            // 2 floor(1.25 * 13)
+  EXPECT_EQ(slots(Capacity::tutel(1.25, 5)), 35);         // up to a multiple of 5
+  EXPECT_EQ(slots(Capacity::fairseq()), 26);              // 2 ceil(12.5)
+  EXPECT_EQ(slots(Capacity::fastmoe(1.25)), 31);          // floor(2 * 125 / 8)
+  EXPECT_EQ(slots(Capacity::fastmoe_switch(1.25)), 16);   // ceil(15.625)
+  EXPECT_EQ(slots(Capacity::share_of_tokens(0.25)), 25);  // of 100
 }
 
 TEST(Capacity, MinimaAndMultiples) {

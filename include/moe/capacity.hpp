@@ -25,6 +25,8 @@ class Capacity {
     Index multiple = 1;           ///< C is rounded up to a multiple of this
     bool at_most_tokens = false;  ///< C = min(C, T), before the minimum
     bool whole_share = false;     ///< k round(factor ceil(T / E)) instead of round(factor T k / E)
+    bool whole_tokens = false;    ///< floor(k ceil(factor T) / E)
+    bool of_tokens = false;       ///< round(factor T), whatever E and k
   };
 
   /// No limit: nothing is dropped.
@@ -74,6 +76,13 @@ class Capacity {
     return formula({.factor = factor, .rounding = Rounding::down, .whole_share = true});
   }
 
+  /// FastMoE's GShard gate: floor(k ceil(factor T) / E).
+  static Capacity fastmoe(double factor) { return formula({.factor = factor, .whole_tokens = true}); }
+  /// FastMoE's Switch gate: ceil(factor T / E).
+  static Capacity fastmoe_switch(double factor) { return formula({.factor = factor, .counts_k = false}); }
+  /// ceil(factor T), whatever E (fairseq in evaluation, with 0.25).
+  static Capacity share_of_tokens(double factor) { return formula({.factor = factor, .of_tokens = true}); }
+
   /// Any other. Throws std::invalid_argument if a number makes no sense.
   static Capacity formula(const Formula& formula) {
     detail::require(detail::has_finite_bits(formula.factor) && formula.factor > 0, "Capacity: the factor is ",
@@ -121,12 +130,18 @@ class Capacity {
     const auto t = static_cast<double>(tokens), e = static_cast<double>(experts), n = static_cast<double>(choices);
     // One product, then one division: the order decides on which side of a
     // whole number rounding errors fall.
+    if (f.whole_tokens) return finish(f, t > 0 ? std::floor(n / t * std::ceil(f.factor * t) / e) : 0, t);
+    if (f.of_tokens) return finish(f, round(f.factor * t, f.rounding), t);
     double wanted = round(f.whole_share ? std::ceil(t / e) * f.factor
                           : f.counts_k  ? n / e * f.factor
                                         : f.factor * t / e,
                           f.rounding);
     if (f.whole_share && f.counts_k && tokens > 0) wanted *= n / t;
-    if (f.at_most_tokens) wanted = (std::min)(wanted, t);
+    return finish(f, wanted, t);
+  }
+
+  static Index finish(const Formula& f, double wanted, double tokens) {
+    if (f.at_most_tokens) wanted = (std::min)(wanted, tokens);
     const Index slots = (std::max)(f.minimum, static_cast<Index>((std::min)(wanted, 0x1p62)));
     return (slots + f.multiple - 1) / f.multiple * f.multiple;
   }

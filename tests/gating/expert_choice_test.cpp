@@ -63,6 +63,14 @@ TEST(ExpertChoice, SlotsAreRoundedAsAsked) {
   EXPECT_EQ((ExpertChoice{1, Rounding::nearest}.slots(5, 2)), 2);
 }
 
+TEST(ExpertChoice, SlotsMayHaveAMinimumAndBeAMultiple) {
+  EXPECT_EQ((ExpertChoice{.factor = 1, .minimum = 4}.slots(16, 8)), 4);                // 2, flaxformer
+  EXPECT_EQ((ExpertChoice{.factor = 2, .multiple = 4}.slots(20, 8)), 8);               // 5, V-MoE
+  EXPECT_EQ((ExpertChoice{.factor = 1, .minimum = 4, .multiple = 3}.slots(5, 8)), 5);  // 6, but there are 5
+  expect_invalid([] { ExpertChoice{.minimum = 0}.check(4); }, {"minimum 0"});
+  expect_invalid([] { ExpertChoice{.multiple = 0}.check(4); }, {"multiple 0"});
+}
+
 TEST(ExpertChoice, AnExpertTakesAtLeastOneTokenAndAtMostAll) {
   EXPECT_EQ((ExpertChoice{.factor = 0.1}.slots(4, 2)), 1);
   EXPECT_EQ((ExpertChoice{.factor = 2}.slots(3, 2)), 3);

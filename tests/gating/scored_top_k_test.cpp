@@ -66,5 +66,13 @@ TEST(ScoredTopK, WhatCannotBeDoneIsRefused) {
   expect_invalid([] { (ScoredTopK{.k = 2, .selection_bias_E = Vector<double>::Zero(3)}.check(4)); }, {"bias of 3"});
 }
 
+TEST(ScoredTopK, TheSumMayHaveAFloor) {
+  const Matrix<double> logits{{0, 0, -40}};  // scores 1/2, 1/2
+  const ScoredTopK gate{.k = 2, .epsilon = 4, .epsilon_is = Epsilon::floor};
+  EXPECT_EQ(gating::route(gate, logits).choices[0].weight, 0.125);
+  EXPECT_EQ(gating::route(ScoredTopK{.k = 2, .epsilon = 0.5, .epsilon_is = Epsilon::floor}, logits).choices[0].weight,
+            0.5);
+}
+
 }  // namespace
 }  // namespace moe

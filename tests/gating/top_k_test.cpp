@@ -125,5 +125,14 @@ TEST(TopK, AnEpsilonOutsideItsIntervalIsRefused) {
     expect_invalid([&] { TopK{.k = 2, .epsilon = epsilon}.check(4); }, {"epsilon is"});
 }
 
+TEST(TopK, WeightsMayBeDividedByAnotherNorm) {
+  // p = (1/2, 3/8, 1/8): the two largest are 4 : 3, and 5 is their Euclidean norm.
+  const Matrix<double> logits{{std::log(4.0), std::log(3.0), 0}};
+  const auto routing = gating::route(TopK{.k = 2, .weights = ChoiceWeights::renormalized, .norm = 2}, logits);
+  EXPECT_NEAR(routing.choices[0].weight, 0.8, 1e-15);
+  EXPECT_NEAR(routing.choices[1].weight, 0.6, 1e-15);
+  support::expect_invalid([] { TopK{.norm = 0.5}.check(4); }, {"norm is 0.5"});
+}
+
 }  // namespace
 }  // namespace moe

@@ -25,6 +25,13 @@ TEST(TopP, AsFewExpertsAsReachTheShare) {
   EXPECT_EQ(routing.choices_per_token, 0);
 }
 
+TEST(TopP, OrAsManyAsStayBelowTheShare) {
+  const auto routing = gating::route(TopP{.p = .81, .stay_below = true}, logits());
+  // .5 + .3; .8 alone; .5 + .25.
+  EXPECT_EQ(gating::tokens_of(routing), (std::vector<Index>{0, 1, 2, 0, 2}));
+  EXPECT_EQ(gating::route(TopP{.p = .6, .stay_below = true}, logits()).choices.size(), 3u);
+}
+
 TEST(TopP, TheFirstIsAlwaysKept) { EXPECT_EQ(gating::route(TopP{.p = 1e-9}, logits()).choices.size(), 3u); }
 
 TEST(TopP, AShareOfOneTakesAllAndMostIsALimit) {

@@ -83,6 +83,17 @@ TEST_F(Literature, Noise) {
   expect_exact(router, noisy, Losses{ImportanceLoss{.coefficient = 1}, LoadLoss{.coefficient = 1}}, tight);
 }
 
+TEST_F(Literature, LoadLosses) {
+  auto noisy = NoisyTopK<double>::zeros(experts, width, {.k = 2});
+  noisy.noise_weight_ED = random_matrix<double>(experts, width, rng);
+  for (const auto threshold : {LoadLoss::Threshold::excluding_itself, LoadLoss::Threshold::kth_largest,
+                               LoadLoss::Threshold::among_probabilities, LoadLoss::Threshold::of_probabilities}) {
+    const Losses of_load{LoadLoss{.coefficient = 1, .threshold = threshold}};
+    expect_exact(router, noisy, of_load, tight);
+    expect_exact(router, FixedNoise{TopK{.k = 2}, 2.0}, of_load, tight, 6, some_padding);
+  }
+}
+
 TEST_F(Literature, ScoresBiasAndGroups) {
   for (const auto score : {ScoredTopK::Score::softmax, ScoredTopK::Score::sigmoid, ScoredTopK::Score::sqrt_softplus})
     for (const bool normalize : {true, false})
@@ -93,6 +104,22 @@ TEST_F(Literature, ScoresBiasAndGroups) {
                               .scale = 2.5,
                               .groups = 2,
                               .groups_used = 1});
+}
+
+TEST_F(Literature, OtherSums) {
+  expect_exact(TopK{.k = 2, .weights = ChoiceWeights::renormalized, .norm = 2});
+  expect_exact(TopK{.k = 3, .weights = ChoiceWeights::renormalized, .epsilon = 0.1, .norm = 3});
+  expect_exact(
+      TopK{.k = 2, .weights = ChoiceWeights::renormalized, .epsilon = 0.6, .epsilon_is = Epsilon::floor, .norm = 2});
+  expect_exact(ScoredTopK{.k = 2, .epsilon = 1, .epsilon_is = Epsilon::floor});
+}
+
+TEST_F(Literature, NumbersOfExpertsByToken) {
+  const std::vector<Index> k_T{2, 0, 1, 4, 3, 1, 2, 2, 0, 4, 1, 3};
+  for (const auto weights : {ChoiceWeights::softmax_of_chosen, ChoiceWeights::renormalized,
+                             ChoiceWeights::probabilities, ChoiceWeights::uniform})
+    expect_exact(VariableTopK{.k_T = k_T, .weights = weights});
+  expect_exact(TopP{.p = 0.7, .stay_below = true});
 }
 
 TEST_F(Literature, OtherChoices) {
@@ -129,11 +156,18 @@ TEST_F(Literature, CosineRouter) {
 
 TEST_F(Literature, BalanceLosses) {
   using Count = LoadBalanceLoss::Count;
-  for (const auto count : {Count::first_choices, Count::all_choices, Count::all_choices_share,
-                           Count::kept_first_choices, Count::dropped_to_first_expert, Count::plain_top_k_share})
+  for (const auto count :
+       {Count::first_choices, Count::all_choices, Count::all_choices_share, Count::kept_first_choices,
+        Count::kept_first_choices_share, Count::dropped_to_first_expert, Count::plain_top_k_share})
     expect_exact(router, TopK{.k = 2},
                  Losses{LoadBalanceLoss{.coefficient = 1, .count = count, .over = LoadBalanceLoss::Over::sequence}},
                  tight, 4, some_padding);
+  const SecondChoiceLoss second{.coefficient = 1};
+  expect_exact(router, gshard_top2(), Losses{second}, tight);
+  expect_exact(router, gshard_top2(), Losses{second}, tight, 6, some_padding);
+  const Vector<double> counts{{3, 1, 4, 1}};
+  expect_exact(router, TopK{.k = 2}, Losses{LoadBalanceLoss{.coefficient = 1, .earlier = {counts, 9}}}, tight, 0,
+               some_padding);
   const DeviceBalanceLoss computation{.coefficient = 1, .devices = 2};
   DeviceBalanceLoss communication = computation;
   communication.of = DeviceBalanceLoss::Of::communication;

@@ -34,6 +34,7 @@ struct Weighing {
   ChoiceWeights weights;
   double epsilon = 0;
   Epsilon epsilon_is = Epsilon::added;
+  double norm = 1;  // q: the sum is (sum of p^q)^(1/q)
 
   /// Sets the weights of all choices, from `routing.probabilities_TE` and the logits that weigh.
   template <class S>
@@ -52,8 +53,8 @@ struct Weighing {
       for (Choice<S>& c : routing.choices) c.weight = routing.probabilities_TE(c.token, c.expert);
       if (weights == ChoiceWeights::probabilities) return;
     }
-    for (const Choice<S>& c : routing.choices) total_T(c.token) += c.weight;
-    for (Choice<S>& c : routing.choices) c.weight /= divisor(total_T(c.token));
+    for (const Choice<S>& c : routing.choices) total_T(c.token) += powered(c.weight);
+    for (Choice<S>& c : routing.choices) c.weight /= divisor(rooted(total_T(c.token)));
   }
 
   /// From the gradients of the weights and of the probabilities to those of the logits that weigh.
@@ -67,7 +68,7 @@ struct Weighing {
     for (std::size_t i = 0; i < routing.choices.size(); ++i) {
       const Choice<S>& c = routing.choices[i];
       inner_T(c.token) += drouting.choices[i].weight * c.weight;
-      total_T(c.token) += routing.probabilities_TE(c.token, c.expert);
+      total_T(c.token) += powered(routing.probabilities_TE(c.token, c.expert));
     }
     for (std::size_t i = 0; i < routing.choices.size(); ++i) {
       const Choice<S>& c = routing.choices[i];
@@ -75,10 +76,14 @@ struct Weighing {
       if (weights == ChoiceWeights::softmax_of_chosen) {  // w = softmax(z): dz = w (dw - sum dw w)
         dlogits_TE(c.token, c.expert) += c.weight * (dw - inner_T(c.token));
       } else if (weights == ChoiceWeights::renormalized) {
-        // w = p / (s + epsilon), s = sum p: dp = (dw - sum dw w) / (s + epsilon); at the floor w = p / epsilon
-        const bool at_floor = epsilon_is == Epsilon::floor && total_T(c.token) < static_cast<S>(epsilon);
+        // w = p / (s + epsilon), s = (sum p^q)^(1/q): dp = (dw - ds sum dw w) / (s + epsilon), ds = (p / s)^(q - 1); at
+        // the floor w = p / epsilon
+        const S s = rooted(total_T(c.token));
+        const bool at_floor = epsilon_is == Epsilon::floor && s < static_cast<S>(epsilon);
         const S inner = at_floor ? S(0) : inner_T(c.token);
-        drouting.probabilities_TE(c.token, c.expert) += (dw - inner) / divisor(total_T(c.token));
+        const S ds =
+            norm == 1 ? S(1) : std::pow(routing.probabilities_TE(c.token, c.expert) / s, static_cast<S>(norm - 1));
+        drouting.probabilities_TE(c.token, c.expert) += (dw - ds * inner) / divisor(s);
       } else if (weights == ChoiceWeights::probabilities) {
         drouting.probabilities_TE(c.token, c.expert) += dw;
       }
@@ -90,6 +95,16 @@ struct Weighing {
   }
 
  private:
+  template <class S>
+  S powered(S p) const {
+    return norm == 1 || weights != ChoiceWeights::renormalized ? p : std::pow(p, static_cast<S>(norm));
+  }
+
+  template <class S>
+  S rooted(S sum) const {
+    return norm == 1 || weights != ChoiceWeights::renormalized ? sum : std::pow(sum, static_cast<S>(1 / norm));
+  }
+
   /// exp(logit - largest); of several infinite ones each counts 1.
   template <class S>
   static S relative(S logit, S largest) {

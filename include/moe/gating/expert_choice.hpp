@@ -38,20 +38,25 @@ struct ExpertChoice {
   Rounding rounding = Rounding::down;
   Over over = Over::experts;
   bool average = false;  ///< Weights are divided by the number of experts that took the token (mesh).
+  Index minimum = 1;     ///< C is at least this (flaxformer: 4),
+  Index multiple = 1;    ///< then rounded up to a multiple of this (V-MoE: 4), and at most the tokens there are.
 
   void check(Index experts) const {
     detail::require(detail::has_finite_bits(factor) && factor > 0 && factor <= static_cast<double>(experts),
                     "ExpertChoice: factor is ", factor, ", it must be more than 0 and at most the number of experts, ",
                     experts);
+    detail::require(minimum >= 1 && multiple >= 1, "ExpertChoice: minimum ", minimum, " and multiple ", multiple,
+                    ", they must be 1 or more");
   }
 
-  /// C for a group of so many tokens: at least 1, at most all of them.
+  /// C for a group of so many tokens: at least `minimum`, at most all of them.
   Index slots(Index tokens, Index experts) const {
     const double wanted = static_cast<double>(tokens) / static_cast<double>(experts) * factor;
     const double rounded = rounding == Rounding::down ? std::floor(wanted)
                            : rounding == Rounding::up ? std::ceil(wanted)
                                                       : std::nearbyint(wanted);
-    return (std::min)(tokens, (std::max)(Index{1}, static_cast<Index>(rounded)));
+    const Index slots = (std::max)(minimum, static_cast<Index>(rounded));
+    return (std::min)(tokens, (slots + multiple - 1) / multiple * multiple);
   }
 
   template <class S>

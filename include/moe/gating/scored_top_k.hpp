@@ -10,6 +10,7 @@
 #include "moe/batch.hpp"
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
+#include "moe/gating/choice_weights.hpp"
 #include "moe/kernel/buffer.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/kernel/softmax.hpp"
@@ -18,8 +19,8 @@
 MOE_NAMESPACE_BEGIN
 
 /// s = score(logits). Selected are the k experts of the largest s + selection_bias among the best groups; they weigh
-/// scale * s, or scale * s / (sum of the selected s + epsilon): the bias never enters a weight. The routing's
-/// probabilities are s divided by their sum over all experts. Priority as with TopK.
+/// scale * s, or scale * s / (sum of the selected s + epsilon) or / max(sum, epsilon): the bias never enters a weight.
+/// The routing's probabilities are s divided by their sum over all experts. Priority as with TopK.
 struct ScoredTopK {
   enum class Score {
     softmax,
@@ -37,9 +38,10 @@ struct ScoredTopK {
   Vector<double> selection_bias_E = {};  ///< Empty: none. Not trained by gradients; see moe/gating/bias_update.hpp.
   bool normalize = true;
   double epsilon = 1e-20;
-  double scale = 1;       ///< DeepSeek's routed_scaling_factor.
-  Index groups = 1;       ///< Of E / groups neighbouring experts each.
-  Index groups_used = 1;  ///< Experts outside the best groups_used groups rank as -infinity.
+  Epsilon epsilon_is = Epsilon::added;  ///< llama.cpp: a floor, 6.1035e-5.
+  double scale = 1;                     ///< DeepSeek's routed_scaling_factor.
+  Index groups = 1;                     ///< Of E / groups neighbouring experts each.
+  Index groups_used = 1;                ///< Experts outside the best groups_used groups rank as -infinity.
   GroupScore group_score = GroupScore::best_two;
 
   void check(Index experts) const {
@@ -85,12 +87,13 @@ struct ScoredTopK {
       if (selection_bias_E.size() > 0) workspace.expert_E += selection_bias_E.template cast<S>();
       if (groups_used < groups) mask_groups(workspace.expert_E, workspace.expert2_E, workspace.indices);
       detail::top_k(workspace.expert_E.data(), experts, k, workspace.indices.data());
-      S sum = normalize ? static_cast<S>(epsilon) : S(1);
+      S sum = 0;
       for (Index rank = 0; rank < k && normalize; ++rank) sum += score_E[chosen(routing, rank)];
+      const S total = divisor(sum);
       for (Index rank = 0; rank < k; ++rank) {
         const Index e = chosen(routing, rank);
-        routing.choices[static_cast<std::size_t>(rank * valid + nth)] = {t, e, static_cast<S>(scale) * score_E[e] / sum,
-                                                                         static_cast<int>(rank)};
+        routing.choices[static_cast<std::size_t>(rank * valid + nth)] = {
+            t, e, static_cast<S>(scale) * score_E[e] / total, static_cast<int>(rank)};
       }
       ++nth;
     }
@@ -102,7 +105,7 @@ struct ScoredTopK {
     Vector<S>& inner_T = drouting.workspace.token_T;   // sum over a token's choices of dweight * weight
     Vector<S>& total_T = drouting.workspace.token2_T;  // what its scores are divided by
     inner_T.setZero(routing.tokens());
-    total_T.setConstant(routing.tokens(), normalize ? static_cast<S>(epsilon) : S(1));
+    total_T.setZero(routing.tokens());
     Buffer<Matrix<S>>& dscore_TE = drouting.workspace.rows_TE;
     dscore_TE.resize(routing.tokens(), experts);
     dscore_TE.setZero();
@@ -115,8 +118,9 @@ struct ScoredTopK {
     for (std::size_t i = 0; i < routing.choices.size(); ++i) {
       // w = scale s / (sum s + epsilon): ds = (scale dw - sum dw w) / (sum s + epsilon)
       const Choice<S>& c = routing.choices[i];
+      const S inner = is_at_floor(total_T(c.token)) ? S(0) : inner_T(c.token);
       dscore_TE(c.token, c.expert) +=
-          (static_cast<S>(scale) * drouting.choices[i].weight - inner_T(c.token)) / total_T(c.token);
+          (static_cast<S>(scale) * drouting.choices[i].weight - inner) / divisor(total_T(c.token));
     }
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (!routing.is_valid(t)) continue;
@@ -130,6 +134,18 @@ struct ScoredTopK {
   }
 
  private:
+  template <class S>
+  bool is_at_floor(S sum) const {
+    return normalize && epsilon_is == Epsilon::floor && sum < static_cast<S>(epsilon);
+  }
+
+  /// What the selected scores, which add up to `sum`, are divided by.
+  template <class S>
+  S divisor(S sum) const {
+    if (!normalize) return S(1);
+    return epsilon_is == Epsilon::added ? sum + static_cast<S>(epsilon) : (std::max)(sum, static_cast<S>(epsilon));
+  }
+
   template <class S>
   static Index chosen(const Routing<S>& routing, Index rank) {
     return routing.workspace.indices[static_cast<std::size_t>(rank)];

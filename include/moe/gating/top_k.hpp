@@ -21,12 +21,14 @@ struct TopK {
   ChoiceWeights weights = ChoiceWeights::softmax_of_chosen;
   double epsilon = 0;  ///< Of ChoiceWeights::renormalized.
   Epsilon epsilon_is = Epsilon::added;
+  double norm = 1;  ///< Of ChoiceWeights::renormalized: q > 1 divides by (sum of p^q)^(1/q) instead (MegaBlocks, DBRX).
 
   /// Throws std::invalid_argument if k does not lie in 1 .. E, or if k = 1 with weights that would always be 1.
   void check(Index experts) const {
     detail::require(k >= 1 && k <= experts, "TopK: k is ", k,
                     ", it must be 1 or more and at most the number of experts, ", experts);
     detail::require(epsilon >= 0 && epsilon < 1, "TopK: epsilon is ", epsilon, ", it must be in [0, 1)");
+    detail::require(detail::has_finite_bits(norm) && norm >= 1, "TopK: norm is ", norm, ", it must be 1 or more");
     const bool normalizes = weights == ChoiceWeights::softmax_of_chosen || weights == ChoiceWeights::renormalized;
     detail::require(k > 1 || experts == 1 || !normalizes,
                     "TopK: with k = 1 the normalised weight is always 1 and the router learns nothing from the task; "
@@ -60,7 +62,7 @@ struct TopK {
   }
 
  private:
-  detail::Weighing weighing() const { return {weights, epsilon, epsilon_is}; }
+  detail::Weighing weighing() const { return {weights, epsilon, epsilon_is, norm}; }
 };
 
 static_assert(TrainableGate<TopK, float>);

@@ -16,11 +16,13 @@
 MOE_NAMESPACE_BEGIN
 
 /// Each token chooses the fewest experts, best first, whose probabilities add up to at least p; the first always
-/// (Huang et al. 2024, "Harder Tasks Need More Experts"). Priority: by rank, then by token.
+/// (Huang et al. 2024, "Harder Tasks Need More Experts"); or the most whose probabilities add up to at most p (BALM),
+/// and the first all the same. Priority: by rank, then by token.
 struct TopP {
   double p = 0.8;
   Index most = 0;  ///< At most so many experts a token; 0: no limit.
   ChoiceWeights weights = ChoiceWeights::probabilities;
+  bool stay_below = false;  ///< At most p instead of at least p.
 
   void check(Index experts) const {
     detail::require(p > 0 && p <= 1, "TopP: p is ", p, ", it must be in (0, 1]");
@@ -38,9 +40,11 @@ struct TopP {
       if (!routing.is_valid(t)) continue;
       detail::top_k(routing.selection_logits_TE().row(t).data(), experts, limit, chosen.data());
       S reached = 0;
-      for (Index rank = 0; rank < limit && !(rank > 0 && reached >= static_cast<S>(p)); ++rank) {
+      for (Index rank = 0; rank < limit; ++rank) {
         const Index e = chosen[static_cast<std::size_t>(rank)];
+        const S before = reached;
         reached += p_E(e);
+        if (rank > 0 && (stay_below ? !(reached <= static_cast<S>(p)) : before >= static_cast<S>(p))) break;
         routing.choices.push_back({t, e, S(0), static_cast<int>(rank)});
       }
     }

@@ -1,0 +1,62 @@
+// Top-k with a k for each token.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "moe/batch.hpp"
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/gating/choice_weights.hpp"
+#include "moe/kernel/selection.hpp"
+#include "moe/kernel/softmax.hpp"
+#include "moe/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// Token t chooses its k_T[t] best experts, none where that is 0; the weights are those of TopK. So Mesh TensorFlow
+/// sends a token to two experts or to one within a second level, as it was the first or second choice of the first.
+/// Priority: by rank, then by token.
+struct VariableTopK {
+  std::vector<Index> k_T;  ///< One for each row of the batch, padding too.
+  ChoiceWeights weights = ChoiceWeights::softmax_of_chosen;
+
+  void check(Index experts) const {
+    for (std::size_t t = 0; t < k_T.size(); ++t)
+      detail::require(k_T[t] >= 0 && k_T[t] <= experts, "VariableTopK: k of token ", t, " is ", k_T[t],
+                      ", it must be in 0 .. ", experts);
+  }
+
+  /// Throws std::invalid_argument unless there is one k for each token.
+  template <class S>
+  void route(const Batch<S>&, Routing<S>& routing, Random*) const {
+    const Index experts = routing.experts();
+    detail::require(std::cmp_equal(k_T.size(), routing.tokens()), "VariableTopK: ", k_T.size(), " k for ",
+                    routing.tokens(), " tokens");
+    auto& chosen = routing.workspace.indices;
+    chosen.resize(static_cast<std::size_t>(experts));
+    for (Index t = 0; t < routing.tokens(); ++t) {
+      detail::softmax_row(routing.weighing_logits_TE().row(t).data(), experts, routing.probabilities_TE.row(t).data());
+      if (!routing.is_valid(t)) continue;
+      const Index k = k_T[static_cast<std::size_t>(t)];
+      detail::top_k(routing.selection_logits_TE().row(t).data(), experts, k, chosen.data());
+      for (Index rank = 0; rank < k; ++rank)
+        routing.choices.push_back({t, chosen[static_cast<std::size_t>(rank)], S(0), static_cast<int>(rank)});
+    }
+    std::sort(routing.choices.begin(), routing.choices.end(),
+              [](const auto& a, const auto& b) { return std::tie(a.rank, a.token) < std::tie(b.rank, b.token); });
+    detail::Weighing{weights}.weigh(routing);
+  }
+
+  template <class S>
+  void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    detail::Weighing{weights}.backward(routing, drouting);
+  }
+};
+
+static_assert(TrainableGate<VariableTopK, float>);
+
+MOE_NAMESPACE_END
