@@ -106,19 +106,18 @@ struct ExpertChoice {
     for (const Choice<S>& c : routing.choices) takers_T(c.token) += S(1);
   }
 
-  /// Each column of the group's tokens: softmax over the tokens; 0 for padding.
+  /// The probabilities of `count` experts for the group's tokens, one expert a row.
   template <class S>
-  static void softmax_over_tokens(Routing<S>& routing, const std::vector<Index>& tokens, Index begin, Index end) {
-    const auto count = static_cast<Index>(tokens.size());
-    Vector<S>& column = routing.workspace.token_T;
-    column.resize(count);
-    routing.probabilities_TE.middleRows(begin, end - begin).setZero();
-    for (Index e = 0; e < routing.experts(); ++e) {
-      for (Index i = 0; i < count; ++i)
-        column(i) = routing.selection_logits_TE()(tokens[static_cast<std::size_t>(i)], e);
-      detail::softmax_row(column.data(), count, column.data());
-      for (Index i = 0; i < count; ++i) routing.probabilities_TE(tokens[static_cast<std::size_t>(i)], e) = column(i);
-    }
+  void read_columns(Routing<S>& routing, const std::vector<Index>& tokens_of_group, Index first, Index count,
+                    Buffer<Matrix<S>>& columns) const {
+    const Index tokens = columns.cols();
+    const auto token = [&](Index i) { return tokens_of_group[static_cast<std::size_t>(i)]; };
+    const Matrix<S>& source_TE = over == Over::tokens ? routing.selection_logits_TE() : routing.probabilities_TE;
+    for (Index i = 0; i < tokens; ++i) columns.col(i) = source_TE.row(token(i)).segment(first, count).transpose();
+    if (over == Over::experts) return;
+    for (Index c = 0; c < count; ++c) detail::softmax_row(columns.row(c).data(), tokens, columns.row(c).data());
+    for (Index i = 0; i < tokens; ++i)
+      routing.probabilities_TE.row(token(i)).segment(first, count) = columns.col(i).transpose();
   }
 
   /// The choices of the group of tokens begin .. end - 1.
@@ -130,7 +129,7 @@ struct ExpertChoice {
       if (routing.is_valid(t)) indices.push_back(t);
     const auto tokens = static_cast<Index>(indices.size());
     if (tokens == 0) return;
-    if (over == Over::tokens) softmax_over_tokens(routing, indices, begin, end);
+    if (over == Over::tokens) routing.probabilities_TE.middleRows(begin, end - begin).setZero();  // of padding
     const Index taken = slots(tokens, routing.experts());
     indices.resize(static_cast<std::size_t>(tokens + taken));
     Index* places = indices.data() + tokens;
@@ -138,9 +137,7 @@ struct ExpertChoice {
     for (Index first = 0; first < routing.experts(); first += columns_at_once) {
       const Index count = (std::min)(columns_at_once, routing.experts() - first);
       columns.resize(count, tokens);
-      for (Index i = 0; i < tokens; ++i)
-        columns.col(i) =
-            routing.probabilities_TE.row(indices[static_cast<std::size_t>(i)]).segment(first, count).transpose();
+      read_columns(routing, indices, first, count, columns);
       for (Index c = 0; c < count; ++c) {
         detail::top_k(columns.row(c).data(), tokens, taken, places);
         for (Index rank = 0; rank < taken; ++rank)

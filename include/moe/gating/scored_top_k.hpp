@@ -12,6 +12,7 @@
 #include "moe/core.hpp"
 #include "moe/gating/choice_weights.hpp"
 #include "moe/kernel/buffer.hpp"
+#include "moe/kernel/chunk.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/kernel/softmax.hpp"
 #include "moe/routing.hpp"
@@ -163,13 +164,13 @@ struct ScoredTopK {
       detail::softmax_row(logits, experts, scores);
       return;
     }
-    for (Index e = 0; e < experts; ++e) {
-      const S decay = std::exp(-std::abs(logits[e]));
-      if (score == Score::sigmoid)
-        scores[e] = (logits[e] >= 0 ? S(1) : decay) / (S(1) + decay);
-      else
-        scores[e] = std::sqrt((logits[e] > 0 ? logits[e] : S(0)) + std::log1p(decay));
-    }
+    using Chunk = detail::Chunk<S>;
+    const bool is_sigmoid = score == Score::sigmoid;
+    const auto scored = [is_sigmoid](const Chunk& z) -> Chunk {
+      if (is_sigmoid) return (S(1) + (-z).exp()).inverse();
+      return (z.max(S(0)) + (-z.abs()).exp().log1p()).sqrt();
+    };
+    detail::map_chunks(experts, scores, scored, logits);
   }
 
   template <class S>

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <type_traits>
 
 #include "moe/core.hpp"
@@ -116,14 +117,15 @@ class BlockedRanks {
   std::array<Rank, at(most_blocks)> best_;
 };
 
-/// For any row: a heap of the k best so far, the worst of them on top.
+/// For any row: a sort if all are wanted, else a heap of the k best so far, the worst of them on top.
 template <class S>
 void top_k_by_heap(const S* values, Index count, Index k, Index* chosen) {
   const auto comes_first = [values](Index a, Index b) {
     const auto rank_a = selection_rank(values[a]), rank_b = selection_rank(values[b]);
     return rank_a != rank_b ? rank_a > rank_b : a < b;
   };
-  for (Index i = 0; i < k; ++i) chosen[i] = i;
+  std::iota(chosen, chosen + k, Index{0});
+  if (k == count) return std::sort(chosen, chosen + k, comes_first);
   std::make_heap(chosen, chosen + k, comes_first);
   auto worst = selection_rank(values[chosen[0]]);
   for (Index i = k; i < count; ++i) {
