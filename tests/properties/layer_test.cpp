@@ -1,5 +1,6 @@
 // Properties of whole layers: what must not change the numbers, and to which bit.
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -111,6 +112,24 @@ RC_GTEST_PROP(Layer, RoomForEveryTokenIsUnlimited, ()) {
   limited.dispatching.capacity = moe::Capacity::exactly(sizes.tokens);
   const Matrix x_TD = random_tokens(sizes);
   RC_ASSERT(support::same_bits(limited.forward(x_TD), layer.forward(x_TD)));
+}
+
+/// With room for everyone nobody is dropped, so that it does not matter who would be first.
+RC_GTEST_PROP(Layer, WithRoomForEveryTokenAllOrdersOfPriorityAgree, ()) {
+  Sizes sizes = draw_sizes(1);
+  const auto layer = top_k_layer(sizes);
+  const auto priority = *rc::gen::element(moe::Priority::token, moe::Priority::best_weight, moe::Priority::weight,
+                                          moe::Priority::logit, moe::Priority::random);
+  const moe::Layer ordered{layer.router, moe::Prioritized{sizes.top_k, priority}, layer.experts,
+                           moe::Capacity::exactly(sizes.tokens)};
+  const Matrix x_TD = random_tokens(sizes), dy_TD = random_tokens(sizes);
+  const StepOf<decltype(layer)> step(layer, x_TD, dy_TD);
+  const StepOf<decltype(ordered)> other(ordered, x_TD, dy_TD,
+                                        typename std::remove_const_t<decltype(ordered)>::Tape(std::uint64_t{3}));
+  RC_ASSERT(other.tape.plan.dropped_choices.empty());
+  RC_ASSERT(is_close(other.y_TD, step.y_TD));
+  RC_ASSERT(is_close(other.dx_TD, step.dx_TD));
+  RC_ASSERT(is_close(moe::flatten(other.gradient), moe::flatten(step.gradient)));
 }
 
 /// Dropped choices add nothing: without room for anyone the layer is zero, and teaches nothing.

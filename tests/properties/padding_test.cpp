@@ -101,5 +101,51 @@ RC_GTEST_PROP(Padding, ExpertChoice, ()) {
   assert_padding_changes_nothing(layer, sizes, false);
 }
 
+auto losses_of_any_gate() {
+  using Count = moe::LoadBalanceLoss::Count;
+  return moe::Losses{moe::ImportanceLoss{},
+                     moe::LoadBalanceLoss{.count = Count::all_choices_share},
+                     moe::LoadBalanceLoss{.count = Count::kept_first_choices_share},
+                     moe::SecondChoiceLoss{},
+                     moe::EntropyLoss{.of = moe::EntropyLoss::Of::mutual_information},
+                     moe::DeviceBalanceLoss{.devices = 1, .of = moe::DeviceBalanceLoss::Of::communication},
+                     moe::RouterZLoss{}};
+}
+
+template <class G>
+void assert_padding_changes_nothing_with(const G& gate, Sizes& sizes) {
+  const moe::Layer layer{random_router(sizes), gate, random_experts(sizes), losses_of_any_gate(), draw_capacity()};
+  assert_padding_changes_nothing(layer, sizes, *rc::gen::arbitrary<bool>());
+}
+
+RC_GTEST_PROP(Padding, ScoredTopK, ()) {
+  Sizes sizes = draw_sizes();
+  const auto score = *rc::gen::element(moe::ScoredTopK::Score::softmax, moe::ScoredTopK::Score::sigmoid,
+                                       moe::ScoredTopK::Score::sqrt_softplus);
+  assert_padding_changes_nothing_with(moe::ScoredTopK{.k = sizes.k, .score = score, .normalize = sizes.k > 1}, sizes);
+}
+
+RC_GTEST_PROP(Padding, NumbersOfExpertsByToken, ()) {
+  Sizes sizes = draw_sizes();
+  if (*rc::gen::arbitrary<bool>())
+    assert_padding_changes_nothing_with(moe::TopP{.p = 0.6}, sizes);
+  else
+    assert_padding_changes_nothing_with(moe::Threshold{}, sizes);
+}
+
+RC_GTEST_PROP(Padding, Assignments, ()) {
+  Sizes sizes = draw_sizes();
+  if (*rc::gen::arbitrary<bool>())
+    assert_padding_changes_nothing_with(moe::Sinkhorn{.k = sizes.k}, sizes);
+  else
+    assert_padding_changes_nothing_with(moe::BaseAssignment{}, sizes);
+}
+
+RC_GTEST_PROP(Padding, OrdersOfPriority, ()) {
+  Sizes sizes = draw_sizes();
+  const auto priority = *rc::gen::element(moe::Priority::best_weight, moe::Priority::weight, moe::Priority::random);
+  assert_padding_changes_nothing_with(moe::Prioritized{sizes.top_k, priority}, sizes);
+}
+
 }  // namespace
 }  // namespace properties

@@ -104,6 +104,28 @@ TEST(PortableVectors, ExpertChoice) {
     EXPECT_EQ(routing.choices[i].expert, expert);
     EXPECT_NEAR(routing.choices[i].weight, p(token, expert) / 2, 1e-15);
   }
+  // Of the three experts of the example: weights from .1 to .6, and one, two and three experts for the tokens.
+  double least = 1, largest = 0;
+  std::array<Index, 3> experts_of{};
+  for (const auto& c : routing.choices) {
+    if (c.expert == 3) continue;
+    least = std::fmin(least, 2 * c.weight), largest = std::fmax(largest, 2 * c.weight);
+    ++experts_of[static_cast<std::size_t>(c.token)];
+  }
+  EXPECT_NEAR(least, .1, 1e-15);
+  EXPECT_NEAR(largest, .6, 1e-15);
+  EXPECT_EQ(experts_of, (std::array<Index, 3>{1, 3, 2}));
+}
+
+/// Megatron-Core's iteration: three rounds.
+TEST(PortableVectors, Sinkhorn) {
+  Matrix logits_TE(3, 3), expected(3, 3), transport;
+  logits_TE << 1, .5, .2, .9, .1, .3, .8, .7, .6;
+  expected << .121569, .118001, .093763, .125260, .090071, .118000, .086504, .125261, .121570;
+  const moe::Sinkhorn gate;
+  Routing routing = route(gate, logits_TE);
+  gate.transport(routing, transport);
+  EXPECT_LT((transport - expected).cwiseAbs().maxCoeff(), 1e-6);
 }
 
 TEST(PortableVectors, Capacity) {
@@ -112,7 +134,8 @@ TEST(PortableVectors, Capacity) {
   };
   EXPECT_EQ(slots(1.25, 100, 2, 8), 32);  // DeepSpeed, Megatron-Core, V-MoE
   EXPECT_EQ(slots(1, 32, 2, 32), 2);      // V-MoE before it rounds up to a multiple of 4
-  EXPECT_EQ(slots(1, 4, 2, 4), 2);        // DeepSpeed
+  EXPECT_EQ(moe::Capacity::v_moe(1).slots(32, 64, 32, true), 4);
+  EXPECT_EQ(slots(1, 4, 2, 4), 2);  // DeepSpeed
   EXPECT_EQ((moe::ExpertChoice{.factor = 2}.slots(128, 32)), 8);
 }
 
