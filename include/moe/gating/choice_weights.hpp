@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <limits>
 
 #include "moe/core.hpp"
 #include "moe/kernel/softmax.hpp"
@@ -43,7 +42,8 @@ struct Weighing {
     total_T.setZero(routing.tokens());
     if (weights == ChoiceWeights::softmax_of_chosen) {
       const Matrix<S>& logits_TE = routing.weighing_logits_TE();
-      shift_T.setConstant(routing.tokens(), -std::numeric_limits<S>::infinity());
+      shift_T.resize(routing.tokens());
+      for (const Choice<S>& c : routing.choices) shift_T(c.token) = logits_TE(c.token, c.expert);
       for (const Choice<S>& c : routing.choices)
         shift_T(c.token) = (std::max)(shift_T(c.token), logits_TE(c.token, c.expert));
       for (Choice<S>& c : routing.choices) c.weight = relative(logits_TE(c.token, c.expert), shift_T(c.token));

@@ -71,6 +71,7 @@ struct Sinkhorn {
     epsilon_T.resize(routing.tokens());
     kernel.resize(routing.tokens(), experts);
     kernel.setZero();
+    p_TE.resize(routing.tokens(), experts);
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (!routing.is_valid(t)) continue;
       const S shift = (std::max)(S(0), detail::largest(routing.logits_TE.row(t).data(), experts));

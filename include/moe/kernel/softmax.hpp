@@ -56,13 +56,13 @@ struct SumOfExponentials {
   S log() const { return sum > 0 ? shift + std::log(sum) : shift; }
 };
 
-/// softmax_row where the largest logit is +infinity.
+/// softmax_row where the largest logit, `shift`, is +infinity: never named here, since -ffast-math may make anything of
+/// an infinity that it sees.
 template <class S>
-void softmax_of_infinities(const S* logits, Index size, S* probabilities) {
-  constexpr S infinity = std::numeric_limits<S>::infinity();
+void softmax_of_infinities(const S* logits, Index size, S shift, S* probabilities) {
   S count = 0;
   for (Index i = 0; i < size; ++i) {
-    const S share = logits[i] == infinity ? S(1) : exp_of_negative<S>(Chunk<S>::Constant(logits[i] - infinity))(0);
+    const S share = logits[i] == shift ? S(1) : exp_of_negative<S>(Chunk<S>::Constant(logits[i] - shift))(0);
     probabilities[i] = share;
     count += share;
   }
@@ -78,8 +78,8 @@ SumOfExponentials<S> softmax_row(const S* logits, Index size, S* probabilities) 
   const bool is_short = size <= chunk_size;  // then all of it stays in registers
   const Chunk<S> row = is_short ? load_chunk(logits, size, logits[0]) : Chunk<S>();
   const S shift = is_short ? row.maxCoeff() : largest(logits, size);
-  if (shift == std::numeric_limits<S>::infinity()) {
-    softmax_of_infinities(logits, size, probabilities);
+  if (!has_finite_bits(shift) && shift > 0) {
+    softmax_of_infinities(logits, size, shift, probabilities);
     return {shift, S(1)};
   }
   if (is_short) {
