@@ -1,4 +1,4 @@
-// What every benchmark measures itself against: the FMA peak of this machine, probed when the program starts.
+// What every benchmark measures itself against: this machine's FMA peak and read bandwidth, probed when it starts.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -31,44 +31,80 @@ inline double probe_fma() {
   return 2 * lanes * chains * rounds / seconds.count() * 1e-9;
 }
 
-/// GFLOP/s of all threads of the default executor together: the best of several probes, taken once.
-inline double peak_gflops() {
-  static const double peak = [] {
+/// Reads 256 MiB, more than caches hold, in eight streams at once. Returns GB/s.
+inline double probe_read() {
+  using namespace Eigen::internal;
+  using Packet = packet_traits<float>::type;
+  constexpr std::size_t streams = 8, size = std::size_t{1} << 26, part = size / streams;
+  const std::vector<float> memory(size, 1.0f);
+  Packet sum[streams];
+  for (Packet& s : sum) s = pset1<Packet>(0.0f);
+  const auto start = std::chrono::steady_clock::now();
+  for (std::size_t i = 0; i < part; i += packet_traits<float>::size) {
+#pragma GCC unroll 8
+    for (std::size_t s = 0; s < streams; ++s) sum[s] = padd(sum[s], ploadu<Packet>(&memory[s * part + i]));
+  }
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  for (Packet& s : sum) benchmark::DoNotOptimize(s);
+  return sizeof(float) * static_cast<double>(size) / seconds.count() * 1e-9;
+}
+
+inline moe::Index default_threads() {
 #ifdef _OPENMP
-    const moe::Index threads = omp_get_max_threads();
+  return omp_get_max_threads();
 #else
-    const moe::Index threads = 1;
+  return 1;
 #endif
-    double best = 0;
-    for (int attempt = 0; attempt < 30; ++attempt) {
-      std::vector<double> gflops(static_cast<std::size_t>(threads));
-      moe::DefaultExecutor{}.parallel_for(threads,
-                                          [&](moe::Index i) { gflops[static_cast<std::size_t>(i)] = probe_fma(); });
-      best = (std::max)(best, *std::max_element(gflops.begin(), gflops.end()) * static_cast<double>(threads));
-    }
-    return best;
-  }();
+}
+
+/// The rate of `threads` threads together: the best of several probes.
+inline double best_rate(moe::Index threads, double (*probe)(), int attempts) {
+  double best = 0;
+  for (int attempt = 0; attempt < attempts; ++attempt) {
+    std::vector<double> rates(static_cast<std::size_t>(threads));
+#ifdef _OPENMP
+    const moe::OpenMp executor{static_cast<int>(threads)};
+#else
+    const moe::Serial executor;
+#endif
+    executor.parallel_for(threads, [&](moe::Index i) { rates[static_cast<std::size_t>(i)] = probe(); });
+    best = (std::max)(best, *std::min_element(rates.begin(), rates.end()) * static_cast<double>(threads));
+  }
+  return best;
+}
+
+/// GFLOP/s and GB/s of all threads of the default executor together, probed once.
+inline double peak_gflops() {
+  static const double peak = best_rate(default_threads(), probe_fma, 30);
+  return peak;
+}
+inline double peak_gbytes() {
+  static const double peak = best_rate(default_threads(), probe_read, 5);
   return peak;
 }
 
-/// Counters of one iteration's worth of work: tokens/s, GFLOP/s, and the share of the peak in percent.
-inline void report(benchmark::State& state, double tokens, double flops) {
+/// Counters of one iteration's worth of work: tokens/s, GFLOP/s, GB/s of weights, and the share of the roofline
+/// max(flops / peak, bytes / bandwidth) in percent.
+inline void report(benchmark::State& state, double tokens, double flops, double bytes = 0) {
   using benchmark::Counter;
-  state.counters["tokens/s"] = Counter(tokens, Counter::kIsIterationInvariantRate);
-  if (flops > 0) {
-    state.counters["GFLOP/s"] = Counter(flops * 1e-9, Counter::kIsIterationInvariantRate);
-    state.counters["%peak"] = Counter(100 * flops * 1e-9 / peak_gflops(), Counter::kIsIterationInvariantRate);
-  }
+  const auto rate = [&](const char* name, double value) {
+    if (value > 0) state.counters[name] = Counter(value, Counter::kIsIterationInvariantRate);
+  };
+  rate("tokens/s", tokens);
+  rate("GFLOP/s", flops * 1e-9);
+  rate("GB/s", bytes * 1e-9);
+  rate("%roof", 100e-9 * (std::max)(flops / peak_gflops(), bytes == 0 ? 0 : bytes / peak_gbytes()));
 }
 
 }  // namespace bench
 
-/// BENCHMARK_MAIN, with the peak in the context that is printed first.
+/// BENCHMARK_MAIN, with the limits in the context that is printed first.
 #define MOE_BENCHMARK_MAIN()                                                              \
   int main(int argc, char** argv) {                                                       \
     benchmark::Initialize(&argc, argv);                                                   \
     if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;                     \
     benchmark::AddCustomContext("fma_peak_gflops", std::to_string(bench::peak_gflops())); \
+    benchmark::AddCustomContext("read_gbytes", std::to_string(bench::peak_gbytes()));     \
     benchmark::RunSpecifiedBenchmarks();                                                  \
     benchmark::Shutdown();                                                                \
   }
