@@ -72,7 +72,15 @@ inline void append(std::string& text, std::string_view part) { text += part; }
 
 template <class Number>
 requires std::is_arithmetic_v<Number>
-void append(std::string& text, Number part) { text += std::to_string(part); }
+void append(std::string& text, Number part) {
+  if constexpr (std::is_floating_point_v<Number>) {  // std::to_string would make 0.000000 of 1e-9
+    char digits[32];
+    std::snprintf(digits, sizeof digits, "%g", static_cast<double>(part));
+    text += digits;
+  } else {
+    text += std::to_string(part);
+  }
+}
 
 /// NaN, seen by its bits: under -ffast-math a compiler may take x != x for false.
 template <class S>

@@ -59,6 +59,13 @@ TEST(BaseAssignment, LogitsThatAreNotFiniteStillGetAnExpertEach) {
   EXPECT_EQ(std::count(chosen.begin(), chosen.end(), 1), 2);
 }
 
+TEST(BaseAssignment, EndsAlsoWhereLogitsAreHugeAndEqual) {
+  const Matrix<float> z = Matrix<float>::Constant(4, 2, 1e12f);
+  Random random(1);
+  const auto chosen = gating::experts_of(gating::route(BaseAssignment{}, z, {}, 0, &random));
+  EXPECT_EQ(std::count(chosen.begin(), chosen.end(), 0), 2);
+}
+
 TEST(BaseAssignment, InEvaluationEachTokenGoesToItsBest) {
   const Matrix<double> z{{0, 1}, {0, 2}};
   const auto routing = gating::route(BaseAssignment{}, z);

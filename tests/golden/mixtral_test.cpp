@@ -12,7 +12,7 @@ namespace {
 using namespace golden;
 using moe::LoadBalanceLoss;
 
-constexpr LoadBalanceLoss balance{.coefficient = 1, .count = LoadBalanceLoss::Count::all_choices};
+const LoadBalanceLoss balance{.coefficient = 1, .count = LoadBalanceLoss::Count::all_choices};
 
 template <class S>
 void expect_fixture(const std::string& name, ChoiceWeights weights) {

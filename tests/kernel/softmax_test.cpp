@@ -106,6 +106,21 @@ TEST(SoftmaxKernel, TheJacobianIsAddedToWhatIsThere) {
   EXPECT_EQ(dlogits, (Vector<double>{{1 - 3.0 / 16, 1 + 3.0 / 16}}));
 }
 
+TEST(SoftmaxKernel, TheLogarithmOfTheSumShowsNaNAndInfinities) {
+  const double infinite = support::infinity_of<double>;
+  for (const Index size : {3, 20, 40}) {
+    Vector<double> logits = Vector<double>::Zero(size), p(size);
+    const auto log_sum = [&] { return detail::softmax_row(logits.data(), size, p.data()).log(); };
+    EXPECT_NEAR(log_sum(), std::log(static_cast<double>(size)), 1e-15);
+    logits(1) = support::nan_of<double>;
+    EXPECT_TRUE(std::isnan(log_sum())) << size;
+    logits(1) = infinite;
+    EXPECT_EQ(log_sum(), infinite) << size;
+    logits.setConstant(-infinite);
+    EXPECT_EQ(log_sum(), -infinite) << size;
+  }
+}
+
 TEST(SoftmaxKernel, TheDotProductCountsEveryEntryOnce) {
   const Vector<float> ones = Vector<float>::Ones(35);
   EXPECT_EQ(detail::dot_rows(ones.data(), ones.data(), Index{35}), 35);

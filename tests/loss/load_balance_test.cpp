@@ -96,5 +96,12 @@ TEST(LoadBalanceLoss, OfTokensThatChoseNothingIsZero) {
     EXPECT_EQ((LoadBalanceLoss{.count = count}.value(routing)), 0);
 }
 
+TEST(LoadBalanceLoss, AGroupThatChoseNothingAddsNothing) {
+  auto routing = loss::decision(Matrix<double>{{0.5, 0.5}, {0.5, 0.5}}, {{0, 0, 1., 0}});
+  routing.group_size = 1;
+  for (const auto count : {Count::first_choices, Count::all_choices, Count::all_choices_share})
+    EXPECT_EQ((LoadBalanceLoss{.count = count, .over = LoadBalanceLoss::Over::sequence}.value(routing)), 0.5);
+}
+
 }  // namespace
 }  // namespace moe

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -87,7 +88,9 @@ struct BaseAssignment {
     const auto count = static_cast<Index>(routing.choices.size());
     const Matrix<S>& logits_TE = routing.selection_logits_TE();
     const auto [lowest, highest] = finite_range(routing);
-    const S step = (std::max)(S(1e-4), static_cast<S>(step_share) * (highest - lowest));
+    // Above the rounding of the largest logit too: prices must rise, or it would never end.
+    const S rounding = 8 * std::numeric_limits<S>::epsilon() * (std::max)(std::abs(lowest), std::abs(highest));
+    const S step = (std::max)({S(1e-4), static_cast<S>(step_share) * (highest - lowest), rounding});
     Places<S> places(routing, count);
     Index waiting = count;
     for (Index i = 0; i < count; ++i) places.waiting[i] = count - 1 - i;  // the first token bids first

@@ -25,6 +25,10 @@ struct VariableTopK {
   ChoiceWeights weights = ChoiceWeights::softmax_of_chosen;
 
   void check(Index experts) const {
+    const bool divided = weights == ChoiceWeights::softmax_of_chosen || weights == ChoiceWeights::renormalized;
+    detail::require(k_T.empty() || experts == 1 || !divided || *std::max_element(k_T.begin(), k_T.end()) != 1,
+                    "VariableTopK: with k = 1 the normalised weight is always 1 and the router learns nothing from the "
+                    "task; use other weights");
     for (std::size_t t = 0; t < k_T.size(); ++t)
       detail::require(k_T[t] >= 0 && k_T[t] <= experts, "VariableTopK: k of token ", t, " is ", k_T[t],
                       ", it must be in 0 .. ", experts);

@@ -59,7 +59,7 @@ struct Gelu {
   }
   template <class S>
   static detail::Chunk<S> value(const detail::Chunk<S>& x) {
-    return x * distribution<S>(x);
+    return detail::bounded_below<S>(x) * distribution<S>(x);
   }
   // Phi(x) + x phi(x)
   template <class S>

@@ -18,7 +18,7 @@ EIGEN_ALWAYS_INLINE Chunk<S> exp_of_negative(const Chunk<S>& x) {
   const S lowest = std::log((std::numeric_limits<S>::min)());
   constexpr S steep = S(1) / std::numeric_limits<S>::epsilon();
   // 1 from `lowest` upwards, 0 at the next number below: Eigen's select is not packet code.
-  const Chunk<S> step = ((x - lowest) * steep + S(1)).max(S(0)).min(S(1));
+  const Chunk<S> step = ((((x - lowest) * steep + S(1)).max)(S(0)).min)(S(1));
   return x.exp() * step;
 }
 
@@ -53,7 +53,7 @@ void scale_row(S* row, Index size, S factor) {
 template <class S>
 struct SumOfExponentials {
   S shift, sum;  // exp(shift) * sum
-  S log() const { return sum > 0 ? shift + std::log(sum) : shift; }
+  S log() const { return has_finite_bits(shift) ? shift + std::log(sum) : shift; }
 };
 
 /// softmax_row where the largest logit, `shift`, is +infinity: never named here, since -ffast-math may make anything of

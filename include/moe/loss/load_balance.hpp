@@ -128,8 +128,9 @@ struct LoadBalanceLoss {
       const S counted = present + static_cast<S>(earlier.total);
       const S averaged = count == Count::kept_first_choices_share ? present : static_cast<S>(tokens);
       if (has_earlier) slope_GE.row(g) += earlier.count_E.transpose().template cast<S>();
-      slope_GE.row(g) *=
-          averaged > 0 ? static_cast<S>(routing.experts()) / counted / (averaged * static_cast<S>(used)) : S(0);
+      slope_GE.row(g) *= averaged > 0 && counted > 0
+                             ? static_cast<S>(routing.experts()) / counted / (averaged * static_cast<S>(used))
+                             : S(0);
     }
   }
 
