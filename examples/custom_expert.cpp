@@ -2,6 +2,7 @@
 // the names of its parameters. moe/concepts.hpp is the page to read. Its gradients are checked by one call.
 #include <iostream>
 #include <random>
+#include <stdexcept>
 #include <vector>
 
 #include "moe/moe.hpp"
@@ -15,6 +16,12 @@ struct Adapter {
   struct Tape {
     moe::Matrix<S> hidden_NF;
   };
+
+  // Optional, as the layer asks: refuse tokens that do not fit. Without it, Eigen asserts, if at all.
+  void check(moe::Index width) const {
+    if (down_FD.cols() != width || up_DF.rows() != width)
+      throw std::invalid_argument("Adapter: tokens of another width");
+  }
 
   void forward(moe::ConstMatrixRef<S> x, moe::MatrixRef<S> y, Tape& tape) const {
     tape.hidden_NF = (x * down_FD.transpose()).array().tanh();
@@ -39,27 +46,21 @@ struct Adapter {
 
 static_assert(moe::TrainableExpert<Adapter<float>, float>);
 
-template <class S>
-moe::Matrix<S> random_matrix(moe::Index rows, moe::Index cols, moe::Random& random) {
-  return moe::Matrix<S>::NullaryExpr(rows, cols, [&] { return static_cast<S>(random.normal()); });
-}
-
 int main() {
   const moe::Index width = 8, hidden = 3, tokens = 64;
-  moe::Random random{1};
+  std::mt19937_64 rng{1};
   const auto report = moe::testing::check_gradients(
-      Adapter<double>{random_matrix<double>(hidden, width, random), random_matrix<double>(width, hidden, random)},
-      random_matrix<double>(5, width, random));
+      Adapter<double>{moe::random_matrix<double>(hidden, width, rng), moe::random_matrix<double>(width, hidden, rng)},
+      moe::random_matrix<double>(5, width, rng));
   std::cout << report << '\n';
 
-  std::mt19937_64 rng{1};
   std::vector<Adapter<float>> experts;
   for (int e = 0; e < 4; ++e)
-    experts.push_back({random_matrix<float>(hidden, width, random), random_matrix<float>(width, hidden, random)});
+    experts.push_back({moe::random_matrix<float>(hidden, width, rng), moe::random_matrix<float>(width, hidden, rng)});
   moe::Layer layer{moe::Router<float>::random(4, width, rng), moe::TopK{.k = 2}, experts};
 
   decltype(layer)::Tape tape;
-  const moe::Matrix<float> x = random_matrix<float>(tokens, width, random), y = layer.forward(x, tape);
+  const moe::Matrix<float> x = moe::random_matrix<float>(tokens, width, rng), y = layer.forward(x, tape);
   std::cout << "a layer of " << layer.experts.size() << " experts, " << moe::parameter_count(layer)
             << " parameters: " << moe::load_of(tape.plan) << '\n';
   return report && y.allFinite() ? 0 : 1;

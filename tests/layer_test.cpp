@@ -5,9 +5,12 @@
 #include <cmath>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "moe/expert/linear.hpp"
+#include "moe/gating/fixed_noise.hpp"
+#include "moe/gating/scored_top_k.hpp"
 #include "moe/gating/softmax.hpp"
 #include "moe/gating/top_k.hpp"
 #include "moe/loss/load_balance.hpp"
@@ -166,6 +169,22 @@ TEST(Layer, ACopyIsIndependent) {
   EXPECT_EQ(original.forward(x_TD), (Matrix<double>{{10, 0}, {0, -1}, {20, 10}}));
   copy = original;
   EXPECT_EQ(copy.forward(x_TD), original.forward(x_TD));
+}
+
+TEST(Layer, ShowsTheBuffersOfItsParts) {
+  ScoredTopK gate{.k = 1, .normalize = false};
+  gate.selection_bias_E = Vector<double>{{1, 2}};
+  const Layer inner{router(), FixedNoise<ScoredTopK>{gate, 0.1}, experts()};
+  const Layer outer{router(), gate, std::vector{inner, inner}};
+  std::vector<std::string> names;
+  for_each_buffer(
+      [&](std::string_view name, const auto& buffer) {
+        names.emplace_back(name);
+        EXPECT_EQ(buffer, gate.selection_bias_E);
+      },
+      outer);
+  EXPECT_EQ(names, (std::vector<std::string>{"gate.selection_bias", "experts.0.gate.gate.selection_bias",
+                                             "experts.1.gate.gate.selection_bias"}));
 }
 
 }  // namespace

@@ -53,7 +53,8 @@ concept TrainableGate = Gate<G, S> &&(
              G& gradient) { gate.backward(batch, routing, drouting, dx_TD, gradient); });
 
 /// Maps rows (n, D) to rows (n, O), each row by itself; keeps in its Tape what its backward pass needs.
-/// Optional: `output_width() const` where O is not D; `check(D) const` throws if rows of that width do not fit; a
+/// Optional: `output_width() const` where O is not D; `check(D) const` throws if rows of that width do not fit (without
+/// it, a wrong width is for Eigen's assertions to find, which NDEBUG switches off); a
 /// member `std::optional<Random> random` of the Tape, which the layer seeds for training passes and empties for the
 /// others.
 template <class X, class S>
@@ -69,6 +70,24 @@ concept TrainableExpert = Expert<X, S> && requires(const X expert, X& gradient, 
   X::visit_parameters(detail::AnyVisitor{}, gradient);
 };
 
+/// Optional, for an expert whose passes can be cut into columns (Mlp and Glu can): a pass is `stages` steps, one after
+/// the other, each of so many columns, and columns of one step may be worked on at the same time, `first` a multiple of
+/// 16. `begin_forward` and `begin_backward` make room in the tape. The layer then shares all experts' columns out.
+/// `StagesOf` is the type itself: one that derives from it has a `forward` or `backward` of its own to be called.
+template <class X, class S>
+concept StagedExpert = Expert<X, S> &&
+    requires(const X expert, X& gradient, ConstMatrixRef<S> x, ConstMatrixRef<S> dy, MatrixRef<S> y,
+             typename X::Tape& tape, Index rows, Index first, Index count) {
+  requires std::same_as<typename X::StagesOf, X>;
+  { X::stages } -> std::convertible_to<int>;
+  { expert.forward_columns(0) } -> std::convertible_to<Index>;
+  { expert.backward_columns(0) } -> std::convertible_to<Index>;
+  expert.begin_forward(rows, tape);
+  expert.begin_backward(rows, tape);
+  expert.forward_stage(0, x, y, tape, first, count);
+  expert.backward_stage(0, x, dy, tape, y, gradient, first, count);
+};
+
 /// A loss on the routing, without its coefficient: `backward` adds scale * d(value) to `drouting`, to the logits,
 /// probabilities or weights.
 template <class L, class S>
@@ -80,6 +99,34 @@ concept AuxiliaryLoss = requires(const L loss, const Routing<S>& routing, Routin
 };
 
 namespace detail {
+
+template <class Rows>
+void require_rows_of(std::string_view what, const Rows& rows, Index count, Index width) {
+  require(rows.rows() == count && rows.cols() == width, "expert, ", what, " is ", rows.rows(), " x ", rows.cols(),
+          ", it must be ", count, " x ", width);
+}
+
+/// The passes of an expert that can be cut into columns, in one piece.
+/// Throws std::invalid_argument unless the shapes fit, before anything is written.
+template <class X, class S>
+void forward_by_stages(const X& expert, ConstMatrixRef<S> x, MatrixRef<S> y, typename X::Tape& tape) {
+  expert.check(x.cols());
+  require_rows_of("forward: y", y, x.rows(), expert.output_width());
+  expert.begin_forward(x.rows(), tape);
+  for (int stage = 0; stage < X::stages; ++stage)
+    expert.forward_stage(stage, x, y, tape, 0, expert.forward_columns(stage));
+}
+template <class X, class S>
+void backward_by_stages(const X& expert, ConstMatrixRef<S> x, ConstMatrixRef<S> dy, typename X::Tape& tape,
+                        MatrixRef<S> dx, X& gradient) {
+  expert.check(x.cols());
+  require_same_shapes("backward: the gradient", expert, gradient);
+  require_rows_of("backward: dy", dy, x.rows(), expert.output_width());
+  require_rows_of("backward: dx", dx, x.rows(), x.cols());
+  expert.begin_backward(x.rows(), tape);
+  for (int stage = 0; stage < X::stages; ++stage)
+    expert.backward_stage(stage, x, dy, tape, dx, gradient, 0, expert.backward_columns(stage));
+}
 
 /// O of an expert that gets tokens of width D.
 template <class X>

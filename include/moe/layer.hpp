@@ -16,6 +16,7 @@
 #include "moe/dispatch.hpp"
 #include "moe/dispatch_options.hpp"
 #include "moe/executor.hpp"
+#include "moe/layer_experts.hpp"
 #include "moe/layer_tape.hpp"
 #include "moe/loss/losses.hpp"
 #include "moe/parameters.hpp"
@@ -182,12 +183,20 @@ struct Layer {
     detail::visit_list("experts", f, self.experts...);
   }
 
+  template <class F, class... Self>
+  static void visit_buffers(F&& f, Self&... self) {
+    detail::visit_part_buffers("router", f, self.router...);
+    detail::visit_part_buffers("gate", f, self.gate...);
+    detail::visit_list_buffers("experts", f, self.experts...);
+  }
+
   /// Throws std::invalid_argument unless the parts fit together.
   void check() const {
     const auto count = static_cast<Index>(experts.size());
     if constexpr (requires { router.check(); }) router.check();
     detail::require(count == router.experts(), "Layer: ", count, " experts, the router scores ", router.experts());
     if constexpr (requires { gate.check(count); }) gate.check(count);
+    losses.check();
     dispatching.check();
     if (router.width() > 0) check_experts(router.width());
   }
@@ -320,25 +329,15 @@ struct Layer {
     tape.experts.resize(experts.size());
     tape.y_NO.resize(tape.plan.slots(), output_width(tape.x_ND.cols()));
     for (auto& expert_tape : tape.experts) detail::hand_down(random, expert_tape);
-    executor.parallel_for(static_cast<Index>(experts.size()), [&](Index e) {
-      const Index begin = tape.plan.begin_of(e), rows = tape.plan.rows_of(e);
-      const auto at = static_cast<std::size_t>(e);
-      if (rows > 0)
-        experts[at].forward(tape.x_ND.middleRows(begin, rows), tape.y_NO.middleRows(begin, rows), tape.experts[at]);
-    });
+    detail::experts_forward<X, S>(experts, tape.plan, tape.x_ND, tape.y_NO, tape.experts, tape.tasks, executor);
   }
 
   template <class Exec>
   void run_experts_backward(ConstMatrixRef<S> dy_NO, Tape& tape, Layer& gradient, const Exec& executor) const {
     tape.dx_ND.resize(tape.x_ND.rows(), tape.x_ND.cols());
     for (auto& expert_tape : tape.experts) detail::hand_down_scale(tape.loss_scale, expert_tape);
-    executor.parallel_for(static_cast<Index>(experts.size()), [&](Index e) {
-      const Index begin = tape.plan.begin_of(e), rows = tape.plan.rows_of(e);
-      const auto at = static_cast<std::size_t>(e);
-      if (rows > 0)
-        experts[at].backward(tape.x_ND.middleRows(begin, rows), dy_NO.middleRows(begin, rows), tape.experts[at],
-                             tape.dx_ND.middleRows(begin, rows), gradient.experts[at]);
-    });
+    detail::experts_backward<X, S>(experts, tape.plan, tape.x_ND, dy_NO, tape.dx_ND, tape.experts, gradient.experts,
+                                   tape.tasks, executor);
   }
 };
 

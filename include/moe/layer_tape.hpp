@@ -10,6 +10,7 @@
 #include "moe/batch.hpp"
 #include "moe/core.hpp"
 #include "moe/kernel/buffer.hpp"
+#include "moe/layer_experts.hpp"
 #include "moe/plan.hpp"
 #include "moe/random.hpp"
 #include "moe/routing.hpp"
@@ -33,7 +34,8 @@ struct LayerTape {
 
   RouterTape router;
   std::vector<ExpertTape> experts;
-  Index width = -1;  ///< D of the recorded pass; -1: none.
+  std::vector<detail::ColumnTask> tasks;  // of the experts' stages
+  Index width = -1;                       ///< D of the recorded pass; -1: none.
 
   LayerTape() = default;                                            ///< Evaluation.
   explicit LayerTape(std::uint64_t seed) : random(Random(seed)) {}  ///< Training.

@@ -16,8 +16,9 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// Calls f(name, parameter_of_model, parameter_of_models...) for each parameter; a parameter is an Eigen matrix or
-/// vector. All models are of one type (const or not) and of the same shapes.
+/// Calls f(name, parameter_of_model, parameter_of_models...) for each parameter: an Eigen matrix or vector, or Weights,
+/// which has Scalar, rows(), cols(), size(), data(), array() and setZero() as they do. All models are of one type
+/// (const or not) and of the same shapes.
 template <class F, class Model, class... Models>
 void for_each_parameter(F&& f, Model& model, Models&... models) {
   std::remove_const_t<Model>::visit_parameters(f, model, models...);
@@ -51,7 +52,7 @@ Index parameter_count(const Model& model) {
   return count;
 }
 
-/// All parameters in the order of the visitor, one after the other; double holds a float exactly.
+/// All parameters in the order of the visitor, one after the other, each in memory order; double holds a float exactly.
 template <class Model>
 Vector<double> flatten(const Model& model) {
   Vector<double> flat(parameter_count(model));
@@ -111,14 +112,32 @@ void visit_part(std::string_view name, F& f, Part& part, Parts&... parts) {
     std::remove_const_t<Part>::visit_parameters(with_prefix(name, f), part, parts...);
 }
 
-/// A list of parts, named "name.0", "name.1", ...; all lists have the same length.
-template <class F, class Parts, class... More>
-void visit_list(std::string_view name, F& f, Parts& parts, More&... more) {
+/// The same for its buffers.
+template <class F, class Part, class... Parts>
+void visit_part_buffers(std::string_view name, F& f, Part& part, Parts&... parts) {
+  if constexpr (requires { std::remove_const_t<Part>::visit_buffers(f, part, parts...); })
+    std::remove_const_t<Part>::visit_buffers(with_prefix(name, f), part, parts...);
+}
+
+/// Calls visit(path, part, parts...) for a list of parts, named "name.0", "name.1", ...; all lists have one length.
+template <class Visit, class Parts, class... More>
+void for_each_listed(std::string_view name, Visit&& visit, Parts& parts, More&... more) {
   for (std::size_t i = 0; i < parts.size(); ++i) {
     std::string path(name);
     path.append(1, '.').append(std::to_string(i));
-    visit_part(path, f, parts[i], more[i]...);
+    visit(std::string_view(path), parts[i], more[i]...);
   }
+}
+
+template <class F, class... Parts>
+void visit_list(std::string_view name, F& f, Parts&... lists) {
+  for_each_listed(
+      name, [&](std::string_view path, auto&... parts) { visit_part(path, f, parts...); }, lists...);
+}
+template <class F, class... Parts>
+void visit_list_buffers(std::string_view name, F& f, Parts&... lists) {
+  for_each_listed(
+      name, [&](std::string_view path, auto&... parts) { visit_part_buffers(path, f, parts...); }, lists...);
 }
 
 }  // namespace detail

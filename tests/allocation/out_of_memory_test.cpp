@@ -5,6 +5,7 @@
 
 #include <new>
 #include <random>
+#include <thread>
 #include <vector>
 
 #include "moe/moe.hpp"
@@ -49,6 +50,7 @@ struct Step {
 
 template <class SomeLayer, class Exec>
 void expect_survival(const SomeLayer& layer, const Exec& executor) {
+  static_cast<void>(detail::Scratch<float>::mine());  // this thread's, once for all
   Step<SomeLayer> expected{layer};
   long allocations = 0;
   {
@@ -96,6 +98,7 @@ void expect_tape_survives_growth(const SomeLayer& small, const Matrix<float>& se
     return tape;
   };
   auto tape = seen_tape();
+  static_cast<void>(detail::Scratch<float>::mine());  // this thread's, once for all
   allocation::reset();
   const Matrix<float> expected = step(large, next, tape);
   const long allocations = allocation::counted();
@@ -131,6 +134,17 @@ TEST(OutOfMemory, OfALayersConstructionLosesNothing) {
     EXPECT_THROW(noisy_layer(), std::bad_alloc);
   }
   allocation::reset();
+}
+
+TEST(OutOfMemory, OfAThreadsScratchIsTriedAgain) {
+  std::thread([] {
+    for (long n = 0; n < 3; ++n) {
+      allocation::reset(n);
+      EXPECT_THROW(detail::Scratch<float>::mine(), std::bad_alloc) << n;
+    }
+    allocation::reset();
+    EXPECT_EQ(detail::Scratch<float>::mine().packed.size(), detail::Scratch<float>::packed_size);
+  }).join();
 }
 
 TEST(OutOfMemory, OfAnOptimiserLeavesTheModelAsItWas) {

@@ -8,6 +8,8 @@
 #include "expert/pass.hpp"
 #include "support/expect_invalid.hpp"
 
+template struct moe::Mlp<long double>;  // a scalar without packets
+
 namespace moe {
 namespace {
 
@@ -85,6 +87,34 @@ TEST(Mlp, ShapesThatDoNotFitAreRefused) {
   expect_invalid([&] { expert.check(2); }, {"b2 has 1 entries for 2"});
   std::mt19937_64 generator{1};
   expect_invalid([&] { Mlp<float>::random(4, 0, generator); }, {"width 4 and hidden width 0"});
+}
+
+TEST(Mlp, RowsOfOtherShapesAreRefused) {
+  std::mt19937_64 generator{1};
+  const auto expert = Mlp<float>::random(6, 5, generator);
+  const Matrix<float> rows = Matrix<float>::Zero(2, 6), narrow = Matrix<float>::Zero(2, 3), more(3, 6);
+  Matrix<float> y = rows, dx = rows, short_y = narrow;
+  Mlp<float>::Tape tape;
+  auto gradient = zeros_like(expert);
+  expect_invalid([&] { expert.forward(narrow, y, tape); }, {"the tokens have width 3"});
+  expect_invalid([&] { expert.forward(rows, short_y, tape); }, {"y is 2 x 3", "2 x 6"});
+  expert.forward(rows, y, tape);
+  expect_invalid([&] { expert.backward(rows, narrow, tape, dx, gradient); }, {"dy is 2 x 3"});
+  expect_invalid([&] { expert.backward(rows, y, tape, short_y, gradient); }, {"dx is 2 x 3"});
+  Matrix<float> more_dx = more;
+  expect_invalid([&] { expert.backward(more, more, tape, more_dx, gradient); }, {"of 2 rows", "not 3"});
+}
+
+TEST(Mlp, NoHiddenUnitsLeaveTheBias) {
+  auto expert = Mlp<float>{};
+  expert.w1_FD.setZero(0, 4);
+  expert.w2_DF.setZero(4, 0);
+
+  expert.b2_D = Vector<float>{{1, 2, 3, 4}};
+  Matrix<float> y(1, 4);
+  Mlp<float>::Tape tape;
+  expert.forward(Matrix<float>::Ones(1, 4), y, tape);
+  EXPECT_EQ(y, (Matrix<float>{{1, 2, 3, 4}}));
 }
 
 TEST(Mlp, AGradientOfOtherShapesIsRefused) {

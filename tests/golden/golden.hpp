@@ -16,6 +16,7 @@
 #include "moe/layer.hpp"
 #include "moe/loss/losses.hpp"
 #include "moe/router.hpp"
+#include "moe/weights.hpp"
 
 namespace golden {
 
@@ -73,6 +74,11 @@ inline std::string name_of_parameter(std::string_view parameter) {
     name = "experts." + (part == "weight" ? "w" : part == "bias" ? "b" : part == "multiplier" ? "mult_bias" : part);
   }
   return name;
+}
+
+template <class S>
+std::vector<double> flat(const moe::Weights<S>& weights) {
+  return flat(weights.matrix());
 }
 
 /// The parameters of a layer or of a gradient, those of experts one expert after the other.

@@ -180,7 +180,7 @@ struct ExpertBiasGradientDropped : Mlp {
 struct UpProjectionGradientDropped : Glu {
   void backward(moe::ConstMatrixRef<double> x, moe::ConstMatrixRef<double> dy, Tape& tape, MatrixRef dx,
                 UpProjectionGradientDropped& gradient) const {
-    const Matrix before = gradient.w3_FD;
+    const auto before = gradient.w3_FD;
     Glu::backward(x, dy, tape, dx, gradient);
     gradient.w3_FD = before;
   }

@@ -15,19 +15,20 @@ namespace {
 // From the ground up; a header stands where it is named, or else its folder. The order inside floors 0 to 2 is
 // part of the rule: kernels know the executor, routing is made before the plan, the plan before its load.
 const std::vector<std::vector<std::string>> floors{
-    {"version.hpp"},                                   // 0
-    {"core.hpp"},                                      //
-    {"parameters.hpp", "executor.hpp", "random.hpp"},  // 1
-    {"kernel"},                                        //
-    {"batch.hpp"},                                     // 2
-    {"routing.hpp"},                                   //
-    {"capacity.hpp"},                                  //
-    {"dispatch_options.hpp"},                          //
-    {"plan.hpp"},                                      //
-    {"load.hpp"},                                      //
-    {"concepts.hpp"},                                  // 3
+    {"version.hpp"},                                                  // 0
+    {"core.hpp"},                                                     //
+    {"parameters.hpp", "weights.hpp", "executor.hpp", "random.hpp"},  // 1
+    {"kernel"},                                                       //
+    {"batch.hpp"},                                                    // 2
+    {"routing.hpp"},                                                  //
+    {"capacity.hpp"},                                                 //
+    {"dispatch_options.hpp"},                                         //
+    {"plan.hpp"},                                                     //
+    {"load.hpp"},                                                     //
+    {"concepts.hpp"},                                                 // 3
     {"router.hpp", "no_router.hpp", "cosine_router.hpp", "dispatch.hpp", "loss/losses.hpp", "gating", "expert",
      "loss"},                                                                    // 4
+    {"layer_experts.hpp"},                                                       //
     {"layer_tape.hpp"},                                                          //
     {"layer.hpp", "soft_layer.hpp"},                                             // 5
     {"optim", "surgery", "report", "io", "distributed", "testing", "executor"},  // attic
@@ -43,11 +44,17 @@ const std::set<std::string> opt_in{"io", "distributed", "testing", "executor"};
 // Sideways arrows that are meant: the first is built out of the second, which is more basic and does not know it.
 const std::set<std::pair<std::string, std::string>> sideways{
     {"kernel/linear.hpp", "kernel/gemm.hpp"},                      // a linear map is a product
+    {"kernel/panels.hpp", "kernel/tile.hpp"},                      // goes from tile to tile
+    {"kernel/panels.hpp", "kernel/scratch.hpp"},                   // packs its operands
+    {"kernel/panels.hpp", "kernel/chunk.hpp"},                     // sixteen columns are a chunk
+    {"kernel/tile.hpp", "kernel/compiler.hpp"},                    // needs its registers
     {"kernel/linear.hpp", "kernel/buffer.hpp"},                    // needs room for the rows that count
     {"kernel/activations.hpp", "kernel/chunk.hpp"},                // a row is worked on in chunks
     {"kernel/softmax.hpp", "kernel/chunk.hpp"},                    // the same
     {"kernel/selection.hpp", "kernel/chunk.hpp"},                  // the same
     {"gating/top_k.hpp", "gating/choice_weights.hpp"},             // weighs what it chose
+    {"gating/variable_top_k.hpp", "gating/choice_weights.hpp"},    // the same
+    {"gating/scored_top_k.hpp", "gating/choice_weights.hpp"},      // names its epsilon alike
     {"gating/top_p.hpp", "gating/choice_weights.hpp"},             // the same
     {"gating/hash.hpp", "gating/choice_weights.hpp"},              // the same
     {"gating/replay.hpp", "gating/choice_weights.hpp"},            // the same

@@ -49,7 +49,8 @@ inline Row row_of(const moe::ConstMatrixRef<double>& matrix, Index row) {
 }
 
 /// w x + b; an empty b is zero.
-inline Row affine(const Matrix& w, const moe::Vector<double>& b, const Row& x) {
+template <class W>
+Row affine(const W& w, const moe::Vector<double>& b, const Row& x) {
   Row y;
   for (Index i = 0; i < w.rows(); ++i) {
     double value = b.size() > 0 ? b(i) : 0;

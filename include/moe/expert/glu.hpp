@@ -1,16 +1,18 @@
 // Gated linear units as experts: SwiGLU, GEGLU, ReGLU.
 #pragma once
 
-#include <cmath>
+#include <algorithm>
 
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
-#include "moe/executor.hpp"
 #include "moe/expert/mlp.hpp"
 #include "moe/kernel/activations.hpp"
 #include "moe/kernel/buffer.hpp"
-#include "moe/kernel/linear.hpp"
+#include "moe/kernel/chunk.hpp"
+#include "moe/kernel/panels.hpp"
+#include "moe/parameters.hpp"
 #include "moe/random.hpp"
+#include "moe/weights.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -18,13 +20,12 @@ MOE_NAMESPACE_BEGIN
 /// Mixtral: w1 the gate projection, w3 the up projection, w2 the down projection.
 template <class S, class Activation>
 struct Glu {
-  Matrix<S> w1_FD, w3_FD, w2_DF;
+  Weights<S> w1_FD, w3_FD, w2_DF;
   Vector<S> b1_F = {}, b3_F = {}, b2_D = {};  ///< Empty: none.
   Vector<S> multiplier_F = {};                ///< Of the hidden units (ST-MoE's multiplicative bias). Empty: none.
 
   struct Tape {
     Buffer<Matrix<S>> gate_NF, up_NF, hidden_NF, dgate_NF, dup_NF;  // gate before its activation
-    Buffer<Matrix<S>> product_NF;                                   // of act(gate) and up, before the multiplier
   };
 
   template <class Generator>
@@ -32,10 +33,10 @@ struct Glu {
     detail::require(width > 0 && hidden > 0, "Glu: width ", width, " and hidden width ", hidden,
                     ", both must be 1 or more");
     options.check();
-    Glu expert{Matrix<S>(hidden, width), Matrix<S>(hidden, width), Matrix<S>(width, hidden)};
-    detail::fill_normal(generator, std::sqrt(options.scale / static_cast<double>(width)), expert.w1_FD);
-    detail::fill_normal(generator, std::sqrt(options.scale / static_cast<double>(width)), expert.w3_FD);
-    detail::fill_normal(generator, std::sqrt(options.scale / static_cast<double>(hidden)), expert.w2_DF);
+    Glu expert;
+    expert.w1_FD = random_matrix<S>(hidden, width, generator, options.stddev(width));
+    expert.w3_FD = random_matrix<S>(hidden, width, generator, options.stddev(width));
+    expert.w2_DF = random_matrix<S>(width, hidden, generator, options.stddev(hidden));
     if (options.bias) {
       expert.b1_F.setZero(hidden);
       expert.b3_F.setZero(hidden);
@@ -62,53 +63,86 @@ struct Glu {
   }
 
   void forward(ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape& tape) const {
-    using Chunk = detail::Chunk<S>;
-    const Index rows = x_ND.rows(), hidden = w1_FD.rows();
-    tape.gate_NF.resize(rows, hidden);
-    tape.up_NF.resize(rows, hidden);
-    tape.hidden_NF.resize(rows, hidden);
-    detail::linear_forward<S>(x_ND, w1_FD, b1_F, tape.gate_NF, Serial{});
-    detail::linear_forward<S>(x_ND, w3_FD, b3_F, tape.up_NF, Serial{});
-    detail::map_chunks(
-        rows * hidden, tape.hidden_NF.data(),
-        [](const Chunk& gate, const Chunk& up) -> Chunk { return Activation::template value<S>(gate) * up; },
-        tape.gate_NF.data(), tape.up_NF.data());
-    if (multiplier_F.size() > 0) {
-      tape.product_NF = tape.hidden_NF;
-      for (Index n = 0; n < rows; ++n) tape.hidden_NF.row(n).array() *= multiplier_F.transpose().array();
-    }
-    detail::linear_forward<S>(tape.hidden_NF, w2_DF, b2_D, y_ND, Serial{});
+    detail::forward_by_stages<Glu, S>(*this, x_ND, y_ND, tape);
   }
 
   void backward(ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_ND, Tape& tape, MatrixRef<S> dx_ND, Glu& gradient) const {
+    detail::backward_by_stages<Glu, S>(*this, x_ND, dy_ND, tape, dx_ND, gradient);
+  }
+
+  // Stage 0 works on hidden units, stage 1 on outputs; backward, on hidden units again, then on inputs and outputs.
+  using StagesOf = Glu;
+  static constexpr int stages = 2;
+  Index forward_columns(int stage) const { return stage == 0 ? w1_FD.rows() : w2_DF.rows(); }
+  Index backward_columns(int stage) const { return stage == 0 ? w1_FD.rows() : (std::max)(w1_FD.cols(), w2_DF.rows()); }
+
+  void begin_forward(Index rows, Tape& tape) const {
+    tape.gate_NF.resize(rows, w1_FD.rows());
+    tape.up_NF.resize(rows, w1_FD.rows());
+    tape.hidden_NF.resize(rows, w1_FD.rows());
+  }
+  void begin_backward(Index rows, Tape& tape) const {
+    detail::require(tape.hidden_NF.rows() == rows && tape.hidden_NF.cols() == w1_FD.rows(), "Glu: the tape is of ",
+                    tape.hidden_NF.rows(), " rows and ", tape.hidden_NF.cols(), " hidden units, not ", rows, " and ",
+                    w1_FD.rows());
+
+    tape.dgate_NF.resize(rows, w1_FD.rows());
+    tape.dup_NF.resize(rows, w1_FD.rows());
+  }
+
+  /// Columns of one stage, for the layer, which has checked the shapes.
+  void forward_stage(int stage, ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape& tape, Index first, Index count) const {
     using Chunk = detail::Chunk<S>;
-    detail::require_same_shapes("Glu: gradient", *this, gradient);
-    const Index rows = tape.gate_NF.rows(), hidden = w1_FD.rows();
-    detail::linear_weight_gradient<S>(dy_ND, tape.hidden_NF, gradient.w2_DF, gradient.b2_D, Serial{});
-    Buffer<Matrix<S>>&dgate_NF = tape.dgate_NF, &dup_NF = tape.dup_NF;
-    dgate_NF.resize(rows, hidden);
-    dup_NF.resize(rows, hidden);
-    detail::linear_input_gradient<S>(dy_ND, w2_DF, dgate_NF, false, Serial{});  // d hidden, for both factors
-    if (multiplier_F.size() > 0) {
-      for (Index n = 0; n < rows; ++n) {
-        gradient.multiplier_F += dgate_NF.row(n).cwiseProduct(tape.product_NF.row(n)).transpose();
-        dgate_NF.row(n).array() *= multiplier_F.transpose().array();
-      }
+    if (count == 0) return;
+    if (stage == 1) return detail::panels_forward<S>(tape.hidden_NF, w2_DF, b2_D, y_ND, first, count);
+    detail::panels_forward<S>(x_ND, w1_FD, b1_F, tape.gate_NF, first, count);
+    detail::panels_forward<S>(x_ND, w3_FD, b3_F, tape.up_NF, first, count);
+    for (Index n = 0; n < x_ND.rows(); ++n) {
+      S* const hidden = &tape.hidden_NF(n, first);
+      detail::map_chunks(
+          count, hidden,
+          [](const Chunk& gate, const Chunk& up) -> Chunk { return Activation::template value<S>(gate) * up; },
+          &tape.gate_NF(n, first), &tape.up_NF(n, first));
+      if (multiplier_F.size() > 0) detail::map_chunks(count, hidden, times, hidden, &multiplier_F(first));
     }
-    detail::map_chunks(
-        rows * hidden, dup_NF.data(),
-        [](const Chunk& dh, const Chunk& gate) -> Chunk { return dh * Activation::template value<S>(gate); },
-        dgate_NF.data(), tape.gate_NF.data());
-    detail::map_chunks(
-        rows * hidden, dgate_NF.data(),
-        [](const Chunk& dh, const Chunk& gate, const Chunk& up) -> Chunk {
-          return dh * up * Activation::template derivative<S>(gate);
-        },
-        dgate_NF.data(), tape.gate_NF.data(), tape.up_NF.data());
-    detail::linear_weight_gradient<S>(dgate_NF, x_ND, gradient.w1_FD, gradient.b1_F, Serial{});
-    detail::linear_weight_gradient<S>(dup_NF, x_ND, gradient.w3_FD, gradient.b3_F, Serial{});
-    detail::linear_input_gradient<S>(dgate_NF, w1_FD, dx_ND, false, Serial{});
-    detail::linear_input_gradient<S>(dup_NF, w3_FD, dx_ND, true, Serial{});
+  }
+
+  void backward_stage(int stage, ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_ND, Tape& tape, MatrixRef<S> dx_ND,
+                      Glu& gradient, Index first, Index count) const {
+    using Chunk = detail::Chunk<S>;
+    if (count == 0) return;
+    if (stage == 1) {
+      detail::panels_weight_gradient<S>(dy_ND, tape.hidden_NF, gradient.w2_DF, gradient.b2_D, first, count);
+      detail::panels_input_gradient<S>(tape.dgate_NF, w1_FD, dx_ND, first, count, false);
+      return detail::panels_input_gradient<S>(tape.dup_NF, w3_FD, dx_ND, first, count, true);
+    }
+    detail::panels_input_gradient<S>(dy_ND, w2_DF, tape.dgate_NF, first, count, false);  // d hidden, for both factors
+    for (Index n = 0; n < x_ND.rows(); ++n) {
+      const S *const gate_row = &tape.gate_NF(n, first), *const up_row = &tape.up_NF(n, first);
+      S *const dgate_row = &tape.dgate_NF(n, first), *const dup_row = &tape.dup_NF(n, first);
+      if (multiplier_F.size() > 0) {
+        S* const dmultiplier = &gradient.multiplier_F(first);
+        detail::map_chunks(
+            count, dmultiplier,
+            [](const Chunk& sum, const Chunk& dh, const Chunk& gate, const Chunk& up) -> Chunk {
+              return sum + dh * Activation::template value<S>(gate) * up;
+            },
+            dmultiplier, dgate_row, gate_row, up_row);
+        detail::map_chunks(count, dgate_row, times, dgate_row, &multiplier_F(first));
+      }
+      detail::map_chunks(
+          count, dup_row,
+          [](const Chunk& dh, const Chunk& gate) -> Chunk { return dh * Activation::template value<S>(gate); },
+          dgate_row, gate_row);
+      detail::map_chunks(
+          count, dgate_row,
+          [](const Chunk& dh, const Chunk& gate, const Chunk& up) -> Chunk {
+            return dh * up * Activation::template derivative<S>(gate);
+          },
+          dgate_row, gate_row, up_row);
+    }
+    detail::panels_weight_gradient<S>(tape.dgate_NF, x_ND, gradient.w1_FD, gradient.b1_F, first, count);
+    detail::panels_weight_gradient<S>(tape.dup_NF, x_ND, gradient.w3_FD, gradient.b3_F, first, count);
   }
 
   template <class F, class... Self>
@@ -121,6 +155,9 @@ struct Glu {
     if ((... || (self.b2_D.size() > 0))) f("b2", self.b2_D...);
     if ((... || (self.multiplier_F.size() > 0))) f("multiplier", self.multiplier_F...);
   }
+
+ private:
+  static detail::Chunk<S> times(const detail::Chunk<S>& a, const detail::Chunk<S>& b) { return a * b; }
 };
 
 template <class S>
@@ -130,6 +167,6 @@ using GeGlu = Glu<S, Gelu>;
 template <class S>
 using ReGlu = Glu<S, Relu>;
 
-static_assert(TrainableExpert<SwiGlu<float>, float>);
+static_assert(TrainableExpert<SwiGlu<float>, float> && StagedExpert<SwiGlu<float>, float>);
 
 MOE_NAMESPACE_END

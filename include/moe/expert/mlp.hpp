@@ -1,15 +1,18 @@
 // The feed-forward network of a transformer as an expert.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
-#include "moe/executor.hpp"
 #include "moe/kernel/activations.hpp"
 #include "moe/kernel/buffer.hpp"
-#include "moe/kernel/linear.hpp"
+#include "moe/kernel/chunk.hpp"
+#include "moe/kernel/panels.hpp"
+#include "moe/parameters.hpp"
 #include "moe/random.hpp"
+#include "moe/weights.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -17,6 +20,8 @@ MOE_NAMESPACE_BEGIN
 struct ExpertOptions {
   bool bias = false;
   double scale = 1;  ///< The standard deviation is sqrt(scale / inputs); Switch (section 2.4) recommends 0.1.
+
+  double stddev(Index inputs) const { return std::sqrt(scale / static_cast<double>(inputs)); }
 
   void check() const {
     detail::require(detail::has_finite_bits(scale) && scale >= 0, "ExpertOptions: scale is ", scale,
@@ -27,11 +32,11 @@ struct ExpertOptions {
 /// y = act(x w1' + b1) w2' + b2, with act one of Relu, Gelu, GeluTanh, Silu.
 template <class S, class Activation = Relu>
 struct Mlp {
-  Matrix<S> w1_FD, w2_DF;
+  Weights<S> w1_FD, w2_DF;
   Vector<S> b1_F = {}, b2_D = {};  ///< Empty: none.
 
   struct Tape {
-    Buffer<Matrix<S>> pre_NF, hidden_NF, dhidden_NF;
+    Buffer<Matrix<S>> pre_NF, hidden_NF, dpre_NF;
   };
 
   template <class Generator>
@@ -39,9 +44,9 @@ struct Mlp {
     detail::require(width > 0 && hidden > 0, "Mlp: width ", width, " and hidden width ", hidden,
                     ", both must be 1 or more");
     options.check();
-    Mlp expert{Matrix<S>(hidden, width), Matrix<S>(width, hidden)};
-    detail::fill_normal(generator, std::sqrt(options.scale / static_cast<double>(width)), expert.w1_FD);
-    detail::fill_normal(generator, std::sqrt(options.scale / static_cast<double>(hidden)), expert.w2_DF);
+    Mlp expert;
+    expert.w1_FD = random_matrix<S>(hidden, width, generator, options.stddev(width));
+    expert.w2_DF = random_matrix<S>(width, hidden, generator, options.stddev(hidden));
     if (options.bias) {
       expert.b1_F.setZero(hidden);
       expert.b2_D.setZero(width);
@@ -63,29 +68,57 @@ struct Mlp {
   }
 
   void forward(ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape& tape) const {
-    using Chunk = detail::Chunk<S>;
-    tape.pre_NF.resize(x_ND.rows(), w1_FD.rows());
-    tape.hidden_NF.resize(x_ND.rows(), w1_FD.rows());
-    detail::linear_forward<S>(x_ND, w1_FD, b1_F, tape.pre_NF, Serial{});
-    detail::map_chunks(
-        tape.pre_NF.size(), tape.hidden_NF.data(), [](const Chunk& u) { return Activation::template value<S>(u); },
-        tape.pre_NF.data());
-    detail::linear_forward<S>(tape.hidden_NF, w2_DF, b2_D, y_ND, Serial{});
+    detail::forward_by_stages<Mlp, S>(*this, x_ND, y_ND, tape);
   }
 
   void backward(ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_ND, Tape& tape, MatrixRef<S> dx_ND, Mlp& gradient) const {
+    detail::backward_by_stages<Mlp, S>(*this, x_ND, dy_ND, tape, dx_ND, gradient);
+  }
+
+  // Stage 0 works on hidden units, stage 1 on outputs; backward, on hidden units again, then on inputs and outputs.
+  using StagesOf = Mlp;
+  static constexpr int stages = 2;
+  Index forward_columns(int stage) const { return stage == 0 ? w1_FD.rows() : w2_DF.rows(); }
+  Index backward_columns(int stage) const { return stage == 0 ? w1_FD.rows() : (std::max)(w1_FD.cols(), w2_DF.rows()); }
+
+  void begin_forward(Index rows, Tape& tape) const {
+    tape.pre_NF.resize(rows, w1_FD.rows());
+    tape.hidden_NF.resize(rows, w1_FD.rows());
+  }
+  void begin_backward(Index rows, Tape& tape) const {
+    detail::require(tape.hidden_NF.rows() == rows && tape.hidden_NF.cols() == w1_FD.rows(), "Mlp: the tape is of ",
+                    tape.hidden_NF.rows(), " rows and ", tape.hidden_NF.cols(), " hidden units, not ", rows, " and ",
+                    w1_FD.rows());
+    tape.dpre_NF.resize(rows, w1_FD.rows());
+  }
+
+  /// Columns of one stage, for the layer, which has checked the shapes.
+  void forward_stage(int stage, ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape& tape, Index first, Index count) const {
     using Chunk = detail::Chunk<S>;
-    detail::require_same_shapes("Mlp: gradient", *this, gradient);
-    detail::linear_weight_gradient<S>(dy_ND, tape.hidden_NF, gradient.w2_DF, gradient.b2_D, Serial{});
-    Buffer<Matrix<S>>& dpre_NF = tape.dhidden_NF;  // d hidden first, then times act'(pre)
-    dpre_NF.resize(tape.pre_NF.rows(), tape.pre_NF.cols());
-    detail::linear_input_gradient<S>(dy_ND, w2_DF, dpre_NF, false, Serial{});
-    detail::map_chunks(
-        dpre_NF.size(), dpre_NF.data(),
-        [](const Chunk& dh, const Chunk& u) -> Chunk { return dh * Activation::template derivative<S>(u); },
-        dpre_NF.data(), tape.pre_NF.data());
-    detail::linear_weight_gradient<S>(dpre_NF, x_ND, gradient.w1_FD, gradient.b1_F, Serial{});
-    detail::linear_input_gradient<S>(dpre_NF, w1_FD, dx_ND, false, Serial{});
+    if (count == 0) return;
+    if (stage == 1) return detail::panels_forward<S>(tape.hidden_NF, w2_DF, b2_D, y_ND, first, count);
+    detail::panels_forward<S>(x_ND, w1_FD, b1_F, tape.pre_NF, first, count);
+    for (Index n = 0; n < x_ND.rows(); ++n)
+      detail::map_chunks(
+          count, &tape.hidden_NF(n, first), [](const Chunk& u) { return Activation::template value<S>(u); },
+          &tape.pre_NF(n, first));
+  }
+
+  void backward_stage(int stage, ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_ND, Tape& tape, MatrixRef<S> dx_ND,
+                      Mlp& gradient, Index first, Index count) const {
+    using Chunk = detail::Chunk<S>;
+    if (count == 0) return;
+    if (stage == 1) {
+      detail::panels_weight_gradient<S>(dy_ND, tape.hidden_NF, gradient.w2_DF, gradient.b2_D, first, count);
+      return detail::panels_input_gradient<S>(tape.dpre_NF, w1_FD, dx_ND, first, count, false);
+    }
+    detail::panels_input_gradient<S>(dy_ND, w2_DF, tape.dpre_NF, first, count, false);  // d hidden, then times act'
+    for (Index n = 0; n < x_ND.rows(); ++n)
+      detail::map_chunks(
+          count, &tape.dpre_NF(n, first),
+          [](const Chunk& dh, const Chunk& u) -> Chunk { return dh * Activation::template derivative<S>(u); },
+          &tape.dpre_NF(n, first), &tape.pre_NF(n, first));
+    detail::panels_weight_gradient<S>(tape.dpre_NF, x_ND, gradient.w1_FD, gradient.b1_F, first, count);
   }
 
   template <class F, class... Self>
@@ -97,6 +130,6 @@ struct Mlp {
   }
 };
 
-static_assert(TrainableExpert<Mlp<float>, float>);
+static_assert(TrainableExpert<Mlp<float>, float> && StagedExpert<Mlp<float>, float>);
 
 MOE_NAMESPACE_END

@@ -7,6 +7,7 @@
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
 #include "moe/gating/top_k.hpp"
+#include "moe/parameters.hpp"
 #include "moe/random.hpp"
 #include "moe/routing.hpp"
 
@@ -47,6 +48,11 @@ struct FixedNoise {
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     gate.backward(routing, drouting);
     if (routing.noise.drawn) drouting.logits_TE += drouting.noise.logits_TE;
+  }
+
+  template <class F, class... Self>
+  static void visit_buffers(F&& f, Self&... self) {
+    detail::visit_part_buffers("gate", f, self.gate...);
   }
 };
 

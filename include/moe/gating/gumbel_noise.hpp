@@ -8,6 +8,7 @@
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
 #include "moe/gating/top_k.hpp"
+#include "moe/parameters.hpp"
 #include "moe/random.hpp"
 #include "moe/routing.hpp"
 
@@ -52,6 +53,11 @@ struct GumbelNoise {
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     gate.backward(routing, drouting);
+  }
+
+  template <class F, class... Self>
+  static void visit_buffers(F&& f, Self&... self) {
+    detail::visit_part_buffers("gate", f, self.gate...);
   }
 };
 

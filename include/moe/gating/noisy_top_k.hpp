@@ -10,6 +10,7 @@
 #include "moe/executor.hpp"
 #include "moe/gating/top_k.hpp"
 #include "moe/kernel/linear.hpp"
+#include "moe/parameters.hpp"
 #include "moe/random.hpp"
 #include "moe/routing.hpp"
 
@@ -86,6 +87,11 @@ struct LearnedNoise {
   template <class F, class... Self>
   static void visit_parameters(F&& f, Self&... self) {
     f("noise_weight", self.noise_weight_ED...);
+  }
+
+  template <class F, class... Self>
+  static void visit_buffers(F&& f, Self&... self) {
+    detail::visit_part_buffers("gate", f, self.gate...);
   }
 
  private:

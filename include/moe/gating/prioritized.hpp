@@ -13,6 +13,7 @@
 #include "moe/gating/top_k.hpp"
 #include "moe/kernel/buffer.hpp"
 #include "moe/kernel/selection.hpp"
+#include "moe/parameters.hpp"
 #include "moe/random.hpp"
 #include "moe/routing.hpp"
 
@@ -79,6 +80,11 @@ struct Prioritized {
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     gate.backward(routing, drouting);
+  }
+
+  template <class F, class... Self>
+  static void visit_buffers(F&& f, Self&... self) {
+    detail::visit_part_buffers("gate", f, self.gate...);
   }
 
  private:

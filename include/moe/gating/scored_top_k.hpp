@@ -11,6 +11,7 @@
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
 #include "moe/gating/choice_weights.hpp"
+#include "moe/kernel/activations.hpp"
 #include "moe/kernel/buffer.hpp"
 #include "moe/kernel/chunk.hpp"
 #include "moe/kernel/selection.hpp"
@@ -134,6 +135,12 @@ struct ScoredTopK {
     }
   }
 
+  /// The bias is state: it is saved with a layer, and learned without gradients.
+  template <class F, class... Self>
+  static void visit_buffers(F&& f, Self&... self) {
+    if ((... || (self.selection_bias_E.size() > 0))) f("selection_bias", self.selection_bias_E...);
+  }
+
  private:
   template <class S>
   bool is_at_floor(S sum) const {
@@ -167,8 +174,8 @@ struct ScoredTopK {
     using Chunk = detail::Chunk<S>;
     const bool is_sigmoid = score == Score::sigmoid;
     const auto scored = [is_sigmoid](const Chunk& z) -> Chunk {
-      if (is_sigmoid) return (S(1) + (-z).exp()).inverse();
-      return (z.max(S(0)) + (-z.abs()).exp().log1p()).sqrt();
+      if (is_sigmoid) return detail::sigmoid<S>(z);
+      return ((z.max)(S(0)) + (-z.abs()).exp().log1p()).sqrt();
     };
     detail::map_chunks(experts, scores, scored, logits);
   }

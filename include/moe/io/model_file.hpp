@@ -37,12 +37,14 @@ void for_each_saved(F&& f, Model& model) {
   for_each_buffer(f, model);
 }
 
-/// The values of a parameter as an Eigen object: an Eigen matrix or vector itself, or the row-major values of anything
-/// else that has data(), rows(), cols() and size().
+/// The values of a parameter as an Eigen object: an Eigen matrix or vector itself, the plain matrix of what keeps its
+/// own order, or the row-major values of anything else that has data(), rows(), cols() and size().
 template <class Parameter>
 decltype(auto) as_eigen(Parameter& parameter) {
   if constexpr (requires { parameter.derived(); }) {
     return (parameter);
+  } else if constexpr (requires { parameter.matrix(); }) {
+    return parameter.matrix();
   } else {
     using Pointed = std::remove_pointer_t<decltype(parameter.data())>;
     using Plain = Matrix<std::remove_const_t<Pointed>>;
@@ -162,9 +164,12 @@ void load(const std::filesystem::path& path, Model& model, LoadOptions options =
   std::size_t next = 0;
   moe::detail::for_each_saved(
       [&](std::string_view, auto& values) {
-        using Plain = Matrix<moe::detail::ScalarOf<decltype(values)>>;
-        auto&& target = moe::detail::as_eigen(values);
-        target = *std::any_cast<Plain>(&staged[next++]);
+        const auto& plain = *std::any_cast<Matrix<moe::detail::ScalarOf<decltype(values)>>>(&staged[next++]);
+        if constexpr (requires { values = plain; }) {
+          values = plain;
+        } else {
+          moe::detail::as_eigen(values) = plain;
+        }
       },
       model);
 }

@@ -1,4 +1,5 @@
-// The three products of a linear map y = x w' + b, with x (n, in), w (out, in), b (out) or empty, and y (n, out).
+// The three products of a linear map y = x w' + b, with x (n, in), w (out, in), b (out) or empty, and y (n, out), of a
+// plain matrix w: its pieces are packed at every call. Where that matters there are panels (moe/kernel/panels.hpp).
 #pragma once
 
 #include <cstddef>

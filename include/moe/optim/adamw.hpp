@@ -49,16 +49,18 @@ class AdamW {
     const auto t = static_cast<double>(steps);
     const double mean_bias = 1 - std::pow(options.beta1, t), square_bias = 1 - std::pow(options.beta2, t);
     for_each_parameter(
-        [&](std::string_view name, auto& p, const auto& g, auto& m, auto& v) {
+        [&](std::string_view name, auto& parameter, const auto& slope, auto& mean, auto& square) {
           if (frozen.contains(name)) return;
-          using S = typename std::remove_cvref_t<decltype(p)>::Scalar;
+          using S = typename std::remove_cvref_t<decltype(parameter)>::Scalar;
+          auto p = parameter.array(), m = mean.array(), v = square.array();
+          const auto g = slope.array();
           const S beta1 = static_cast<S>(options.beta1), beta2 = static_cast<S>(options.beta2);
           const S rate = static_cast<S>(options.learning_rate / mean_bias);
           const S unbias = static_cast<S>(1 / std::sqrt(square_bias)), epsilon = static_cast<S>(options.epsilon);
           const S keep = static_cast<S>(1 - options.learning_rate * options.weight_decay);
           m = beta1 * m + (1 - beta1) * g;
-          v = beta2 * v + (1 - beta2) * g.cwiseAbs2();
-          p.array() = keep * p.array() - rate * m.array() / (unbias * v.array().sqrt() + epsilon);
+          v = beta2 * v + (1 - beta2) * g.abs2();
+          p = keep * p - rate * m / (unbias * v.sqrt() + epsilon);
         },
         model, gradient, mean_, square_);
     return true;

@@ -40,9 +40,11 @@ class Sgd {
     detail::check_gradient("Sgd::step: the optimiser's model", model, velocity_);
     if (!detail::all_finite(gradient)) return false;
     for_each_parameter(
-        [&](std::string_view name, auto& p, const auto& g, auto& v) {
+        [&](std::string_view name, auto& parameter, const auto& slope, auto& velocity) {
           if (frozen.contains(name)) return;
-          using S = typename std::remove_cvref_t<decltype(p)>::Scalar;
+          using S = typename std::remove_cvref_t<decltype(parameter)>::Scalar;
+          auto p = parameter.array(), v = velocity.array();
+          const auto g = slope.array();
           const S rate = static_cast<S>(options.learning_rate), momentum = static_cast<S>(options.momentum);
           const S keep = static_cast<S>(1 - options.learning_rate * options.weight_decay);
           v = momentum * v + g;

@@ -22,9 +22,12 @@ void add_neuron_importance(const Mlp<S, Activation>& network, const Mlp<S, Activ
   if (importance_F.size() == 0) importance_F.setZero(network.w1_FD.rows());
   detail::require(importance_F.size() == network.w1_FD.rows(), "add_neuron_importance: ", importance_F.size(),
                   " scores for ", network.w1_FD.rows(), " hidden units");
-  for (Index j = 0; j < importance_F.size(); ++j)
-    importance_F(j) +=
-        std::abs(network.w1_FD.row(j).dot(gradient.w1_FD.row(j)) + network.w2_DF.col(j).dot(gradient.w2_DF.col(j)));
+  const auto product = [](const Weights<S>& w, const Weights<S>& dw) -> Matrix<S> {
+    return w.matrix().cwiseProduct(dw.matrix());
+  };
+  const Vector<S> incoming_F = product(network.w1_FD, gradient.w1_FD).rowwise().sum();
+  const Vector<S> outgoing_F = product(network.w2_DF, gradient.w2_DF).colwise().sum().transpose();
+  importance_F += (incoming_F + outgoing_F).cwiseAbs();
 }
 
 /// The hidden units by falling importance; equals by index.

@@ -1,0 +1,121 @@
+// The micro-kernel: the product that all work on panels comes down to. Its accumulators are registers from the first
+// step to the last, and every entry is summed in one order, that of k.
+#pragma once
+
+#include <cstddef>
+#include <type_traits>
+#include <utility>
+
+#include "moe/core.hpp"
+#include "moe/kernel/compiler.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// How entry (i, k) of a tile's left operand lies: row by row within a k (a[k * Rows + i], packed rows), or as in a
+/// panel of weights (a[i * 16 + k], k below 16).
+enum class LeftOrder { packed, panel };
+
+template <class S>
+struct TileShape {
+  using Packet = typename Eigen::internal::packet_traits<S>::type;
+  static constexpr int lanes = Eigen::internal::unpacket_traits<Packet>::size;
+  static constexpr int columns = 16;  // of a panel
+  static_assert(columns % lanes == 0, "moe: packets of more than sixteen are not supported");
+  static constexpr int packets = columns / lanes;  // of a panel
+  static constexpr int accumulators = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS * 3 / 4;
+  static constexpr int rows =
+      (accumulators / packets > 12) ? 12 : (accumulators >= packets ? accumulators / packets : 1);
+
+  static constexpr int most_panels = 8;
+  /// Panels that a tile of so many rows works on at once: a power of two, as many as there are registers for. Several
+  /// keep several streams from memory under way when there are few rows.
+  static constexpr Index panels(Index tile_rows) {
+    Index count = 1;
+    while (count < most_panels && tile_rows * packets * count * 2 <= accumulators) count *= 2;
+    return count;
+  }
+};
+
+/// c[p] (Rows, 16) += a (Rows, depth) b[p] (depth, 16) for each p; then the same for the next of `segments` parts of k,
+/// where a begins `a_stride` further and b goes on. `ahead` is the panel, `depth` lines of it, that is needed next. A
+/// function of its own: inlined, its registers would spill.
+template <class S, LeftOrder order, int Rows, int Panels>
+EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index segments, Index a_stride, const S* const* b,
+                                     S* const* c, const S* ahead) {
+  using namespace Eigen::internal;  // the packet operations
+  using Shape = TileShape<S>;
+  using Packet = typename Shape::Packet;
+  constexpr int lanes = Shape::lanes, packets = Shape::packets, width = packets * Panels;
+  constexpr auto row_count = std::size_t{Rows}, row_packets = std::size_t{width}, panel_count = std::size_t{Panels};
+  Packet sum[row_count][row_packets];
+  MOE_DETAIL_UNROLL
+  for (int i = 0; i < Rows; ++i) {
+    MOE_DETAIL_UNROLL
+    for (int j = 0; j < width; ++j) sum[i][j] = ploadu<Packet>(c[j / packets] + i * 16 + j % packets * lanes);
+  }
+  const S* right[panel_count];
+  MOE_DETAIL_UNROLL
+  for (int p = 0; p < Panels; ++p) right[p] = b[p];
+  for (Index segment = 0; segment < segments; ++segment) {
+    const S* const left = a + segment * a_stride;
+    for (Index k = 0; k < depth; ++k) {
+      if constexpr (order == LeftOrder::packed) MOE_DETAIL_PREFETCH(ahead + k * 16);
+      Packet row[row_packets];
+      MOE_DETAIL_UNROLL
+      for (int j = 0; j < width; ++j) {
+        row[j] = ploadu<Packet>(right[j / packets] + k * 16 + j % packets * lanes);
+        if constexpr (lanes > 1) MOE_DETAIL_PIN(row[j]);
+      }
+      MOE_DETAIL_UNROLL
+      for (int i = 0; i < Rows; ++i) {
+        const Packet entry = pset1<Packet>(left[order == LeftOrder::packed ? k * Rows + i : i * 16 + k]);
+        MOE_DETAIL_UNROLL
+        for (int j = 0; j < width; ++j) sum[i][j] = pmadd(entry, row[j], sum[i][j]);
+      }
+    }
+    MOE_DETAIL_UNROLL
+    for (int p = 0; p < Panels; ++p) right[p] += depth * 16;
+  }
+  MOE_DETAIL_UNROLL
+  for (int i = 0; i < Rows; ++i) {
+    MOE_DETAIL_UNROLL
+    for (int j = 0; j < width; ++j) pstoreu(c[j / packets] + i * 16 + j % packets * lanes, sum[i][j]);
+  }
+}
+
+/// Of packed rows, as many as `rows` (1 to TileShape::rows); as many panels as TileShape::panels(rows).
+template <class S>
+void multiply_packed_tile(Index rows, const S* a, Index depth, const S* const* b, S* const* c, const S* ahead) {
+  [&]<int... Row>(std::integer_sequence<int, Row...>) {
+    const auto call = [&]<int Rows>(std::integral_constant<int, Rows>) {
+      multiply_tile<S, LeftOrder::packed, Rows, static_cast<int>(TileShape<S>::panels(Rows))>(a, depth, 1, 0, b, c,
+                                                                                              ahead);
+      return true;
+    };
+    static_cast<void>(((rows == Row + 1 && call(std::integral_constant<int, Row + 1>{})) || ...));
+  }
+  (std::make_integer_sequence<int, TileShape<S>::rows>{});
+}
+
+/// sums[block] (TileShape::rows, 16) += a (rows, 16 of each of `segments` panels) b[block] for each block of sixteen
+/// tokens; b's blocks are `b_stride` apart, the panels of a `a_stride`.
+template <class S>
+void multiply_panel_tiles(const S* a, Index segments, Index a_stride, Index blocks, const S* b, Index b_stride,
+                          S* sums) {
+  constexpr int rows = TileShape<S>::rows, at_once = static_cast<int>(TileShape<S>::panels(rows));
+  const auto multiply = [&]<int Blocks>(std::integral_constant<int, Blocks>, Index block) {
+    const S* operand[std::size_t{Blocks}];
+    S* sum[std::size_t{Blocks}];
+    for (int i = 0; i < Blocks; ++i) operand[i] = b + (block + i) * b_stride, sum[i] = sums + (block + i) * rows * 16;
+    multiply_tile<S, LeftOrder::panel, rows, Blocks>(a, 16, segments, a_stride, operand, sum, nullptr);
+  };
+  Index block = 0;
+  for (; block + at_once <= blocks; block += at_once) multiply(std::integral_constant<int, at_once>{}, block);
+  for (; block < blocks; ++block) multiply(std::integral_constant<int, 1>{}, block);
+}
+
+}  // namespace detail
+
+MOE_NAMESPACE_END

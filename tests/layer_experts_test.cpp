@@ -1,0 +1,149 @@
+#include "moe/layer_experts.hpp"
+
+#include <gtest/gtest.h>
+
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "moe/expert/glu.hpp"
+#include "moe/expert/make_experts.hpp"
+#include "moe/expert/mlp.hpp"
+#include "moe/gating/top_k.hpp"
+#include "moe/layer.hpp"
+#include "moe/router.hpp"
+#include "support/matrices.hpp"
+
+namespace moe {
+namespace {
+
+using support::same_bits;
+
+/// The same expert, but nobody knows that it has stages: as a user's own would be.
+template <class X>
+struct Whole {
+  X inner;
+  using Tape = typename X::Tape;
+  using S = float;
+
+  Index output_width() const { return inner.output_width(); }
+  void forward(ConstMatrixRef<S> x, MatrixRef<S> y, Tape& tape) const { inner.forward(x, y, tape); }
+  void backward(ConstMatrixRef<S> x, ConstMatrixRef<S> dy, Tape& tape, MatrixRef<S> dx, Whole& gradient) const {
+    inner.backward(x, dy, tape, dx, gradient.inner);
+  }
+  template <class F, class... Self>
+  static void visit_parameters(F&& f, Self&... self) {
+    X::visit_parameters(f, self.inner...);
+  }
+};
+
+static_assert(StagedExpert<Mlp<float>, float> && !StagedExpert<Whole<Mlp<float>>, float>);
+
+/// With a forward pass of its own, and the stages of the expert that it derives from.
+struct Doubled : Mlp<float> {
+  void forward(ConstMatrixRef<float> x, MatrixRef<float> y, Tape& tape) const {
+    Mlp<float>::forward(x, y, tape);
+    y *= 2;
+  }
+};
+static_assert(Expert<Doubled, float> && !StagedExpert<Doubled, float>);
+
+/// One pass forward and backward.
+template <class X>
+struct Pass {
+  Matrix<float> y_TD, dx_TD;
+  Vector<double> gradient;
+
+  Pass(const Router<float>& router, const std::vector<X>& experts, const Matrix<float>& x_TD) {
+    const Layer layer{router, TopK{.k = 2}, experts};
+    typename decltype(layer)::Tape tape(1);
+    auto gradients = zeros_like(layer);
+    y_TD = layer.forward(x_TD, tape);
+    dx_TD = layer.backward(x_TD, y_TD, tape, gradients);
+    gradient = flatten(gradients);
+  }
+};
+
+/// Hidden units for several tasks, and a rest that fills no panel.
+template <class X>
+void expect_the_same_by_stages_and_whole(Index tokens) {
+  constexpr Index experts = 3, width = 21, hidden = 1100;
+  std::mt19937_64 rng(1);
+  const auto router = Router<float>::random(experts, width, rng);
+  const auto staged = make_experts<X>(experts, width, hidden, rng, ExpertOptions{.bias = true});
+  std::vector<Whole<X>> whole;
+  for (const X& expert : staged) whole.push_back({expert});
+  const Matrix<float> x_TD = support::random_matrix<float>(tokens, width, 2);
+  const Pass a(router, staged, x_TD);
+  const Pass b(router, whole, x_TD);
+  EXPECT_TRUE(same_bits(a.y_TD, b.y_TD)) << tokens;
+  EXPECT_TRUE(same_bits(a.dx_TD, b.dx_TD)) << tokens;
+  EXPECT_TRUE(same_bits(a.gradient, b.gradient)) << tokens;
+}
+
+TEST(LayerExperts, StagesGiveTheBitsOfTheWholeExpert) {
+  for (const Index tokens : {0, 1, 5, 40}) {
+    expect_the_same_by_stages_and_whole<Mlp<float>>(tokens);
+    expect_the_same_by_stages_and_whole<SwiGlu<float>>(tokens);
+  }
+}
+
+/// Stage 1 has as many columns as the wider of input and output: several tasks, some of them for one side alone.
+TEST(LayerExperts, OutputsMayBeWiderOrNarrowerThanInputs) {
+  std::mt19937_64 rng(1);
+  for (const auto& [width, outputs] : {std::pair<Index, Index>{20, 1100}, {1100, 20}, {517, 530}}) {
+    std::vector<SwiGlu<float>> experts;
+    for (int e = 0; e < 2; ++e) {
+      experts.push_back(SwiGlu<float>::random(width, 40, rng, {.bias = true}));
+      experts.back().w2_DF = random_matrix<float>(outputs, 40, rng);
+      experts.back().b2_D = random_matrix<float>(outputs, 1, rng);
+      experts.back().multiplier_F = random_matrix<float>(40, 1, rng);
+    }
+    const auto router = Router<float>::random(2, width, rng);
+    const Matrix<float> x_TD = support::random_matrix<float>(20, width, 2);
+    std::vector<Whole<SwiGlu<float>>> whole;
+    for (const auto& expert : experts) whole.push_back({expert});
+    const Pass a(router, experts, x_TD);
+    const Pass b(router, whole, x_TD);
+    EXPECT_TRUE(same_bits(a.y_TD, b.y_TD)) << width;
+    EXPECT_TRUE(same_bits(a.dx_TD, b.dx_TD)) << width;
+    EXPECT_TRUE(same_bits(a.gradient, b.gradient)) << width;
+  }
+}
+
+TEST(LayerExperts, WhatDerivesFromAStagedExpertKeepsItsOwnPass) {
+  std::mt19937_64 rng(1);
+  const auto router = Router<float>::random(2, 4, rng);
+  const auto experts = make_experts<Mlp<float>>(2, 4, 8, rng);
+  const Matrix<float> x_TD = support::random_matrix<float>(5, 4, 2);
+  const std::vector<Doubled> doubled{{experts[0]}, {experts[1]}};
+  EXPECT_EQ(Layer(router, TopK{.k = 2}, doubled).forward(x_TD), 2 * Layer(router, TopK{.k = 2}, experts).forward(x_TD));
+}
+
+TEST(LayerExperts, ExpertsMayHaveDifferentHiddenWidths) {
+  std::mt19937_64 rng(1);
+  std::vector<Mlp<float>> experts;
+  for (const Index hidden : {3, 600, 17}) experts.push_back(Mlp<float>::random(8, hidden, rng));
+  const auto router = Router<float>::random(3, 8, rng);
+  const Matrix<float> x_TD = support::random_matrix<float>(30, 8, 2);
+  std::vector<Whole<Mlp<float>>> whole;
+  for (const auto& expert : experts) whole.push_back({expert});
+  EXPECT_TRUE(same_bits(Pass(router, experts, x_TD).gradient, Pass(router, whole, x_TD).gradient));
+}
+
+TEST(LayerExperts, TasksAreColumnsOfExpertsWithSlots) {
+  const Layer layer{Router<float>{Matrix<float>{{1}, {0}, {-1}}}, TopK{.k = 1, .weights = ChoiceWeights::probabilities},
+                    std::vector<Mlp<float>>(3, Mlp<float>{Matrix<float>::Ones(1100, 1), Matrix<float>::Ones(1, 1100)})};
+  typename decltype(layer)::Tape tape;
+  layer.forward(Matrix<float>{{1}, {-1}, {1}}, tape);  // experts 0 and 2
+  std::vector<detail::ColumnTask> tasks;
+  detail::list_column_tasks(layer.experts, tape.plan, tasks, [](const auto&) { return Index{1100}; });
+  ASSERT_EQ(tasks.size(), 18u);
+  EXPECT_EQ(tasks[8].expert, 0u);
+  EXPECT_EQ(tasks[8].first, 1024);
+  EXPECT_EQ(tasks[8].count, 76);
+  EXPECT_EQ(tasks[9].expert, 2u);
+}
+
+}  // namespace
+}  // namespace moe
