@@ -60,7 +60,7 @@ Indices sorted(const std::vector<S>& values, Index k) {
   Indices order(values.size());
   std::iota(order.begin(), order.end(), Index{0});
   const auto key = [&](Index i) { return detail::selection_key(values[static_cast<std::size_t>(i)]); };
-  std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return key(a) > key(b); });
+  std::sort(order.begin(), order.end(), [&](Index a, Index b) { return key(a) != key(b) ? key(a) > key(b) : a < b; });
   order.resize(static_cast<std::size_t>(k));
   return order;
 }
