@@ -121,6 +121,16 @@ TEST(SoftmaxKernel, TheLogarithmOfTheSumShowsNaNAndInfinities) {
   }
 }
 
+TEST(SoftmaxKernel, ASumDoesNotDependOnWhereTheRowLies) {
+  const Matrix<float> row = support::random_matrix<float>(1, 37, 1);
+  Vector<float> memory(60);
+  for (Index begin = 0; begin < 20; ++begin) {
+    memory.segment(begin, 37) = row.transpose();
+    EXPECT_EQ(detail::sum_row(memory.data() + begin, Index{37}), detail::sum_row(row.data(), Index{37})) << begin;
+  }
+  EXPECT_NEAR(detail::sum_row(row.data(), Index{37}), row.sum(), 1e-5);
+}
+
 TEST(SoftmaxKernel, TheDotProductCountsEveryEntryOnce) {
   const Vector<float> ones = Vector<float>::Ones(35);
   EXPECT_EQ(detail::dot_rows(ones.data(), ones.data(), Index{35}), 35);

@@ -80,7 +80,8 @@ struct ScoredTopK {
     for (Index t = 0; t < routing.tokens(); ++t) {
       S* score_E = routing.scores_TE.row(t).data();
       score_row(routing.weighing_logits_TE().row(t).data(), experts, score_E);
-      routing.probabilities_TE.row(t) = routing.scores_TE.row(t) / routing.scores_TE.row(t).sum();
+      routing.probabilities_TE.row(t) =
+          routing.scores_TE.row(t) / detail::sum_row(routing.scores_TE.row(t).data(), experts);
       if (!routing.is_valid(t)) continue;
       if (routing.noise.drawn)
         score_row(routing.selection_logits_TE().row(t).data(), experts, workspace.expert_E.data());
@@ -129,7 +130,8 @@ struct ScoredTopK {
       // p = s / sum s: ds = (dp - sum dp p) / sum s
       const auto p = routing.probabilities_TE.row(t);
       const auto dp = drouting.probabilities_TE.row(t);
-      dscore_TE.row(t).array() += (dp.array() - dp.dot(p)) / routing.scores_TE.row(t).sum();
+      const S sum = detail::sum_row(routing.scores_TE.row(t).data(), experts);
+      dscore_TE.row(t).array() += (dp.array() - detail::dot_rows(dp.data(), p.data(), experts)) / sum;
       score_row_backward(routing.weighing_logits_TE().row(t).data(), routing.scores_TE.row(t).data(),
                          dscore_TE.row(t).data(), experts, drouting.weighing_logits_TE().row(t).data());
     }

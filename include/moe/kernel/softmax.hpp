@@ -93,6 +93,14 @@ SumOfExponentials<S> softmax_row(const S* logits, Index size, S* probabilities) 
   return {shift, sum};
 }
 
+/// In one order wherever the row lies; Eigen's own sum of a row begins at an aligned address.
+template <class S>
+S sum_row(const S* row, Index size) {
+  Chunk<S> sum = Chunk<S>::Zero();
+  for_each_chunk(size, [&](Index begin, Index count) { sum += load_chunk(row + begin, count, S(0)); });
+  return sum.sum();
+}
+
 template <class S>
 S dot_rows(const S* a, const S* b, Index size) {
   Chunk<S> sum = Chunk<S>::Zero();
