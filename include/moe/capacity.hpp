@@ -1,5 +1,5 @@
-// How many choices an expert takes. Known systems call six different numbers
-// the capacity factor: the formula stands beside each.
+// How many choices an expert takes. Known systems call six different numbers the capacity factor: the formula stands
+// beside each.
 #pragma once
 
 #include <algorithm>
@@ -9,9 +9,8 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// The room of each expert in one group of tokens. T counts the group's tokens
-/// without padding, k the choices of a token, so that T k is the number of
-/// choices (also where k differs from token to token).
+/// The room of each expert in one group of tokens. T counts the group's tokens without padding, k the choices of a
+/// token, so that T k is the number of choices (also where k differs from token to token).
 class Capacity {
  public:
   enum class Rounding { down, up, nearest };  ///< nearest: to even at .5, as Python rounds
@@ -32,13 +31,11 @@ class Capacity {
   /// No limit: nothing is dropped.
   static Capacity unlimited() { return Capacity(Rule{}); }
 
-  /// ceil(factor T k / E) (V-MoE, Megatron-Core; DeepSpeed for k >= 2). Throws
-  /// std::invalid_argument unless the factor is finite and > 0, as all that
-  /// take a factor do.
+  /// ceil(factor T k / E) (V-MoE, Megatron-Core; DeepSpeed for k >= 2). Throws std::invalid_argument unless the factor
+  /// is finite and > 0, as all that take a factor do.
   static Capacity factor(double factor) { return formula({.factor = factor}); }
 
-  /// C = slots, whatever the batch; 0 drops everything. Throws
-  /// std::invalid_argument if negative.
+  /// C = slots, whatever the batch; 0 drops everything. Throws std::invalid_argument if negative.
   static Capacity exactly(Index slots) {
     detail::require(slots >= 0, "Capacity::exactly: ", slots, " slots, it must be 0 or more");
     return Capacity(Rule{.kind = Kind::exact, .slots = slots});
@@ -48,8 +45,7 @@ class Capacity {
   static Capacity gshard(double factor) {
     return formula({.factor = factor, .rounding = Rounding::down, .counts_k = false, .minimum = 4, .multiple = 4});
   }
-  /// Mesh TensorFlow, lucidrains (GShard, ST-MoE): max(min(T, floor(factor T /
-  /// E)), 4).
+  /// Mesh TensorFlow, lucidrains (GShard, ST-MoE): max(min(T, floor(factor T / E)), 4).
   static Capacity mesh(double factor, Index minimum = 4) {
     return formula(
         {.factor = factor, .rounding = Rounding::down, .counts_k = false, .minimum = minimum, .at_most_tokens = true});
@@ -60,8 +56,7 @@ class Capacity {
   }
   /// V-MoE: ceil(factor T k / E), up to a multiple (4 there).
   static Capacity v_moe(double factor, Index multiple = 4) { return formula({.factor = factor, .multiple = multiple}); }
-  /// DeepSpeed: max(ceil(factor T k / E), 4), in double where DeepSpeed
-  /// computes in float.
+  /// DeepSpeed: max(ceil(factor T k / E), 4), in double where DeepSpeed computes in float.
   static Capacity deepspeed(double factor, Index minimum = 4) {
     return formula({.factor = factor, .minimum = minimum});
   }
@@ -92,8 +87,7 @@ class Capacity {
     return Capacity(Rule{.kind = Kind::formula, .formula = formula});
   }
 
-  /// Another capacity for passes with an unseeded tape, that is for evaluation
-  /// and inference.
+  /// Another capacity for passes with an unseeded tape, that is for evaluation and inference.
   Capacity at_inference(const Capacity& other) const {
     Capacity both = *this;
     both.inference_ = other.inference_;
@@ -128,8 +122,7 @@ class Capacity {
 
   static Index evaluate(const Formula& f, Index tokens, Index choices, Index experts) {
     const auto t = static_cast<double>(tokens), e = static_cast<double>(experts), n = static_cast<double>(choices);
-    // One product, then one division: the order decides on which side of a
-    // whole number rounding errors fall.
+    // One product, then one division: the order decides on which side of a whole number rounding errors fall.
     if (f.whole_tokens) return finish(f, t > 0 ? std::floor(n / t * std::ceil(f.factor * t) / e) : 0, t);
     if (f.of_tokens) return finish(f, round(f.factor * t, f.rounding), t);
     double wanted = round(f.whole_share ? std::ceil(t / e) * f.factor

@@ -100,18 +100,12 @@ concept AuxiliaryLoss = requires(const L loss, const Routing<S>& routing, Routin
 
 namespace detail {
 
-template <class Rows>
-void require_rows_of(std::string_view what, const Rows& rows, Index count, Index width) {
-  require(rows.rows() == count && rows.cols() == width, "expert, ", what, " is ", rows.rows(), " x ", rows.cols(),
-          ", it must be ", count, " x ", width);
-}
-
 /// The passes of an expert that can be cut into columns, in one piece.
 /// Throws std::invalid_argument unless the shapes fit, before anything is written.
 template <class X, class S>
 void forward_by_stages(const X& expert, ConstMatrixRef<S> x, MatrixRef<S> y, typename X::Tape& tape) {
   expert.check(x.cols());
-  require_rows_of("forward: y", y, x.rows(), expert.output_width());
+  require_shape("Expert::forward: y", y, x.rows(), expert.output_width());
   expert.begin_forward(x.rows(), tape);
   for (int stage = 0; stage < X::stages; ++stage)
     expert.forward_stage(stage, x, y, tape, 0, expert.forward_columns(stage));
@@ -120,9 +114,9 @@ template <class X, class S>
 void backward_by_stages(const X& expert, ConstMatrixRef<S> x, ConstMatrixRef<S> dy, typename X::Tape& tape,
                         MatrixRef<S> dx, X& gradient) {
   expert.check(x.cols());
-  require_same_shapes("backward: the gradient", expert, gradient);
-  require_rows_of("backward: dy", dy, x.rows(), expert.output_width());
-  require_rows_of("backward: dx", dx, x.rows(), x.cols());
+  require_same_shapes("Expert::backward: the gradient", expert, gradient);
+  require_shape("Expert::backward: dy", dy, x.rows(), expert.output_width());
+  require_shape("Expert::backward: dx", dx, x.rows(), x.cols());
   expert.begin_backward(x.rows(), tape);
   for (int stage = 0; stage < X::stages; ++stage)
     expert.backward_stage(stage, x, dy, tape, dx, gradient, 0, expert.backward_columns(stage));

@@ -117,6 +117,12 @@ void require(bool holds, const Parts&... parts) {
   throw_invalid_argument(message);
 }
 
+template <class M>
+void require_shape(std::string_view what, const M& matrix, Index rows, Index columns) {
+  require(matrix.rows() == rows && matrix.cols() == columns, what, " is ", matrix.rows(), " x ", matrix.cols(),
+          ", it must be ", rows, " x ", columns);
+}
+
 /// Whether the memory from first to last entry of two views of rows meets, or interleaves.
 template <class S>
 bool overlap(const ConstMatrixRef<S>& a, const ConstMatrixRef<S>& b) {

@@ -17,6 +17,7 @@
 #include "moe/dispatch_options.hpp"
 #include "moe/executor.hpp"
 #include "moe/layer_experts.hpp"
+#include "moe/layer_routing.hpp"
 #include "moe/layer_tape.hpp"
 #include "moe/loss/losses.hpp"
 #include "moe/parameters.hpp"
@@ -92,17 +93,18 @@ struct Layer {
   template <class Exec = DefaultExecutor>
   void forward_into(const Batch<S>& batch, MatrixRef<S> y_TO, Tape& tape, const Exec& executor = {}) const {
     check(batch);
-    check_output("forward: y", y_TO, batch, output_width(batch.x_TD.cols()));
+    check_output("Layer::forward: y", y_TO, batch, output_width(batch.x_TD.cols()));
     Random* random = tape.random ? &*tape.random : nullptr;
     tape.begin(batch, router.experts());
 
-    run_router(batch, tape, random, executor);  // score every token against every expert
+    detail::router_forward(router, batch, tape, random, executor);  // score every token against every expert
     detail::handle_non_finite(dispatching.non_finite, tape.routing);
     gate.route(batch, tape.routing, random);                               // who goes to whom, and with which weight
     tape.plan.build(batch, tape.routing, dispatching, random != nullptr);  // group by expert; overflow is dropped
     dispatch<S>(batch.x_TD, tape.plan, tape.x_ND, executor);               // copy tokens into their slots
-    run_experts(tape, random, executor);                                   // each expert maps its own slots
-    combine<S>(tape.y_NO, tape.plan, y_TO, executor);                      // add the weighted slots up, by token
+    tape.y_NO.resize(tape.plan.slots(), output_width(batch.x_TD.cols()));
+    detail::experts_forward(experts, tape, random, executor);  // each expert maps its own slots
+    combine<S>(tape.y_NO, tape.plan, y_TO, executor);          // add the weighted slots up, by token
     if (dispatching.pass_dropped) pass_dropped<S>(batch.x_TD, tape.routing, tape.plan, y_TO);
     tape.width = batch.x_TD.cols();
   }
@@ -134,7 +136,7 @@ struct Layer {
   void backward_into(const Batch<S>& batch, RowsRef<S> dy_TO, Tape& tape, MatrixRef<S> dx_TD, Layer& gradient,
                      const Exec& executor = {}) const {
     check(batch, tape, dx_TD, gradient);
-    check_rows("backward: dy", dy_TO, batch, tape.y_NO.cols());
+    detail::require_shape("Layer::backward: dy", dy_TO, batch.tokens(), tape.y_NO.cols());
     detail::require(!dispatching.pass_dropped || !detail::overlap<S>(dx_TD, dy_TO),
                     "Layer::backward: with pass_dropped dx must not overlap dy in memory");
     combine_backward<S>(dy_TO, tape.plan, tape.y_NO, tape.dy_NO, tape.dweight_N, executor);
@@ -204,8 +206,7 @@ struct Layer {
   /// The same, and that tokens of this width suit it: what an outer layer asks of an expert.
   void check(Index width) const {
     check();
-    detail::require(router.width() == 0 || router.width() == width, "Layer: tokens of width ", width,
-                    ", the router is for width ", router.width());
+    check_router(width);
     check_experts(width);
   }
 
@@ -234,7 +235,7 @@ struct Layer {
     static_assert(TrainableExpert<X, S>,
                   "moe::Layer::backward: X cannot be trained: it needs backward(x, dy, tape, dx, gradient) const and "
                   "visit_parameters; see moe/concepts.hpp");
-    run_experts_backward(dy_NO, tape, gradient, executor);  // dx_ND, and the experts' gradients
+    detail::experts_backward<X, S>(experts, dy_NO, tape, gradient.experts, executor);  // dx_ND, and their gradients
     finish_routing_backward(batch, tape, dx_TD, gradient, executor);
   }
 
@@ -246,10 +247,15 @@ struct Layer {
                   "see moe/concepts.hpp");
     if (dispatching.weigh_input || dispatching.straight_through)
       add_input_weight_gradient<S>(batch.x_TD, tape.dx_ND, tape.plan, tape.dweight_N);
-    tape.plan.backward(tape.dweight_N, tape.drouting);             // slots' weights to choices' weights
-    run_gate_backward(batch, tape, dx_TD, gradient);               // weights and probabilities to logits
-    run_router_backward(batch, tape, dx_TD, gradient, executor);   // logits to tokens
-    dispatch_backward<S>(tape.dx_ND, tape.plan, dx_TD, executor);  // slots to tokens
+    tape.plan.backward(tape.dweight_N, tape.drouting);                  // slots' weights to choices' weights
+    detail::gate_backward<S>(gate, batch, tape, dx_TD, gradient.gate);  // weights and probabilities to logits
+    detail::router_backward<S>(router, batch, tape, dx_TD, gradient.router, executor);  // logits to tokens
+    dispatch_backward<S>(tape.dx_ND, tape.plan, dx_TD, executor);                       // slots to tokens
+  }
+
+  void check_router(Index width) const {
+    detail::require(router.width() == 0 || router.width() == width, "Layer: tokens of width ", width,
+                    ", the router is for width ", router.width());
   }
 
   void check_experts(Index width) const {
@@ -266,23 +272,14 @@ struct Layer {
   void check(const Batch<S>& batch) const {
     check();
     batch.check();
-    const Index width = batch.x_TD.cols();
-    detail::require(router.width() == 0 || router.width() == width, "Layer: tokens of width ", width,
-                    ", the router is for width ", router.width());
-    if (router.width() == 0) check_experts(width);
+    check_router(batch.x_TD.cols());
+    if (router.width() == 0) check_experts(batch.x_TD.cols());
   }
 
-  template <class Rows>
-  static void check_rows(std::string_view what, const Rows& rows, const Batch<S>& batch, Index width) {
-    detail::require(rows.rows() == batch.tokens() && rows.cols() == width, "Layer::", what, " is ", rows.rows(), " x ",
-                    rows.cols(), ", it must be ", batch.tokens(), " x ", width);
-  }
-
-  /// The same for rows to write into.
-  template <class Rows>
-  static void check_output(std::string_view what, const Rows& rows, const Batch<S>& batch, Index width) {
-    check_rows(what, rows, batch, width);
-    detail::require(!detail::overlap<S>(rows, batch.x_TD), "Layer::", what, " overlaps the tokens in memory");
+  /// Rows to write into, one for each token.
+  static void check_output(std::string_view what, ConstMatrixRef<S> rows, const Batch<S>& batch, Index width) {
+    detail::require_shape(what, rows, batch.tokens(), width);
+    detail::require(!detail::overlap<S>(rows, batch.x_TD), what, " overlaps the tokens in memory");
   }
 
   void check(const Batch<S>& batch, const Tape& tape, ConstMatrixRef<S> dx_TD, const Layer& gradient) const {
@@ -293,51 +290,9 @@ struct Layer {
                     "Layer::backward: the tape is of ", tape.plan.tokens(), " tokens of width ", tape.width, " and ",
                     tape.experts.size(), " experts, the batch has ", batch.tokens(), " of width ", batch.x_TD.cols(),
                     " and the layer ", experts.size());
-    check_output("backward: dx", dx_TD, batch, batch.x_TD.cols());
+    check_output("Layer::backward: dx", dx_TD, batch, batch.x_TD.cols());
     detail::require(&gradient != this, "Layer::backward: the gradient is the layer itself");
     check_gradient(gradient);
-  }
-
-  template <class Exec>
-  void run_router(const Batch<S>& batch, Tape& tape, Random* random, const Exec& executor) const {
-    if constexpr (requires { router.forward(batch, tape.routing, tape.router, random, executor); })
-      router.forward(batch, tape.routing, tape.router, random, executor);
-    else
-      router.forward(batch, tape.routing, tape.router, random);
-  }
-
-  template <class Exec>
-  void run_router_backward(const Batch<S>& batch, Tape& tape, MatrixRef<S> dx_TD, Layer& gradient,
-                           const Exec& executor) const {
-    if constexpr (requires {
-                    router.backward(batch, tape.routing, tape.drouting, tape.router, dx_TD, gradient.router, executor);
-                  })
-      router.backward(batch, tape.routing, tape.drouting, tape.router, dx_TD, gradient.router, executor);
-    else
-      router.backward(batch, tape.routing, tape.drouting, tape.router, dx_TD, gradient.router);
-  }
-
-  void run_gate_backward(const Batch<S>& batch, Tape& tape, MatrixRef<S> dx_TD, Layer& gradient) const {
-    if constexpr (requires { gate.backward(tape.routing, tape.drouting); })
-      gate.backward(tape.routing, tape.drouting);
-    else
-      gate.backward(batch, tape.routing, tape.drouting, dx_TD, gradient.gate);
-  }
-
-  template <class Exec>
-  void run_experts(Tape& tape, Random* random, const Exec& executor) const {
-    tape.experts.resize(experts.size());
-    tape.y_NO.resize(tape.plan.slots(), output_width(tape.x_ND.cols()));
-    for (auto& expert_tape : tape.experts) detail::hand_down(random, expert_tape);
-    detail::experts_forward<X, S>(experts, tape.plan, tape.x_ND, tape.y_NO, tape.experts, tape.tasks, executor);
-  }
-
-  template <class Exec>
-  void run_experts_backward(ConstMatrixRef<S> dy_NO, Tape& tape, Layer& gradient, const Exec& executor) const {
-    tape.dx_ND.resize(tape.x_ND.rows(), tape.x_ND.cols());
-    for (auto& expert_tape : tape.experts) detail::hand_down_scale(tape.loss_scale, expert_tape);
-    detail::experts_backward<X, S>(experts, tape.plan, tape.x_ND, dy_NO, tape.dx_ND, tape.experts, gradient.experts,
-                                   tape.tasks, executor);
   }
 };
 

@@ -8,82 +8,95 @@
 
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
+#include "moe/layer_tape.hpp"
 #include "moe/plan.hpp"
+#include "moe/random.hpp"
 
 MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Columns first, ..., first + count - 1 of one expert's stage.
-struct ColumnTask {
-  std::size_t expert;
-  Index first, count;
-};
-
-/// The tasks of a stage, over the experts that have slots; `columns(expert)` is how many columns the stage has.
-template <class X, class S, class Columns>
-void list_column_tasks(const std::vector<X>& experts, const Plan<S>& plan, std::vector<ColumnTask>& tasks,
-                       Columns&& columns) {
-  tasks.clear();
-  for (std::size_t e = 0; e < experts.size(); ++e) {
-    const Index rows = plan.rows_of(static_cast<Index>(e));
-    if (rows == 0) continue;
-    const Index at_once = rows <= 16 ? 128 : 512;  // many rows are packed once for many columns
-    for (Index first = 0, all = columns(experts[e]); first < all; first += at_once)
-      tasks.push_back({e, first, (std::min)(at_once, all - first)});
-  }
+/// Calls f(e) for each expert that has slots.
+template <class S, class F>
+void for_each_used_expert(const Plan<S>& plan, F&& f) {
+  for (Index e = 0; e < plan.experts(); ++e)
+    if (plan.rows_of(e) > 0) f(static_cast<std::size_t>(e));
 }
 
-/// y_NO = the experts' outputs for x_ND, slot by slot.
-template <class X, class S, class Exec>
-void experts_forward(const std::vector<X>& experts, const Plan<S>& plan, ConstMatrixRef<S> x_ND, MatrixRef<S> y_NO,
-                     std::vector<typename X::Tape>& tapes, std::vector<ColumnTask>& tasks, const Exec& executor) {
-  const auto rows = [&](auto&& matrix, std::size_t e) {
-    return matrix.middleRows(plan.begin_of(static_cast<Index>(e)), plan.rows_of(static_cast<Index>(e)));
-  };
-  if constexpr (StagedExpert<X, S>) {
-    for (std::size_t e = 0; e < experts.size(); ++e)
-      if (const Index count = plan.rows_of(static_cast<Index>(e)); count > 0) experts[e].begin_forward(count, tapes[e]);
-    for (int stage = 0; stage < X::stages; ++stage) {
-      list_column_tasks(experts, plan, tasks, [&](const X& expert) { return expert.forward_columns(stage); });
-      executor.parallel_for(static_cast<Index>(tasks.size()), [&](Index i) {
-        const auto [e, first, count] = tasks[static_cast<std::size_t>(i)];
-        experts[e].forward_stage(stage, rows(x_ND, e), rows(y_NO, e), tapes[e], first, count);
-      });
-    }
-  } else {
-    executor.parallel_for(static_cast<Index>(experts.size()), [&](Index i) {
-      const auto e = static_cast<std::size_t>(i);
-      if (plan.rows_of(i) > 0) experts[e].forward(rows(x_ND, e), rows(y_NO, e), tapes[e]);
+/// The expert's own of the rows of all slots.
+template <class S, class Rows>
+auto rows_of_expert(const Plan<S>& plan, std::size_t e, Rows& rows) {
+  return rows.middleRows(plan.begin_of(static_cast<Index>(e)), plan.rows_of(static_cast<Index>(e)));
+}
+
+/// The tasks of a stage; `columns(e)` is how many columns an expert has in it.
+template <class S, class Columns>
+void list_column_tasks(const Plan<S>& plan, std::vector<ColumnTask>& tasks, Columns&& columns) {
+  tasks.clear();
+  for_each_used_expert(plan, [&](std::size_t e) {
+    const Index at_once = plan.rows_of(static_cast<Index>(e)) <= 16 ? 128 : 512;  // many rows are packed once for many
+    for (Index first = 0, all = columns(e); first < all; first += at_once)
+      tasks.push_back({e, first, (std::min)(at_once, all - first)});
+  });
+}
+
+/// Calls work(stage, e, first, count) for the columns of all experts, as tasks, one stage after the other.
+template <class X, class S, class Exec, class Columns, class Work>
+void run_stages(const Plan<S>& plan, std::vector<ColumnTask>& tasks, const Exec& executor, Columns&& columns,
+                Work&& work) {
+  for (int stage = 0; stage < X::stages; ++stage) {
+    list_column_tasks(plan, tasks, [&](std::size_t e) { return columns(stage, e); });
+    executor.parallel_for(static_cast<Index>(tasks.size()), [&](Index i) {
+      const ColumnTask& task = tasks[static_cast<std::size_t>(i)];
+      work(stage, task.expert, task.first, task.count);
     });
   }
 }
 
-/// dx_ND, and the gradients += those of the experts that have slots.
-template <class X, class S, class Exec>
-void experts_backward(const std::vector<X>& experts, const Plan<S>& plan, ConstMatrixRef<S> x_ND,
-                      ConstMatrixRef<S> dy_NO, MatrixRef<S> dx_ND, std::vector<typename X::Tape>& tapes,
-                      std::vector<X>& gradients, std::vector<ColumnTask>& tasks, const Exec& executor) {
-  const auto rows = [&](auto&& matrix, std::size_t e) {
-    return matrix.middleRows(plan.begin_of(static_cast<Index>(e)), plan.rows_of(static_cast<Index>(e)));
-  };
-  if constexpr (StagedExpert<X, S>) {
-    for (std::size_t e = 0; e < experts.size(); ++e)
-      if (const Index count = plan.rows_of(static_cast<Index>(e)); count > 0)
-        experts[e].begin_backward(count, tapes[e]);
-    for (int stage = 0; stage < X::stages; ++stage) {
-      list_column_tasks(experts, plan, tasks, [&](const X& expert) { return expert.backward_columns(stage); });
-      executor.parallel_for(static_cast<Index>(tasks.size()), [&](Index i) {
-        const auto [e, first, count] = tasks[static_cast<std::size_t>(i)];
-        experts[e].backward_stage(stage, rows(x_ND, e), rows(dy_NO, e), tapes[e], rows(dx_ND, e), gradients[e], first,
-                                  count);
-      });
-    }
+/// tape.y_NO, of the right size, = the experts' outputs for tape.x_ND.
+template <class X, class Tape, class Exec>
+void experts_forward(const std::vector<X>& experts, Tape& tape, Random* random, const Exec& executor) {
+  tape.experts.resize(experts.size());
+  for (auto& expert_tape : tape.experts) hand_down(random, expert_tape);
+  const auto& plan = tape.plan;
+  const auto x = [&](std::size_t e) { return rows_of_expert(plan, e, tape.x_ND); };
+  const auto y = [&](std::size_t e) { return rows_of_expert(plan, e, tape.y_NO); };
+  if constexpr (StagedExpert<X, typename Tape::Scalar>) {
+    for_each_used_expert(plan, [&](std::size_t e) { experts[e].begin_forward(x(e).rows(), tape.experts[e]); });
+    run_stages<X>(
+        plan, tape.tasks, executor, [&](int stage, std::size_t e) { return experts[e].forward_columns(stage); },
+        [&](int stage, std::size_t e, Index first, Index count) {
+          experts[e].forward_stage(stage, x(e), y(e), tape.experts[e], first, count);
+        });
   } else {
-    executor.parallel_for(static_cast<Index>(experts.size()), [&](Index i) {
+    executor.parallel_for(plan.experts(), [&](Index i) {
       const auto e = static_cast<std::size_t>(i);
-      if (plan.rows_of(i) > 0)
-        experts[e].backward(rows(x_ND, e), rows(dy_NO, e), tapes[e], rows(dx_ND, e), gradients[e]);
+      if (plan.rows_of(i) > 0) experts[e].forward(x(e), y(e), tape.experts[e]);
+    });
+  }
+}
+
+/// tape.dx_ND, and the gradients += those of the experts that have slots.
+template <class X, class S, class Tape, class Exec>
+void experts_backward(const std::vector<X>& experts, ConstMatrixRef<S> dy_NO, Tape& tape, std::vector<X>& gradients,
+                      const Exec& executor) {
+  tape.dx_ND.resize(tape.x_ND.rows(), tape.x_ND.cols());
+  for (auto& expert_tape : tape.experts) hand_down_scale(tape.loss_scale, expert_tape);
+  const auto& plan = tape.plan;
+  const auto x = [&](std::size_t e) { return rows_of_expert(plan, e, tape.x_ND); };
+  const auto dy = [&](std::size_t e) { return rows_of_expert(plan, e, dy_NO); };
+  const auto dx = [&](std::size_t e) { return rows_of_expert(plan, e, tape.dx_ND); };
+  if constexpr (StagedExpert<X, S>) {
+    for_each_used_expert(plan, [&](std::size_t e) { experts[e].begin_backward(x(e).rows(), tape.experts[e]); });
+    run_stages<X>(
+        plan, tape.tasks, executor, [&](int stage, std::size_t e) { return experts[e].backward_columns(stage); },
+        [&](int stage, std::size_t e, Index first, Index count) {
+          experts[e].backward_stage(stage, x(e), dy(e), tape.experts[e], dx(e), gradients[e], first, count);
+        });
+  } else {
+    executor.parallel_for(plan.experts(), [&](Index i) {
+      const auto e = static_cast<std::size_t>(i);
+      if (plan.rows_of(i) > 0) experts[e].backward(x(e), dy(e), tape.experts[e], dx(e), gradients[e]);
     });
   }
 }

@@ -10,18 +10,29 @@
 #include "moe/batch.hpp"
 #include "moe/core.hpp"
 #include "moe/kernel/buffer.hpp"
-#include "moe/layer_experts.hpp"
 #include "moe/plan.hpp"
 #include "moe/random.hpp"
 #include "moe/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 
+namespace detail {
+
+/// Columns first, ..., first + count - 1 of one expert's stage.
+struct ColumnTask {
+  std::size_t expert;
+  Index first, count;
+};
+
+}  // namespace detail
+
 /// All that a forward pass saved, and the workspace of both passes; the caller's, one for each thread that uses the
-/// layer. Reused for as many tokens it allocates nothing, once it has seen each expert's largest share of them.
-/// `Layer::Tape` is the name to use.
+/// layer. Reused for as many tokens it allocates nothing, once it has seen each expert's largest share of them, and
+/// each thread has its room (moe/kernel/scratch.hpp). `Layer::Tape` is the name to use.
 template <class S, class RouterTape, class ExpertTape>
 struct LayerTape {
+  using Scalar = S;
+
   Routing<S> routing;
   Plan<S> plan;
   Buffer<Matrix<S>> x_ND, y_NO;  ///< Input and output of every slot.

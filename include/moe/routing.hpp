@@ -1,7 +1,9 @@
 // The decision: what the router said of every token and expert, and who was chosen, with which weight.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <tuple>
 #include <vector>
 
 #include "moe/batch.hpp"
@@ -25,6 +27,17 @@ struct Choice {
   int rank = 0;  ///< 0 for the token's first choice, 1 for its second, ... (expert choice: place in the expert's list)
   Fate fate = Fate::sent;
 };
+
+namespace detail {
+
+/// The usual order of priority: first choices before second ones, and among these by token.
+template <class S>
+void sort_by_rank(std::vector<Choice<S>>& choices) {
+  std::sort(choices.begin(), choices.end(),
+            [](const auto& a, const auto& b) { return std::tie(a.rank, a.token) < std::tie(b.rank, b.token); });
+}
+
+}  // namespace detail
 
 /// What a noisy gate drew, for its backward pass and for the load loss; all (T, E), and of no meaning unless `drawn`.
 template <class S>

@@ -112,8 +112,7 @@ struct SoftLayer {
                      const Exec& executor = {}) const {
     detail::require(tape.width == batch.x_TD.cols() && tape.logits_TP.rows() == batch.tokens(),
                     "SoftLayer::backward: the tape is not of a pass with these ", batch.tokens(), " tokens");
-    detail::require(dy_TD.rows() == batch.tokens() && dy_TD.cols() == batch.x_TD.cols(), "SoftLayer::backward: dy is ",
-                    dy_TD.rows(), " x ", dy_TD.cols(), ", it must be ", batch.tokens(), " x ", batch.x_TD.cols());
+    detail::require_shape("SoftLayer::backward: dy", dy_TD, batch.tokens(), batch.x_TD.cols());
     detail::require(gradient.experts.size() == experts.size() && &gradient != this,
                     "SoftLayer::backward: the gradient has ", gradient.experts.size(),
                     " experts, or is the layer itself");

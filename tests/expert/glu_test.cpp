@@ -82,21 +82,7 @@ TEST(Glu, ShapesThatDoNotFitAreRefused) {
   expect_invalid([&] { SwiGlu<float>::random(0, 3, generator); }, {"width 0 and hidden width 3"});
 }
 
-TEST(Glu, RowsOfOtherShapesAreRefused) {
-  std::mt19937_64 generator{1};
-  const auto expert = SwiGlu<float>::random(6, 5, generator);
-  const Matrix<float> rows = Matrix<float>::Zero(2, 6), narrow = Matrix<float>::Zero(2, 3), more(3, 6);
-  Matrix<float> y = rows, dx = rows, short_y = narrow;
-  SwiGlu<float>::Tape tape;
-  auto gradient = zeros_like(expert);
-  expect_invalid([&] { expert.forward(narrow, y, tape); }, {"the tokens have width 3"});
-  expect_invalid([&] { expert.forward(rows, short_y, tape); }, {"y is 2 x 3", "2 x 6"});
-  expert.forward(rows, y, tape);
-  expect_invalid([&] { expert.backward(rows, narrow, tape, dx, gradient); }, {"dy is 2 x 3"});
-  expect_invalid([&] { expert.backward(rows, y, tape, short_y, gradient); }, {"dx is 2 x 3"});
-  Matrix<float> more_dx = more;
-  expect_invalid([&] { expert.backward(more, more, tape, more_dx, gradient); }, {"of 2 rows", "not 3"});
-}
+TEST(Glu, RowsOfOtherShapesAreRefused) { expert::expect_rows_of_other_shapes_are_refused<SwiGlu<float>>(); }
 
 TEST(Glu, NoHiddenUnitsLeaveTheBias) {
   auto expert = SwiGlu<float>{};

@@ -1,5 +1,6 @@
 // Compiled with -ffast-math, under which the compiler assumes that there are no NaN and no infinities. Results may then
-// differ; indices out of range, experts chosen twice and silent acceptance of NaN settings may not occur.
+// differ; indices out of range, experts chosen twice and, as far as a compiler lets it be seen, silent acceptance of
+// NaN settings may not occur.
 #include <gtest/gtest.h>
 
 #include <bit>

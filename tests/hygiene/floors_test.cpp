@@ -28,8 +28,8 @@ const std::vector<std::vector<std::string>> floors{
     {"concepts.hpp"},                                                 // 3
     {"router.hpp", "no_router.hpp", "cosine_router.hpp", "dispatch.hpp", "loss/losses.hpp", "gating", "expert",
      "loss"},                                                                    // 4
-    {"layer_experts.hpp"},                                                       //
     {"layer_tape.hpp"},                                                          //
+    {"layer_experts.hpp", "layer_routing.hpp"},                                  //
     {"layer.hpp", "soft_layer.hpp"},                                             // 5
     {"optim", "surgery", "report", "io", "distributed", "testing", "executor"},  // attic
     {"moe.hpp"},                                                                 // umbrella

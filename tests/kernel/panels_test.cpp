@@ -14,7 +14,7 @@ using support::random_matrix;
 using support::same_bits;
 
 /// Sizes on both sides of every boundary: a tile's rows, a panel's sixteen columns, a part of a sum.
-const std::vector<Index> row_counts{1, 2, 3, 6, 7, 12, 13, 16, 17, 40, 130};
+const std::vector<Index> row_counts{0, 1, 2, 3, 6, 7, 12, 13, 16, 17, 40, 130};
 const std::vector<Index> widths{1, 3, 11, 12, 13, 33, 48, 1600};
 const std::vector<Index> output_counts{1, 15, 16, 17, 33, 80};
 
@@ -72,7 +72,7 @@ TYPED_TEST(Panels, AllThreeProductsAreTheMatrixProducts) {
         Vector<S> db = c.b;
         panels_weight_gradient<S>(c.dy, c.x, dw, db, 0, outputs);
         expect_near<S>(dw.matrix(), c.w + c.dy.transpose() * c.x, rows);
-        expect_near<S>(db, c.b + c.dy.colwise().sum().transpose(), rows);
+        expect_near<S>(db, c.b + c.dy.transpose() * Vector<S>::Ones(rows), rows);
       }
 }
 

@@ -86,9 +86,7 @@ struct Mlp {
     tape.hidden_NF.resize(rows, w1_FD.rows());
   }
   void begin_backward(Index rows, Tape& tape) const {
-    detail::require(tape.hidden_NF.rows() == rows && tape.hidden_NF.cols() == w1_FD.rows(), "Mlp: the tape is of ",
-                    tape.hidden_NF.rows(), " rows and ", tape.hidden_NF.cols(), " hidden units, not ", rows, " and ",
-                    w1_FD.rows());
+    detail::require_shape("Mlp: the hidden units of the tape", tape.hidden_NF, rows, w1_FD.rows());
     tape.dpre_NF.resize(rows, w1_FD.rows());
   }
 

@@ -1,9 +1,7 @@
 // Top-p: as many experts as it takes to reach a share of the probability.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
-#include <tuple>
 
 #include "moe/batch.hpp"
 #include "moe/concepts.hpp"
@@ -48,8 +46,7 @@ struct TopP {
         routing.choices.push_back({t, e, S(0), static_cast<int>(rank)});
       }
     }
-    std::sort(routing.choices.begin(), routing.choices.end(),
-              [](const auto& a, const auto& b) { return std::tie(a.rank, a.token) < std::tie(b.rank, b.token); });
+    detail::sort_by_rank(routing.choices);
     detail::Weighing{weights}.weigh(routing);
   }
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -50,8 +49,7 @@ struct VariableTopK {
       for (Index rank = 0; rank < k; ++rank)
         routing.choices.push_back({t, chosen[static_cast<std::size_t>(rank)], S(0), static_cast<int>(rank)});
     }
-    std::sort(routing.choices.begin(), routing.choices.end(),
-              [](const auto& a, const auto& b) { return std::tie(a.rank, a.token) < std::tie(b.rank, b.token); });
+    detail::sort_by_rank(routing.choices);
     detail::Weighing{weights}.weigh(routing);
   }
 
