@@ -92,16 +92,16 @@ struct Glu {
     using Chunk = detail::Chunk<S>;
     if (count == 0) return;
     if (stage == 1) return detail::panels_forward<S>(tape.hidden_NF, w2_DF, b2_D, y_ND, first, count);
-    detail::panels_forward<S>(x_ND, w1_FD, b1_F, tape.gate_NF, first, count);
-    detail::panels_forward<S>(x_ND, w3_FD, b3_F, tape.up_NF, first, count);
-    for (Index n = 0; n < x_ND.rows(); ++n) {
-      S* const hidden = &tape.hidden_NF(n, first);
-      detail::map_chunks(
-          count, hidden,
-          [](const Chunk& gate, const Chunk& up) -> Chunk { return Activation::template value<S>(gate) * up; },
-          &tape.gate_NF(n, first), &tape.up_NF(n, first));
-      if (multiplier_F.size() > 0) detail::map_chunks(count, hidden, times, hidden, &multiplier_F(first));
-    }
+    detail::panels_sums<S, 2>(
+        x_ND, {&w1_FD, &w3_FD}, first, count, [&](const detail::SumsPlace& place, const auto& sums) {
+          const auto [row, column, width, first_part, last_part] = place;
+          const Chunk gate = detail::add_sums<S>(place, sums[0], b1_F, &tape.gate_NF(row, column));
+          const Chunk up = detail::add_sums<S>(place, sums[1], b3_F, &tape.up_NF(row, column));
+          if (!last_part) return;
+          Chunk hidden = Activation::template value<S>(gate) * up;
+          if (multiplier_F.size() > 0) hidden *= detail::load_chunk(&multiplier_F(column), width, S(0));
+          detail::store_chunk<S>(hidden, &tape.hidden_NF(row, column), width);
+        });
   }
 
   void backward_stage(int stage, ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_ND, Tape& tape, MatrixRef<S> dx_ND,

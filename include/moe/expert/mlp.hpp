@@ -95,11 +95,12 @@ struct Mlp {
     using Chunk = detail::Chunk<S>;
     if (count == 0) return;
     if (stage == 1) return detail::panels_forward<S>(tape.hidden_NF, w2_DF, b2_D, y_ND, first, count);
-    detail::panels_forward<S>(x_ND, w1_FD, b1_F, tape.pre_NF, first, count);
-    for (Index n = 0; n < x_ND.rows(); ++n)
-      detail::map_chunks(
-          count, &tape.hidden_NF(n, first), [](const Chunk& u) { return Activation::template value<S>(u); },
-          &tape.pre_NF(n, first));
+    detail::panels_sums<S, 1>(x_ND, {&w1_FD}, first, count, [&](const detail::SumsPlace& place, const auto& sums) {
+      const Chunk pre = detail::add_sums<S>(place, sums[0], b1_F, &tape.pre_NF(place.row, place.column));
+      if (place.last_part)
+        detail::store_chunk<S>(Activation::template value<S>(pre), &tape.hidden_NF(place.row, place.column),
+                               place.width);
+    });
   }
 
   void backward_stage(int stage, ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_ND, Tape& tape, MatrixRef<S> dx_ND,

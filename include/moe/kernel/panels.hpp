@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <utility>
 
 #include "moe/core.hpp"
 #include "moe/kernel/chunk.hpp"
+#include "moe/kernel/packing.hpp"
 #include "moe/kernel/scratch.hpp"
 #include "moe/kernel/tile.hpp"
 #include "moe/weights.hpp"
@@ -21,15 +23,6 @@ namespace detail {
 inline constexpr Index longest_sum = 1536;  // of one part of k
 inline constexpr Index columns_at_once = 512, rows_of_gradient = 128;
 
-/// 0 .. total - 1 in even parts of at most `largest`.
-struct EvenParts {
-  Index total, largest;
-
-  Index count() const { return (total + largest - 1) / largest; }
-  Index begin(Index part) const { return total * part / count(); }
-  Index size(Index part) const { return begin(part + 1) - begin(part); }
-};
-
 /// Rows of so many entries that are packed together: they stay in the second-level cache.
 inline Index rows_at_once(Index entries) { return (std::max)(Index{48}, (Index{1} << 16) / (entries + 1)); }
 
@@ -38,138 +31,126 @@ inline Index rows_at_once(Index entries) { return (std::max)(Index{48}, (Index{1
 template <class S>
 class FullPanels {
  public:
-  FullPanels(const Weights<S>& w, Index last, Index k, Index depth) : w_(w), k_(k) {
+  /// `room` is for 16 * depth entries, and outlives this.
+  FullPanels(const Weights<S>& w, Index last, Index k, Index depth, S* room) : w_(&w), k_(k), widened_(room) {
     if (last < w.panels() || w.rows() % 16 == 0) return;
     narrow_ = w.panels() - 1;
-    S* out = widened_ = Scratch<S>::mine().widened.data();
     const Index width = w.width_of_panel(narrow_);
-    for (Index i = k; i < k + depth; ++i, out += 16)
-      std::fill(std::copy_n(w.panel(narrow_) + i * width, width, out), out + 16, S(0));
+    for (Index i = k; i < k + depth; ++i, room += 16)
+      std::fill(std::copy_n(w.panel(narrow_) + i * width, width, room), room + 16, S(0));
   }
 
-  const S* operator()(Index p) const { return p == narrow_ ? widened_ : w_.panel(p) + k_ * 16; }
+  const S* operator()(Index p) const { return p == narrow_ ? widened_ : w_->panel(p) + k_ * 16; }
 
   /// The first of p + 1, ..., end that does not follow the one before it in memory.
   Index end_of_run(Index p, Index end) const { return p < narrow_ && narrow_ < end ? narrow_ : end; }
 
  private:
-  const Weights<S>& w_;
+  const Weights<S>* w_;
   Index k_, narrow_ = -1;
-  S* widened_ = nullptr;
+  S* widened_;
 };
-
-/// packed[k][i] = rows(i, k), tile after tile; chunk by chunk, so that what is written stays in the first-level cache.
-template <class S>
-void pack_rows(ConstMatrixRef<S> rows, const EvenParts& tiles, S* packed) {
-  for (Index t = 0; t < tiles.count(); ++t) {
-    const Index count = tiles.size(t);
-    for_each_chunk(rows.cols(), [&](Index k0, Index depth) {
-      for (Index i = 0; i < count; ++i) {
-        const S* row = rows.data() + (tiles.begin(t) + i) * rows.outerStride() + k0;
-        for (Index k = 0; k < depth; ++k) packed[k * count + i] = row[k];
-      }
-      packed += count * depth;
-    });
-  }
-}
-
-/// packed[k][i] = columns(k, i), tile after tile.
-template <class S>
-void pack_columns(ConstMatrixRef<S> columns, const EvenParts& tiles, S* packed) {
-  for (Index t = 0; t < tiles.count(); ++t)
-    for (Index k = 0; k < columns.rows(); ++k, packed += tiles.size(t))
-      std::copy_n(columns.data() + k * columns.outerStride() + tiles.begin(t), tiles.size(t), packed);
-}
-
-/// panel[k][j] = columns(k, j) for j < 16, zeros where there is none.
-template <class S>
-void pack_panel(ConstMatrixRef<S> columns, S* panel) {
-  for (Index k = 0; k < columns.rows(); ++k, panel += 16)
-    store_chunk<S>(load_chunk(columns.data() + k * columns.outerStride(), columns.cols(), S(0)), panel, chunk_size);
-}
-
-/// panel[k][i] = rows(i, k) for i < 16 and k up to a multiple of 16, zeros where there is none.
-template <class S>
-void pack_transposed(ConstMatrixRef<S> rows, S* panel) {
-  const Index depth = (rows.cols() + 15) / 16 * 16;
-  if (rows.rows() < 16 || rows.cols() < depth) std::fill_n(panel, 16 * depth, S(0));
-  for_each_chunk(rows.cols(), [&](Index k0, Index count) {
-    for (Index i = 0; i < rows.rows(); ++i) {
-      const S* row = rows.data() + i * rows.outerStride() + k0;
-      for (Index k = 0; k < count; ++k) panel[(k0 + k) * 16 + i] = row[k];
-    }
-  });
-}
 
 /// The product of all tiles of packed rows (t) with panels first, ..., last - 1 of the right operand (p), panels in the
 /// outer loop: `right(p)` are the panel's entries, `begin(t, p, room)` is where the sums start and stay (`room`, or
-/// memory of the caller's), `end(t, p, sums)` is told when they are done.
+/// memory of the caller's), `end(t, p, sums)` is told of `together` panels from p on when theirs are done.
 template <class S, class Right, class Begin, class End>
-void multiply_tiles(const S* packed, const EvenParts& tiles, Index depth, Index first, Index last, Right&& right,
-                    Begin&& begin, End&& end) {
+void multiply_tiles(const S* packed, const EvenParts& tiles, Index depth, Index first, Index last, Index together,
+                    Right&& right, Begin&& begin, End&& end) {
   using Shape = TileShape<S>;
   alignas(64) S rooms[Shape::most_panels][Shape::rows * 16] = {};
   std::array<const S*, Shape::most_panels> operand;
   std::array<S*, Shape::most_panels> sums;
-  if (tiles.count() == 0) return;
-  const Index group = Shape::panels(tiles.total / tiles.count());  // of the smallest tile: a multiple of the others'
+  // As the smallest tile works on at once: a multiple of the others'.
+  const Index group = (std::max)(together, Shape::panels(tiles.total / tiles.count()));
   for (Index p0 = first; p0 < last; p0 += group) {
+    for (Index i = 0; i < group; ++i)  // beyond the last panel, it is computed again, for nobody
+      operand[static_cast<std::size_t>(i)] = right((std::min)(p0 + i, last - 1));
     const S* a = packed;
     for (Index t = 0; t < tiles.count(); a += tiles.size(t++) * depth) {
+      for (Index i = 0; i < group; ++i)
+        sums[static_cast<std::size_t>(i)] = p0 + i < last ? begin(t, p0 + i, rooms[i]) : rooms[i];
+      const Index next = p0 + group + t;  // each tile asks for one of the next panels, while there are any
+      const S* const ahead = t < group && next < last ? right(next) : operand[0];
       const Index at_once = Shape::panels(tiles.size(t));
-      for (Index p = p0; p < (std::min)(p0 + group, last); p += at_once) {
-        const Index count = (std::min)(at_once, last - p);
-        for (Index i = 0; i < at_once; ++i) {  // beyond the last panel, it is computed again, for nobody
-          operand[static_cast<std::size_t>(i)] = right((std::min)(p + i, last - 1));
-          sums[static_cast<std::size_t>(i)] = i < count ? begin(t, p + i, rooms[i]) : rooms[i];
-        }
-        const Index next = p0 + group + t;  // each tile asks for one of the next panels, while there are any
-        const S* const ahead = right(t < group && next < last ? next : p);
-        multiply_packed_tile<S>(tiles.size(t), a, depth, operand.data(), sums.data(), ahead);
-        for (Index i = 0; i < count; ++i) end(t, p + i, sums[static_cast<std::size_t>(i)]);
-      }
+      for (Index i = 0; i < group && p0 + i < last; i += at_once)
+        multiply_packed_tile<S>(tiles.size(t), a, depth, operand.data() + i, sums.data() + i, ahead);
+      for (Index i = 0; i < group && p0 + i < last; i += together) end(t, p0 + i, sums.data() + i);
     }
   }
 }
 
-/// to (count, width) += tile (count, 16).
-template <class S>
-void add_tile(const S* tile, Index count, Index width, S* to, Index stride) {
-  for (Index i = 0; i < count; ++i, tile += 16, to += stride)
-    store_chunk<S>(load_chunk(to, width, S(0)) + load_chunk(tile, chunk_size, S(0)), to, width);
+// In the following, `first` is a multiple of 16, and columns beyond the last one are ignored.
+
+/// Where a row's sums belong, and which part of all their terms they are the sums of.
+struct SumsPlace {
+  Index row, column, width;  ///< `width` columns, 16 at most, from `column` on.
+  bool first_part, last_part;
+};
+
+/// Calls take(place, sums) for each row of x, each panel of columns first, ..., first + columns - 1 and each part of
+/// the terms in turn, with pointers to the sums of x w' for each of the weights, which are of one shape: what they
+/// share is packed once, and what is made of them is made while they are near.
+template <class S, std::size_t count, class Take>
+void panels_sums(ConstMatrixRef<S> x, const std::array<const Weights<S>*, count>& weights, Index first, Index columns,
+                 Take&& take) {
+  constexpr auto together = static_cast<Index>(count);
+  const Weights<S>& w = *weights[0];
+  columns = (std::min)(columns, w.rows() - first);
+  if (columns <= 0 || x.rows() == 0) return;
+  const Index p0 = first / 16, p_end = (first + columns + 15) / 16;
+  const EvenParts depths{w.cols(), longest_sum};
+  const EvenParts chunks{x.rows(), rows_at_once((std::min)(w.cols(), longest_sum))};
+  S *const packed = Scratch<S>::mine().packed.data(), *const widened = Scratch<S>::mine().widened.data();
+  for (Index part = 0; part < depths.count(); ++part) {
+    const Index k0 = depths.begin(part), depth = depths.size(part);
+    const auto panels = [&]<std::size_t... i>(std::index_sequence<i...>) {
+      return std::array{FullPanels<S>(*weights[i], p_end, k0, depth, widened + i * 16 * longest_sum)...};
+    }
+    (std::make_index_sequence<count>{});
+    for (Index chunk = 0; chunk < chunks.count(); ++chunk) {
+      const Index row = chunks.begin(chunk);
+      const EvenParts tiles{chunks.size(chunk), TileShape<S>::rows};
+      pack_rows<S>(x.block(row, k0, tiles.total, depth), tiles, packed);
+      multiply_tiles<S>(  // the weights' panels in turn
+          packed, tiles, depth, p0 * together, p_end * together, together,
+          [&](Index p) { return panels[static_cast<std::size_t>(p % together)](p / together); },
+          [&](Index t, Index, S* room) { return std::fill_n(room, tiles.size(t) * 16, S(0)), room; },
+          [&](Index t, Index p, S* const* sums) {
+            const Index panel = p / together;
+            SumsPlace place{row + tiles.begin(t), panel * 16, w.width_of_panel(panel), part == 0,
+                            part + 1 == depths.count()};
+            std::array<const S*, count> of_row;
+            std::copy_n(sums, count, of_row.begin());
+            for (Index i = 0; i < tiles.size(t); ++i, ++place.row) {
+              take(place, of_row);
+              for (const S*& sum : of_row) sum += 16;
+            }
+          });
+    }
+  }
 }
 
-// In the following, `first` is a multiple of 16, and columns beyond the last one are ignored.
+/// y, at that place, = sums + b (empty: none), + the sums of all parts in the end.
+template <class S>
+EIGEN_ALWAYS_INLINE Chunk<S> add_sums(const SumsPlace& place, const S* sums, const Vector<S>& b, S* y) {
+  Chunk<S> so_far = Chunk<S>::Zero();
+  if (!place.first_part)
+    so_far = load_chunk(y, place.width, S(0));
+  else if (b.size() > 0)
+    so_far = load_chunk(b.data() + place.column, place.width, S(0));
+  so_far += load_chunk(sums, chunk_size, S(0));
+  store_chunk<S>(so_far, y, place.width);
+  return so_far;
+}
 
 /// Columns first, ..., first + columns - 1 of y = x w' + b (empty: none).
 template <class S>
 void panels_forward(ConstMatrixRef<S> x, const Weights<S>& w, const Vector<S>& b, MatrixRef<S> y, Index first,
                     Index columns) {
-  columns = (std::min)(columns, w.rows() - first);
-  if (columns <= 0 || x.rows() == 0) return;
-  if (b.size() > 0)
-    y.middleCols(first, columns).rowwise() = b.segment(first, columns).transpose();
-  else
-    y.middleCols(first, columns).setZero();
-  const Index p0 = first / 16, p_end = (first + columns + 15) / 16;
-  const EvenParts depths{w.cols(), longest_sum};
-  const EvenParts chunks{x.rows(), rows_at_once((std::min)(w.cols(), longest_sum))};
-  S* const packed = Scratch<S>::mine().packed.data();
-  for (Index part = 0; part < depths.count(); ++part) {
-    const Index k0 = depths.begin(part), depth = depths.size(part);
-    const FullPanels<S> panels(w, p_end, k0, depth);
-    for (Index chunk = 0; chunk < chunks.count(); ++chunk) {
-      const Index row = chunks.begin(chunk);
-      const EvenParts tiles{chunks.size(chunk), TileShape<S>::rows};
-      pack_rows<S>(x.block(row, k0, tiles.total, depth), tiles, packed);
-      multiply_tiles<S>(
-          packed, tiles, depth, p0, p_end, panels,
-          [&](Index t, Index, S* room) { return std::fill_n(room, tiles.size(t) * 16, S(0)), room; },
-          [&](Index t, Index p, const S* sums) {
-            add_tile(sums, tiles.size(t), w.width_of_panel(p), &y(row + tiles.begin(t), p * 16), y.outerStride());
-          });
-    }
-  }
+  panels_sums<S, 1>(x, {&w}, first, columns, [&](const SumsPlace& place, const auto& sums) {
+    add_sums<S>(place, sums[0], b, &y(place.row, place.column));
+  });
 }
 
 /// Rows first, ..., first + columns - 1 of dw += dy' x, and those entries of db (empty: none) += the sum of dy's rows.
@@ -197,14 +178,14 @@ void panels_weight_gradient(ConstMatrixRef<S> dy, ConstMatrixRef<S> x, Weights<S
         return dw.panel(p) + (column + tiles.begin(t)) * dw.width_of_panel(p);
       };
       multiply_tiles<S>(
-          packed, tiles, depth, p0, p_end, [&](Index p) { return panels + (p - p0) * 16 * depth; },
+          packed, tiles, depth, p0, p_end, 1, [&](Index p) { return panels + (p - p0) * 16 * depth; },
           [&](Index t, Index p, S* room) {
             if (dw.width_of_panel(p) == 16) return target(t, p);
             return std::fill_n(room, tiles.size(t) * 16, S(0)), room;
           },
-          [&](Index t, Index p, const S* sums) {
+          [&](Index t, Index p, S* const* sums) {
             const Index width = dw.width_of_panel(p);
-            if (width != 16) add_tile(sums, tiles.size(t), width, target(t, p), width);
+            if (width != 16) add_tile(sums[0], tiles.size(t), width, target(t, p), width);
           });
     }
   }
@@ -230,7 +211,7 @@ void panels_input_gradient(ConstMatrixRef<S> dy, const Weights<S>& w, MatrixRef<
   // Tiles of `rows` inputs; the last one reaches back into its neighbour's, beyond `first` if need be.
   const Index tiles = (columns + rows - 1) / rows, origin = (std::min)(first, first + columns - rows);
   const auto begin_of = [&](Index t) { return (std::min)(first + t * rows, first + columns - rows); };
-  const FullPanels<S> panels(w, w.panels(), origin, first + columns - origin);
+  const FullPanels<S> panels(w, w.panels(), origin, first + columns - origin, Scratch<S>::mine().widened.data());
   S *const packed = Scratch<S>::mine().packed.data(), *const sums = Scratch<S>::mine().second.data();
   for (Index row = 0; row < dy.rows(); row += tokens_at_once) {
     const Index count = (std::min)(tokens_at_once, dy.rows() - row), blocks = (count + 15) / 16;
@@ -248,10 +229,13 @@ void panels_input_gradient(ConstMatrixRef<S> dy, const Weights<S>& w, MatrixRef<
                                   packed + (p - p0) * 256, panels_packed * 256, sums + t * blocks * rows * 16);
       }
     }
+    alignas(64) S turned[17 * 16];  // a tile by token; the last chunk read begins within the last token's
     for (Index t = 0; t < tiles; ++t)
-      for (Index n = 0; n < count; ++n) {
-        const S* sum = sums + (t * blocks + n / 16) * rows * 16 + n % 16;
-        for (Index d = first + t * rows; d < begin_of(t) + rows; ++d) dx(row + n, d) += sum[(d - begin_of(t)) * 16];
+      for (Index block = 0; block < blocks; ++block) {
+        const Index known = first + t * rows - begin_of(t);  // are the last tile's neighbour's
+        transpose_rows(sums + (t * blocks + block) * rows * 16, Index{16}, rows, Index{16}, turned, Index{16});
+        add_tile(turned + known, (std::min)(Index{16}, count - block * 16), rows - known,
+                 &dx(row + block * 16, first + t * rows), dx.outerStride());
       }
   }
 }

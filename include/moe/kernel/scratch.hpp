@@ -10,7 +10,7 @@ namespace detail {
 /// What one task packs: of fixed sizes, so that a thread allocates its room once in its life and no task ever again.
 template <class S>
 struct Scratch {
-  static constexpr Index packed_size = Index{1} << 17, second_size = Index{1} << 17, widened_size = 16 * 1536;
+  static constexpr Index packed_size = Index{1} << 17, second_size = Index{1} << 17, widened_size = 2 * 16 * 1536;
 
   Vector<S> packed, second, widened;
 
