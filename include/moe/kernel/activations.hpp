@@ -1,4 +1,4 @@
-// Activation functions, value and derivative side by side, on chunks of values.
+// Activation functions, value and derivative side by side, on chunks of values. One of your own is a struct like these.
 #pragma once
 
 #include <cmath>
@@ -47,6 +47,18 @@ struct Relu {
   template <class S>
   static detail::Chunk<S> derivative(const detail::Chunk<S>& x) {
     return (x > S(0)).select(detail::Chunk<S>::Ones(), S(0));
+  }
+};
+
+/// max(x, 0)^2 (So et al. 2021, "Primer"); the derivative at 0 is 0.
+struct SquaredRelu {
+  template <class S>
+  static detail::Chunk<S> value(const detail::Chunk<S>& x) {
+    return Relu::value<S>(x).square();
+  }
+  template <class S>
+  static detail::Chunk<S> derivative(const detail::Chunk<S>& x) {
+    return S(2) * Relu::value<S>(x);
   }
 };
 
@@ -102,6 +114,43 @@ struct Silu {
   static detail::Chunk<S> derivative(const detail::Chunk<S>& any) {
     const detail::Chunk<S> x = detail::bounded<S>(any), s = detail::sigmoid<S>(x);
     return s * (S(1) + x * (S(1) - s));
+  }
+};
+
+/// 1 / (1 + exp(-x)).
+struct Sigmoid {
+  template <class S>
+  static detail::Chunk<S> value(const detail::Chunk<S>& x) {
+    return detail::sigmoid<S>(x);
+  }
+  // s (1 - s), as the product of both sides' sigmoids: 1 - s would cancel in the right tail.
+  template <class S>
+  static detail::Chunk<S> derivative(const detail::Chunk<S>& x) {
+    return detail::sigmoid<S>(x) * detail::sigmoid<S>(-x);
+  }
+};
+
+struct Tanh {
+  template <class S>
+  static detail::Chunk<S> value(const detail::Chunk<S>& x) {
+    return detail::tanh_of<S>(x);
+  }
+  // 1 - tanh^2 = 4 s(2 x) s(-2 x)
+  template <class S>
+  static detail::Chunk<S> derivative(const detail::Chunk<S>& x) {
+    return S(4) * Sigmoid::derivative<S>(S(2) * x);
+  }
+};
+
+/// x: no activation. A Glu of it is bilinear.
+struct Identity {
+  template <class S>
+  static detail::Chunk<S> value(const detail::Chunk<S>& x) {
+    return x;
+  }
+  template <class S>
+  static detail::Chunk<S> derivative(const detail::Chunk<S>&) {
+    return detail::Chunk<S>::Ones();
   }
 };
 
