@@ -10,6 +10,7 @@
 #include "moe/dispatch.hpp"
 #include "moe/dispatch_options.hpp"
 #include "moe/executor.hpp"
+#include "moe/expert/clamped_swiglu.hpp"
 #include "moe/expert/glu.hpp"
 #include "moe/expert/linear.hpp"
 #include "moe/expert/make_experts.hpp"

@@ -1,4 +1,4 @@
-// Gated linear units as experts: SwiGLU, GEGLU, ReGLU.
+// Gated linear units as experts: SwiGLU, GEGLU, ReGLU, and other forms of gate.
 #pragma once
 
 #include <algorithm>
@@ -16,24 +16,41 @@
 
 MOE_NAMESPACE_BEGIN
 
+namespace detail {
+
+/// What makes a hidden unit of gate and up projection together, where that is not act(gate) * up.
+template <class Form, class S>
+concept GateForm = requires(const Form form, const Chunk<S> chunk) {
+  form.template value<S>(chunk, chunk);
+  form.template gate_derivative<S>(chunk, chunk);
+  form.template up_derivative<S>(chunk, chunk);
+};
+
+}  // namespace detail
+
 /// y = (act(x w1' + b1) .* (x w3' + b3)) w2' + b2 (Shazeer 2020, "GLU Variants Improve Transformer"). In the names of
 /// Mixtral: w1 the gate projection, w3 the up projection, w2 the down projection.
+/// `Activation` is one of moe/kernel/activations.hpp, or a gate form, which sees both projections and may have settings
+/// (ClampedSilu).
 template <class S, class Activation>
 struct Glu {
   Weights<S> w1_FD, w3_FD, w2_DF;
   Vector<S> b1_F = {}, b3_F = {}, b2_D = {};  ///< Empty: none.
   Vector<S> multiplier_F = {};                ///< Of the hidden units (ST-MoE's multiplicative bias). Empty: none.
+  [[no_unique_address]] Activation activation = {};
 
   struct Tape {
     Buffer<Matrix<S>> gate_NF, up_NF, hidden_NF, dgate_NF, dup_NF;  // gate before its activation
   };
 
   template <class Generator>
-  static Glu random(Index width, Index hidden, Generator& generator, ExpertOptions options = {}) {
+  static Glu random(Index width, Index hidden, Generator& generator, ExpertOptions options = {},
+                    Activation activation = {}) {
     detail::require(width > 0 && hidden > 0, "Glu: width ", width, " and hidden width ", hidden,
                     ", both must be 1 or more");
     options.check();
     Glu expert;
+    expert.activation = activation;
     expert.w1_FD = random_matrix<S>(hidden, width, generator, options.stddev(width));
     expert.w3_FD = random_matrix<S>(hidden, width, generator, options.stddev(width));
     expert.w2_DF = random_matrix<S>(width, hidden, generator, options.stddev(hidden));
@@ -42,6 +59,7 @@ struct Glu {
       expert.b3_F.setZero(hidden);
       expert.b2_D.setZero(width);
     }
+    if (options.multiplier) expert.multiplier_F.setOnes(hidden);
     return expert;
   }
 
@@ -60,6 +78,7 @@ struct Glu {
                     w2_DF.rows(), " outputs");
     detail::require(multiplier_F.size() == 0 || multiplier_F.size() == hidden, "Glu: the multiplier has ",
                     multiplier_F.size(), " entries for ", hidden, " hidden units");
+    if constexpr (requires { activation.check(); }) activation.check();
   }
 
   void forward(ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape& tape) const {
@@ -97,8 +116,7 @@ struct Glu {
     for (Index n = 0; n < x_ND.rows(); ++n) {
       S* const hidden = &tape.hidden_NF(n, first);
       detail::map_chunks(
-          count, hidden,
-          [](const Chunk& gate, const Chunk& up) -> Chunk { return Activation::template value<S>(gate) * up; },
+          count, hidden, [&](const Chunk& gate, const Chunk& up) -> Chunk { return value(gate, up); },
           &tape.gate_NF(n, first), &tape.up_NF(n, first));
       if (multiplier_F.size() > 0) detail::map_chunks(count, hidden, times, hidden, &multiplier_F(first));
     }
@@ -121,21 +139,19 @@ struct Glu {
         S* const dmultiplier = &gradient.multiplier_F(first);
         detail::map_chunks(
             count, dmultiplier,
-            [](const Chunk& sum, const Chunk& dh, const Chunk& gate, const Chunk& up) -> Chunk {
-              return sum + dh * Activation::template value<S>(gate) * up;
+            [&](const Chunk& sum, const Chunk& dh, const Chunk& gate, const Chunk& up) -> Chunk {
+              return sum + dh * value(gate, up);
             },
             dmultiplier, dgate_row, gate_row, up_row);
         detail::map_chunks(count, dgate_row, times, dgate_row, &multiplier_F(first));
       }
       detail::map_chunks(
           count, dup_row,
-          [](const Chunk& dh, const Chunk& gate) -> Chunk { return dh * Activation::template value<S>(gate); },
-          dgate_row, gate_row);
+          [&](const Chunk& dh, const Chunk& gate, const Chunk& up) -> Chunk { return up_gradient(dh, gate, up); },
+          dgate_row, gate_row, up_row);
       detail::map_chunks(
           count, dgate_row,
-          [](const Chunk& dh, const Chunk& gate, const Chunk& up) -> Chunk {
-            return dh * up * Activation::template derivative<S>(gate);
-          },
+          [&](const Chunk& dh, const Chunk& gate, const Chunk& up) -> Chunk { return gate_gradient(dh, gate, up); },
           dgate_row, gate_row, up_row);
     }
     detail::panels_weight_gradient<S>(tape.dgate_NF, x_ND, gradient.w1_FD, gradient.b1_F, first, count);
@@ -154,7 +170,29 @@ struct Glu {
   }
 
  private:
-  static detail::Chunk<S> times(const detail::Chunk<S>& a, const detail::Chunk<S>& b) { return a * b; }
+  using Units = detail::Chunk<S>;  // sixteen hidden units
+  static constexpr bool has_form = detail::GateForm<Activation, S>;
+
+  static Units times(const Units& a, const Units& b) { return a * b; }
+
+  Units value(const Units& gate, const Units& up) const {
+    if constexpr (has_form)
+      return activation.template value<S>(gate, up);
+    else
+      return activation.template value<S>(gate) * up;
+  }
+  Units gate_gradient(const Units& dh, const Units& gate, const Units& up) const {
+    if constexpr (has_form)
+      return dh * activation.template gate_derivative<S>(gate, up);
+    else
+      return dh * up * activation.template derivative<S>(gate);
+  }
+  Units up_gradient(const Units& dh, const Units& gate, const Units& up) const {
+    if constexpr (has_form)
+      return dh * activation.template up_derivative<S>(gate, up);
+    else
+      return dh * activation.template value<S>(gate);
+  }
 };
 
 template <class S>
@@ -163,6 +201,8 @@ template <class S>
 using GeGlu = Glu<S, Gelu>;
 template <class S>
 using ReGlu = Glu<S, Relu>;
+template <class S>
+using BilinearGlu = Glu<S, Identity>;
 
 static_assert(TrainableExpert<SwiGlu<float>, float> && StagedExpert<SwiGlu<float>, float>);
 

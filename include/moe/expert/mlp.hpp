@@ -19,7 +19,8 @@ MOE_NAMESPACE_BEGIN
 /// How the weights of an expert start: normal, zero biases.
 struct ExpertOptions {
   bool bias = false;
-  double scale = 1;  ///< The standard deviation is sqrt(scale / inputs); Switch (section 2.4) recommends 0.1.
+  double scale = 1;         ///< The standard deviation is sqrt(scale / inputs); Switch (section 2.4) recommends 0.1.
+  bool multiplier = false;  ///< Glu only: ST-MoE's multiplicative bias, which starts as ones.
 
   double stddev(Index inputs) const { return std::sqrt(scale / static_cast<double>(inputs)); }
 
@@ -29,7 +30,7 @@ struct ExpertOptions {
   }
 };
 
-/// y = act(x w1' + b1) w2' + b2, with act one of Relu, Gelu, GeluTanh, Silu.
+/// y = act(x w1' + b1) w2' + b2, with act one of moe/kernel/activations.hpp.
 template <class S, class Activation = Relu>
 struct Mlp {
   Weights<S> w1_FD, w2_DF;
