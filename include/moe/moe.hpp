@@ -67,6 +67,7 @@
 #include "moe/report/routing_table.hpp"
 #include "moe/router.hpp"
 #include "moe/routing.hpp"
+#include "moe/shared.hpp"
 #include "moe/soft_layer.hpp"
 #include "moe/surgery/neuron_importance.hpp"
 #include "moe/version.hpp"

@@ -30,7 +30,7 @@ const std::vector<std::vector<std::string>> floors{
      "loss"},                                                                    // 4
     {"layer_tape.hpp"},                                                          //
     {"layer_experts.hpp", "layer_routing.hpp"},                                  //
-    {"layer.hpp", "soft_layer.hpp"},                                             // 5
+    {"layer.hpp", "soft_layer.hpp", "shared.hpp"},                               // 5
     {"optim", "surgery", "report", "io", "distributed", "testing", "executor"},  // attic
     {"moe.hpp"},                                                                 // umbrella
 };
