@@ -16,6 +16,7 @@
 #include "moe/expert/make_experts.hpp"
 #include "moe/expert/mix.hpp"
 #include "moe/expert/mlp.hpp"
+#include "moe/expert/variant_expert.hpp"
 #include "moe/expert/zero_computation.hpp"
 #include "moe/gating/base_assignment.hpp"
 #include "moe/gating/bias_update.hpp"

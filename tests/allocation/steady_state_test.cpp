@@ -206,6 +206,15 @@ TEST(SteadyState, OfZeroComputationExperts) {
       Layer{make_router(), TopK{.k = 2}, make_experts<ConstantExpert<float>>(experts, width, generator)});
 }
 
+TEST(SteadyState, OfExpertsOfDifferentTypes) {
+  std::mt19937_64 generator{3};
+  using Any = VariantExpert<float, SwiGlu<float>, ZeroExpert<float>, ConstantExpert<float>>;
+  const std::vector<Any> bag{SwiGlu<float>::random(width, hidden, generator), ZeroExpert<float>{},
+                             SwiGlu<float>::random(width, 3, generator),
+                             ConstantExpert<float>::random(width, generator)};
+  expect_steady_state(Layer{make_router(), TopK{.k = 2}, bag});
+}
+
 TEST(SteadyState, OfALayerOfLayers) {
   const Layer inner{make_router(0.01), FixedNoise{TopK{.k = 2}, 1.0}, some_experts(), losses, Capacity::factor(1)};
   expect_steady_state(Layer{make_router(), TopK{.k = 2}, std::vector(experts, inner), losses});

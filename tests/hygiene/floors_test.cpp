@@ -29,7 +29,7 @@ const std::vector<std::vector<std::string>> floors{
     {"router.hpp", "no_router.hpp", "cosine_router.hpp", "dispatch.hpp", "loss/losses.hpp", "gating", "expert",
      "loss"},                                                                    // 4
     {"layer_tape.hpp"},                                                          //
-    {"layer_experts.hpp", "layer_routing.hpp"},                                  //
+    {"layer_experts.hpp", "layer_routing.hpp", "expert/variant_expert.hpp"},     //
     {"layer.hpp", "soft_layer.hpp", "shared.hpp"},                               // 5
     {"optim", "surgery", "report", "io", "distributed", "testing", "executor"},  // attic
     {"moe.hpp"},                                                                 // umbrella
