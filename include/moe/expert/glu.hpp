@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
+#include <optional>
 
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
@@ -9,6 +11,7 @@
 #include "moe/kernel/activations.hpp"
 #include "moe/kernel/buffer.hpp"
 #include "moe/kernel/chunk.hpp"
+#include "moe/kernel/dropout.hpp"
 #include "moe/kernel/panels.hpp"
 #include "moe/parameters.hpp"
 #include "moe/random.hpp"
@@ -37,10 +40,12 @@ struct Glu {
   Weights<S> w1_FD, w3_FD, w2_DF;
   Vector<S> b1_F = {}, b3_F = {}, b2_D = {};  ///< Empty: none.
   Vector<S> multiplier_F = {};                ///< Of the hidden units (ST-MoE's multiplicative bias). Empty: none.
+  Dropout dropout = {};                       ///< Of the hidden units.
   [[no_unique_address]] Activation activation = {};
 
   struct Tape {
     Buffer<Matrix<S>> gate_NF, up_NF, hidden_NF, dgate_NF, dup_NF;  // gate before its activation
+    std::optional<std::uint64_t> random = {};                       ///< Seed of the dropout; none: nothing is dropped.
   };
 
   template <class Generator>
@@ -59,6 +64,7 @@ struct Glu {
       expert.b3_F.setZero(hidden);
       expert.b2_D.setZero(width);
     }
+    expert.dropout.rate = options.dropout;
     if (options.multiplier) expert.multiplier_F.setOnes(hidden);
     return expert;
   }
@@ -78,6 +84,7 @@ struct Glu {
                     w2_DF.rows(), " outputs");
     detail::require(multiplier_F.size() == 0 || multiplier_F.size() == hidden, "Glu: the multiplier has ",
                     multiplier_F.size(), " entries for ", hidden, " hidden units");
+    dropout.check();
     if constexpr (requires { activation.check(); }) activation.check();
   }
 
@@ -119,6 +126,7 @@ struct Glu {
           count, hidden, [&](const Chunk& gate, const Chunk& up) -> Chunk { return value(gate, up); },
           &tape.gate_NF(n, first), &tape.up_NF(n, first));
       if (multiplier_F.size() > 0) detail::map_chunks(count, hidden, times, hidden, &multiplier_F(first));
+      dropout.drop(tape.random, n, first, count, hidden);
     }
   }
 
@@ -135,6 +143,7 @@ struct Glu {
     for (Index n = 0; n < x_ND.rows(); ++n) {
       const S *const gate_row = &tape.gate_NF(n, first), *const up_row = &tape.up_NF(n, first);
       S *const dgate_row = &tape.dgate_NF(n, first), *const dup_row = &tape.dup_NF(n, first);
+      dropout.drop(tape.random, n, first, count, dgate_row);
       if (multiplier_F.size() > 0) {
         S* const dmultiplier = &gradient.multiplier_F(first);
         detail::map_chunks(

@@ -13,7 +13,6 @@
 #include "moe/core.hpp"
 #include "moe/layer_tape.hpp"
 #include "moe/parameters.hpp"
-#include "moe/random.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -52,10 +51,8 @@ struct VariantExpert {
   std::variant<Xs...> expert;
 
   struct Tape {
-    static constexpr bool draws = (detail::DrawingTape<typename Xs::Tape> || ...);
-
-    std::variant<typename Xs::Tape...> of;  ///< The tape of the expert at hand, after a forward pass.
-    std::conditional_t<draws, std::optional<Random>, std::monostate> random = {};
+    std::variant<typename Xs::Tape...> of;     ///< The tape of the expert at hand, after a forward pass.
+    std::optional<std::uint64_t> random = {};  ///< Seed of its draws in a training pass.
     S loss_scale = 1;
   };
 
@@ -201,7 +198,12 @@ struct VariantExpert {
   static auto& begin(Tape& tape) {
     if (tape.of.index() != i) tape.of.template emplace<i>();
     auto& of = *std::get_if<i>(&tape.of);
-    if constexpr (Tape::draws) detail::hand_down(tape.random ? &*tape.random : nullptr, of);
+    if constexpr (detail::DrawingTape<std::remove_cvref_t<decltype(of)>>) {
+      if (tape.random)
+        of.random.emplace(*tape.random);
+      else
+        of.random.reset();
+    }
     return of;
   }
 
