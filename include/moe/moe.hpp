@@ -64,6 +64,7 @@
 #include "moe/parameters.hpp"
 #include "moe/plan.hpp"
 #include "moe/random.hpp"
+#include "moe/report/cost.hpp"
 #include "moe/report/heat_map.hpp"
 #include "moe/report/routing_table.hpp"
 #include "moe/router.hpp"
