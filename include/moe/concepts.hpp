@@ -55,8 +55,8 @@ concept TrainableGate = Gate<G, S> &&(
 /// Maps rows (n, D) to rows (n, O), each row by itself; keeps in its Tape what its backward pass needs.
 /// Optional: `output_width() const` where O is not D; `check(D) const` throws if rows of that width do not fit (without
 /// it, a wrong width is for Eigen's assertions to find, which NDEBUG switches off); a
-/// member `std::optional<Random> random` of the Tape, which the layer seeds for training passes and empties for the
-/// others.
+/// member `random` of the Tape, a std::optional of Random or of a 64-bit seed (moe/kernel/dropout.hpp), which the layer
+/// sets for training passes and empties for the others.
 template <class X, class S>
 concept Expert = requires(const X expert, ConstMatrixRef<S> x, MatrixRef<S> y, typename X::Tape& tape) {
   expert.forward(x, y, tape);

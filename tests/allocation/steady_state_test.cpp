@@ -189,6 +189,32 @@ TEST(SteadyState, OfEveryKindOfExpert) {
       Layer{make_router(), TopK{.k = 2}, make_experts<Linear<float>>(experts, width, width, generator)});
 }
 
+TEST(SteadyState, OfSharedExperts) {
+  std::mt19937_64 generator{3};
+  const Layer layer{make_router(), TopK{.k = 2}, some_experts(), losses};
+  const auto expert = some_experts().front();
+  expect_steady_state(Shared{layer, expert});
+  expect_steady_state(Shared{layer, expert, SigmoidMix<float>::random(width, generator)});
+  expect_steady_state(Shared{layer, expert, SoftmaxMix<float>::random(width, generator)});
+}
+
+TEST(SteadyState, OfZeroComputationExperts) {
+  std::mt19937_64 generator{3};
+  expect_steady_state(Layer{make_router(), TopK{.k = 2}, std::vector<ZeroExpert<float>>(experts)});
+  expect_steady_state(Layer{make_router(), TopK{.k = 2}, std::vector<IdentityExpert<float>>(experts)});
+  expect_steady_state(
+      Layer{make_router(), TopK{.k = 2}, make_experts<ConstantExpert<float>>(experts, width, generator)});
+}
+
+TEST(SteadyState, OfExpertsOfDifferentTypes) {
+  std::mt19937_64 generator{3};
+  using Any = VariantExpert<float, SwiGlu<float>, ZeroExpert<float>, ConstantExpert<float>>;
+  const std::vector<Any> bag{SwiGlu<float>::random(width, hidden, generator), ZeroExpert<float>{},
+                             SwiGlu<float>::random(width, 3, generator),
+                             ConstantExpert<float>::random(width, generator)};
+  expect_steady_state(Layer{make_router(), TopK{.k = 2}, bag});
+}
+
 TEST(SteadyState, OfALayerOfLayers) {
   const Layer inner{make_router(0.01), FixedNoise{TopK{.k = 2}, 1.0}, some_experts(), losses, Capacity::factor(1)};
   expect_steady_state(Layer{make_router(), TopK{.k = 2}, std::vector(experts, inner), losses});

@@ -56,6 +56,45 @@ TEST(Glu, GeGluGatesByGelu) {
               6 * 0.5 * std::erfc(-1 / std::sqrt(2.0)), 1e-14);
 }
 
+TEST(Glu, TheBilinearFormHasNoActivation) {
+  const BilinearGlu<float> expert{example.w1_FD, example.w3_FD, example.w2_DF};
+  // Gate 3 -1; 4 2. Up 2 2; 6 1. Hidden 6 -2; 24 2.
+  const expert::Pass pass(expert, x, dy);
+  EXPECT_EQ(pass.y, (Matrix<float>{{4, -2}, {26, 2}}));
+  // d hidden = 1 1; 1 2. d gate = 2 2; 6 2. d up = 3 -1; 4 4.
+  EXPECT_EQ(pass.dx, (Matrix<float>{{4 + 6, 0 - 1}, {8 + 8, 4 + 4}}));
+}
+
+// A gate form of one's own, with a setting: hidden = gate + share * up.
+struct Weighted {
+  double share = 1;
+  template <class S>
+  detail::Chunk<S> value(const detail::Chunk<S>& gate, const detail::Chunk<S>& up) const {
+    return gate + S(share) * up;
+  }
+  template <class S>
+  detail::Chunk<S> gate_derivative(const detail::Chunk<S>&, const detail::Chunk<S>&) const {
+    return detail::Chunk<S>::Ones();
+  }
+  template <class S>
+  detail::Chunk<S> up_derivative(const detail::Chunk<S>&, const detail::Chunk<S>&) const {
+    return detail::Chunk<S>::Constant(S(share));
+  }
+};
+
+TEST(Glu, AGateFormOfOnesOwnMayHaveSettings) {
+  Glu<float, Weighted> expert{example.w1_FD, example.w3_FD, example.w2_DF};
+  expert.activation.share = 2;
+  const expert::Pass pass(expert, x, dy);
+  // Gate 3 -1; 4 2. Up 2 2; 6 1. Hidden 7 3; 16 4. d hidden = 1 1; 1 2.
+  EXPECT_EQ(pass.y, (Matrix<float>{{10, 3}, {20, 4}}));
+  EXPECT_EQ(pass.dx, (Matrix<float>{{2 + 4, 0 + 2}, {3 + 4, -1 + 4}}));
+}
+
+TEST(Glu, AnActivationWithoutSettingsTakesNoRoom) {
+  EXPECT_EQ(sizeof(SwiGlu<double>), 3 * sizeof(Weights<double>) + 4 * sizeof(Vector<double>) + sizeof(Dropout));
+}
+
 TEST(Glu, RandomWeightsFollowTheScaleAndTheirInputs) {
   std::mt19937_64 generator{1};
   const auto random = SwiGlu<double>::random(40, 100, generator, {.bias = true, .scale = 0.1});
@@ -65,6 +104,12 @@ TEST(Glu, RandomWeightsFollowTheScaleAndTheirInputs) {
   EXPECT_EQ(random.b1_F, Vector<double>::Zero(100));
   EXPECT_EQ(random.b3_F, Vector<double>::Zero(100));
   EXPECT_EQ(random.b2_D, Vector<double>::Zero(40));
+}
+
+TEST(Glu, TheMultiplierOfHiddenUnitsStartsAsOnes) {
+  std::mt19937_64 generator{1};
+  EXPECT_EQ(SwiGlu<double>::random(4, 7, generator).multiplier_F.size(), 0);
+  EXPECT_EQ(GeGlu<double>::random(4, 7, generator, {.multiplier = true}).multiplier_F, Vector<double>::Ones(7));
 }
 
 TEST(Glu, ShapesThatDoNotFitAreRefused) {

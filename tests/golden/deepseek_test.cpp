@@ -10,6 +10,7 @@
 #include "moe/load.hpp"
 #include "moe/loss/device_balance.hpp"
 #include "moe/loss/load_balance.hpp"
+#include "moe/shared.hpp"
 
 namespace {
 
@@ -21,21 +22,14 @@ moe::SwiGlu<S> shared_expert(Fixture& fixture) {
   return {fixture.matrix<S>("shared.w1"), fixture.matrix<S>("shared.w3"), fixture.matrix<S>("shared.w2")};
 }
 
-/// The routed experts' layer beside the shared expert's, which is a layer of one expert whose router is its gate.
-template <class L, class Shared>
-void expect_sum(Fixture& fixture, const L& routed, const Shared& shared, bool has_gate) {
-  using S = typename L::Scalar;
+/// The outputs and all gradients of the routed experts' layer with the shared expert.
+template <class SomeShared>
+void expect_task(Fixture& fixture, const SomeShared& shared) {
+  using S = typename SomeShared::Scalar;
   const Matrix<S> x = fixture.matrix<S>("x"), dy = fixture.matrix<S>("dy");
-  typename L::Tape tape;
-  typename Shared::Tape shared_tape;
-  Values values = task_values(routed, x, dy, tape);
+  typename SomeShared::Tape tape;
+  Values values = task_values(shared, x, dy, tape);
   values["scores"] = flat(tape.routing.scores_TE);
-  const Values other = task_values(shared, x, dy, shared_tape);
-  for (const char* name : {"y", "grad.x"})
-    for (std::size_t i = 0; i < values[name].size(); ++i) values[name][i] += other.at(name)[i];
-  for (const char* part : {"w1", "w2", "w3"})
-    values[std::string("grad.shared.") + part] = other.at(std::string("grad.experts.") + part);
-  if (has_gate) values["grad.shared.gate.weight"] = other.at("grad.router.weight");
   fixture.expect(values);
 }
 
@@ -49,9 +43,7 @@ void expect_deepseek(const std::string& name) {
                         .groups = fixture.size("n_group"),
                         .groups_used = fixture.size("topk_group")};
   const Layer routed{router_of<S>(fixture), gate, experts_of<moe::SwiGlu<S>>(fixture)};
-  const Layer shared{moe::Router<S>::zeros(1, fixture.size("D")), TopK{.k = 1, .weights = ChoiceWeights::uniform},
-                     std::vector{shared_expert<S>(fixture)}};
-  expect_sum(fixture, routed, shared, false);
+  expect_task(fixture, moe::Shared{routed, shared_expert<S>(fixture)});
   fixture.finish();
 }
 
@@ -69,9 +61,8 @@ TEST(Qwen2, SharedExpertWithGate) {
         .k = fixture.size("k"),
         .weights = fixture.flag("renormalize") ? ChoiceWeights::renormalized : ChoiceWeights::probabilities};
     const Layer routed{router_of<double>(fixture), gate, experts_of<moe::SwiGlu<double>>(fixture)};
-    const Layer shared{moe::Router<double>{fixture.matrix<double>("shared.gate.weight")},
-                       ScoredTopK{.k = 1, .normalize = false}, std::vector{shared_expert<double>(fixture)}};
-    expect_sum(fixture, routed, shared, true);
+    const moe::SigmoidMix<double> mix{fixture.matrix<double>("shared.gate.weight")};
+    expect_task(fixture, moe::Shared{routed, shared_expert<double>(fixture), mix});
     const moe::LoadBalanceLoss balance{.coefficient = 1, .count = moe::LoadBalanceLoss::Count::all_choices};
     fixture.expect(loss_values("aux.balance", routed, fixture.matrix<double>("x"), {}, balance));
     fixture.finish();

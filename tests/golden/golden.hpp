@@ -68,6 +68,9 @@ auto logits_layer(Index experts, G gate, moe::DispatchOptions dispatching = {}) 
 /// The name in the files of a layer's parameter: experts.w1 of experts.3.w1.
 inline std::string name_of_parameter(std::string_view parameter) {
   std::string name(parameter);
+  if (name == "mix.weight") return "shared.gate.weight";
+  if (name.starts_with("expert.")) return "shared." + name.substr(7);
+  if (name.starts_with("layer.")) name = name.substr(6);
   if (name == "gate.noise_weight") return "router.noise_weight";
   if (name.starts_with("experts.")) {
     const auto part = name.substr(name.find('.', 8) + 1);

@@ -29,8 +29,8 @@ const std::vector<std::vector<std::string>> floors{
     {"router.hpp", "no_router.hpp", "cosine_router.hpp", "dispatch.hpp", "loss/losses.hpp", "gating", "expert",
      "loss"},                                                                    // 4
     {"layer_tape.hpp"},                                                          //
-    {"layer_experts.hpp", "layer_routing.hpp"},                                  //
-    {"layer.hpp", "soft_layer.hpp"},                                             // 5
+    {"layer_experts.hpp", "layer_routing.hpp", "expert/variant_expert.hpp"},     //
+    {"layer.hpp", "soft_layer.hpp", "shared.hpp"},                               // 5
     {"optim", "surgery", "report", "io", "distributed", "testing", "executor"},  // attic
     {"moe.hpp"},                                                                 // umbrella
 };
@@ -76,6 +76,8 @@ const std::set<std::pair<std::string, std::string>> sideways{
     {"gating/fixed_noise.hpp", "gating/top_k.hpp"},                // noise in front of top-k, or of another gate
     {"gating/noisy_top_k.hpp", "gating/top_k.hpp"},                // learned noise in front of top-k
     {"expert/glu.hpp", "expert/mlp.hpp"},                          // starts its weights by the same options
+    {"expert/zero_computation.hpp", "expert/mix.hpp"},             // mixes a constant with the input
+    {"expert/clamped_swiglu.hpp", "expert/glu.hpp"},               // is one of another form
     {"loss/importance.hpp", "loss/variation.hpp"},                 // is a squared coefficient of variation
     {"loss/load.hpp", "loss/variation.hpp"},                       // the same
 };

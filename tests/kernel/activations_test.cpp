@@ -108,6 +108,45 @@ TEST(Activations, SiluIsTheArgumentTimesTheLogisticFunction) {
   expect_derivatives_of_the_value<Silu>();
 }
 
+TEST(Activations, SquaredReluIsTheSquareOfThePositivePart) {
+  expect_values<SquaredRelu>([](double x) { return x > 0 ? x * x : 0; });
+  const Chunk<double> dy = SquaredRelu::derivative<double>(points());
+  for (int i = 0; i < dy.size(); ++i) EXPECT_EQ(dy(i), 2 * (std::max)(points()(i), 0.0));
+}
+
+TEST(Activations, SigmoidIsTheLogisticFunction) {
+  expect_values<Sigmoid>([](double x) { return 1 / (1 + std::exp(-x)); });
+  expect_derivatives_of_the_value<Sigmoid>();
+}
+
+TEST(Activations, TanhIsTheHyperbolicTangent) {
+  expect_values<Tanh>([](double x) { return std::tanh(x); });
+  expect_derivatives_of_the_value<Tanh>();
+}
+
+TEST(Activations, TheDerivativesOfBoundedFunctionsKeepTheirPrecisionInBothTails) {
+  const Chunk<double> at = Chunk<double>::Constant(40), sigmoid = Sigmoid::derivative<double>(at),
+                      tanh = Tanh::derivative<double>(at / 2);
+  EXPECT_NEAR(sigmoid(0) / std::exp(-40.0), 1, 1e-12);
+  EXPECT_NEAR(tanh(0) / (4 * std::exp(-40.0)), 1, 1e-12);
+  EXPECT_TRUE((Sigmoid::derivative<double>(-at) == sigmoid).all());
+}
+
+TEST(Activations, IdentityIsTheArgument) {
+  expect_values<Identity>([](double x) { return x; });
+  expect_derivatives_of_the_value<Identity>();
+}
+
+TEST(Activations, TheBoundedStayBoundedAtEveryMagnitude) {
+  for (const float x : {1e4f, -1e4f, 3e38f, -3e38f}) {
+    const Chunk<float> at = Chunk<float>::Constant(x);
+    EXPECT_NEAR(Sigmoid::value<float>(at)(0), x > 0 ? 1 : 0, 1e-30) << x;
+    EXPECT_EQ(Tanh::value<float>(at)(0), x > 0 ? 1 : -1) << x;
+    EXPECT_NEAR(Sigmoid::derivative<float>(at)(0), 0, 1e-30) << x;
+    EXPECT_NEAR(Tanh::derivative<float>(at)(0), 0, 1e-30) << x;
+  }
+}
+
 TEST(Activations, TheTailsAreTheArgumentAndZero) {
   expect_finite_tails<Relu, float>();
   expect_finite_tails<Gelu, float>();
@@ -130,6 +169,9 @@ TEST(Activations, NaNStaysNaN) {
   expect_nan_stays<Gelu>();
   expect_nan_stays<GeluTanh>();
   expect_nan_stays<Silu>();
+  expect_nan_stays<Sigmoid>();
+  expect_nan_stays<Tanh>();
+  expect_nan_stays<SquaredRelu>();
 }
 
 TEST(Activations, TheLogisticFunctionIsSymmetric) {

@@ -1,7 +1,9 @@
-// Gated linear units as experts: SwiGLU, GEGLU, ReGLU.
+// Gated linear units as experts: SwiGLU, GEGLU, ReGLU, and other forms of gate.
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
+#include <optional>
 
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
@@ -9,6 +11,7 @@
 #include "moe/kernel/activations.hpp"
 #include "moe/kernel/buffer.hpp"
 #include "moe/kernel/chunk.hpp"
+#include "moe/kernel/dropout.hpp"
 #include "moe/kernel/panels.hpp"
 #include "moe/parameters.hpp"
 #include "moe/random.hpp"
@@ -16,24 +19,43 @@
 
 MOE_NAMESPACE_BEGIN
 
+namespace detail {
+
+/// What makes a hidden unit of gate and up projection together, where that is not act(gate) * up.
+template <class Form, class S>
+concept GateForm = requires(const Form form, const Chunk<S> chunk) {
+  form.template value<S>(chunk, chunk);
+  form.template gate_derivative<S>(chunk, chunk);
+  form.template up_derivative<S>(chunk, chunk);
+};
+
+}  // namespace detail
+
 /// y = (act(x w1' + b1) .* (x w3' + b3)) w2' + b2 (Shazeer 2020, "GLU Variants Improve Transformer"). In the names of
 /// Mixtral: w1 the gate projection, w3 the up projection, w2 the down projection.
+/// `Activation` is one of moe/kernel/activations.hpp, or a gate form, which sees both projections and may have settings
+/// (ClampedSilu).
 template <class S, class Activation>
 struct Glu {
   Weights<S> w1_FD, w3_FD, w2_DF;
   Vector<S> b1_F = {}, b3_F = {}, b2_D = {};  ///< Empty: none.
   Vector<S> multiplier_F = {};                ///< Of the hidden units (ST-MoE's multiplicative bias). Empty: none.
+  Dropout dropout = {};                       ///< Of the hidden units.
+  [[no_unique_address]] Activation activation = {};
 
   struct Tape {
     Buffer<Matrix<S>> gate_NF, up_NF, hidden_NF, dgate_NF, dup_NF;  // gate before its activation
+    std::optional<std::uint64_t> random = {};                       ///< Seed of the dropout; none: nothing is dropped.
   };
 
   template <class Generator>
-  static Glu random(Index width, Index hidden, Generator& generator, ExpertOptions options = {}) {
+  static Glu random(Index width, Index hidden, Generator& generator, ExpertOptions options = {},
+                    Activation activation = {}) {
     detail::require(width > 0 && hidden > 0, "Glu: width ", width, " and hidden width ", hidden,
                     ", both must be 1 or more");
     options.check();
     Glu expert;
+    expert.activation = activation;
     expert.w1_FD = random_matrix<S>(hidden, width, generator, options.stddev(width));
     expert.w3_FD = random_matrix<S>(hidden, width, generator, options.stddev(width));
     expert.w2_DF = random_matrix<S>(width, hidden, generator, options.stddev(hidden));
@@ -42,6 +64,8 @@ struct Glu {
       expert.b3_F.setZero(hidden);
       expert.b2_D.setZero(width);
     }
+    expert.dropout.rate = options.dropout;
+    if (options.multiplier) expert.multiplier_F.setOnes(hidden);
     return expert;
   }
 
@@ -60,6 +84,8 @@ struct Glu {
                     w2_DF.rows(), " outputs");
     detail::require(multiplier_F.size() == 0 || multiplier_F.size() == hidden, "Glu: the multiplier has ",
                     multiplier_F.size(), " entries for ", hidden, " hidden units");
+    dropout.check();
+    if constexpr (requires { activation.check(); }) activation.check();
   }
 
   void forward(ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape& tape) const {
@@ -89,24 +115,22 @@ struct Glu {
 
   /// Columns of one stage, for the layer, which has checked the shapes.
   void forward_stage(int stage, ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape& tape, Index first, Index count) const {
-    using Chunk = detail::Chunk<S>;
     if (count == 0) return;
     if (stage == 1) return detail::panels_forward<S>(tape.hidden_NF, w2_DF, b2_D, y_ND, first, count);
-    detail::panels_sums<S, 2>(
-        x_ND, {&w1_FD, &w3_FD}, first, count, [&](const detail::SumsPlace& place, const auto& sums) {
-          const auto [row, column, width, first_part, last_part] = place;
-          const Chunk gate = detail::add_sums<S>(place, sums[0], b1_F, &tape.gate_NF(row, column));
-          const Chunk up = detail::add_sums<S>(place, sums[1], b3_F, &tape.up_NF(row, column));
-          if (!last_part) return;
-          Chunk hidden = Activation::template value<S>(gate) * up;
-          if (multiplier_F.size() > 0) hidden *= detail::load_chunk(&multiplier_F(column), width, S(0));
-          detail::store_chunk<S>(hidden, &tape.hidden_NF(row, column), width);
-        });
+    detail::panels_sums<S, 2>(x_ND, {&w1_FD, &w3_FD}, first, count, [&](const detail::SumsPlace& at, const auto& sums) {
+      const Units gate = detail::add_sums<S>(at, sums[0], b1_F, &tape.gate_NF(at.row, at.column));
+      const Units up = detail::add_sums<S>(at, sums[1], b3_F, &tape.up_NF(at.row, at.column));
+      if (!at.last_part) return;
+      Units units = value(gate, up);
+      if (multiplier_F.size() > 0) units *= detail::load_chunk(&multiplier_F(at.column), at.width, S(0));
+      S* const hidden = &tape.hidden_NF(at.row, at.column);
+      detail::store_chunk<S>(units, hidden, at.width);
+      dropout.drop(tape.random, at.row, at.column, at.width, hidden);
+    });
   }
 
   void backward_stage(int stage, ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_ND, Tape& tape, MatrixRef<S> dx_ND,
                       Glu& gradient, Index first, Index count) const {
-    using Chunk = detail::Chunk<S>;
     if (count == 0) return;
     if (stage == 1) {
       detail::panels_weight_gradient<S>(dy_ND, tape.hidden_NF, gradient.w2_DF, gradient.b2_D, first, count);
@@ -117,26 +141,23 @@ struct Glu {
     for (Index n = 0; n < x_ND.rows(); ++n) {
       const S *const gate_row = &tape.gate_NF(n, first), *const up_row = &tape.up_NF(n, first);
       S *const dgate_row = &tape.dgate_NF(n, first), *const dup_row = &tape.dup_NF(n, first);
+      dropout.drop(tape.random, n, first, count, dgate_row);
       if (multiplier_F.size() > 0) {
         S* const dmultiplier = &gradient.multiplier_F(first);
         detail::map_chunks(
             count, dmultiplier,
-            [](const Chunk& sum, const Chunk& dh, const Chunk& gate, const Chunk& up) -> Chunk {
-              return sum + dh * Activation::template value<S>(gate) * up;
+            [&](const Units& sum, const Units& dh, const Units& gate, const Units& up) -> Units {
+              return sum + dh * value(gate, up);
             },
             dmultiplier, dgate_row, gate_row, up_row);
         detail::map_chunks(count, dgate_row, times, dgate_row, &multiplier_F(first));
       }
-      detail::map_chunks(
-          count, dup_row,
-          [](const Chunk& dh, const Chunk& gate) -> Chunk { return dh * Activation::template value<S>(gate); },
-          dgate_row, gate_row);
-      detail::map_chunks(
-          count, dgate_row,
-          [](const Chunk& dh, const Chunk& gate, const Chunk& up) -> Chunk {
-            return dh * up * Activation::template derivative<S>(gate);
-          },
-          dgate_row, gate_row, up_row);
+      detail::for_each_chunk(count, [&](Index begin, Index width) {
+        const auto units_at = [&](const S* row) -> Units { return detail::load_chunk(row + begin, width, S(0)); };
+        const Units dh = units_at(dgate_row), gate = units_at(gate_row), up = units_at(up_row);
+        detail::store_chunk<S>(up_gradient(dh, gate, up), dup_row + begin, width);
+        detail::store_chunk<S>(gate_gradient(dh, gate, up), dgate_row + begin, width);
+      });
     }
     detail::panels_weight_gradient<S>(tape.dgate_NF, x_ND, gradient.w1_FD, gradient.b1_F, first, count);
     detail::panels_weight_gradient<S>(tape.dup_NF, x_ND, gradient.w3_FD, gradient.b3_F, first, count);
@@ -154,7 +175,29 @@ struct Glu {
   }
 
  private:
-  static detail::Chunk<S> times(const detail::Chunk<S>& a, const detail::Chunk<S>& b) { return a * b; }
+  using Units = detail::Chunk<S>;  // sixteen hidden units
+  static constexpr bool has_form = detail::GateForm<Activation, S>;
+
+  static Units times(const Units& a, const Units& b) { return a * b; }
+
+  Units value(const Units& gate, const Units& up) const {
+    if constexpr (has_form)
+      return activation.template value<S>(gate, up);
+    else
+      return activation.template value<S>(gate) * up;
+  }
+  Units gate_gradient(const Units& dh, const Units& gate, const Units& up) const {
+    if constexpr (has_form)
+      return dh * activation.template gate_derivative<S>(gate, up);
+    else
+      return dh * up * activation.template derivative<S>(gate);
+  }
+  Units up_gradient(const Units& dh, const Units& gate, const Units& up) const {
+    if constexpr (has_form)
+      return dh * activation.template up_derivative<S>(gate, up);
+    else
+      return dh * activation.template value<S>(gate);
+  }
 };
 
 template <class S>
@@ -163,6 +206,8 @@ template <class S>
 using GeGlu = Glu<S, Gelu>;
 template <class S>
 using ReGlu = Glu<S, Relu>;
+template <class S>
+using BilinearGlu = Glu<S, Identity>;
 
 static_assert(TrainableExpert<SwiGlu<float>, float> && StagedExpert<SwiGlu<float>, float>);
 

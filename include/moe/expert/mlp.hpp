@@ -3,12 +3,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <optional>
 
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
 #include "moe/kernel/activations.hpp"
 #include "moe/kernel/buffer.hpp"
 #include "moe/kernel/chunk.hpp"
+#include "moe/kernel/dropout.hpp"
 #include "moe/kernel/panels.hpp"
 #include "moe/parameters.hpp"
 #include "moe/random.hpp"
@@ -19,24 +22,29 @@ MOE_NAMESPACE_BEGIN
 /// How the weights of an expert start: normal, zero biases.
 struct ExpertOptions {
   bool bias = false;
-  double scale = 1;  ///< The standard deviation is sqrt(scale / inputs); Switch (section 2.4) recommends 0.1.
+  double scale = 1;         ///< The standard deviation is sqrt(scale / inputs); Switch (section 2.4) recommends 0.1.
+  bool multiplier = false;  ///< Glu only: ST-MoE's multiplicative bias, which starts as ones.
+  double dropout = 0;       ///< Of the hidden units, in training; Switch (section 2.4) fine-tunes experts with 0.4.
 
   double stddev(Index inputs) const { return std::sqrt(scale / static_cast<double>(inputs)); }
 
   void check() const {
     detail::require(detail::has_finite_bits(scale) && scale >= 0, "ExpertOptions: scale is ", scale,
                     ", it must be finite and 0 or more");
+    Dropout{dropout}.check();
   }
 };
 
-/// y = act(x w1' + b1) w2' + b2, with act one of Relu, Gelu, GeluTanh, Silu.
+/// y = act(x w1' + b1) w2' + b2, with act one of moe/kernel/activations.hpp.
 template <class S, class Activation = Relu>
 struct Mlp {
   Weights<S> w1_FD, w2_DF;
   Vector<S> b1_F = {}, b2_D = {};  ///< Empty: none.
+  Dropout dropout = {};            ///< Of the hidden units.
 
   struct Tape {
     Buffer<Matrix<S>> pre_NF, hidden_NF, dpre_NF;
+    std::optional<std::uint64_t> random = {};  ///< Seed of the dropout; none: nothing is dropped.
   };
 
   template <class Generator>
@@ -51,6 +59,7 @@ struct Mlp {
       expert.b1_F.setZero(hidden);
       expert.b2_D.setZero(width);
     }
+    expert.dropout.rate = options.dropout;
     return expert;
   }
 
@@ -65,6 +74,7 @@ struct Mlp {
                     w1_FD.rows(), " hidden units");
     detail::require(b2_D.size() == 0 || b2_D.size() == w2_DF.rows(), "Mlp: b2 has ", b2_D.size(), " entries for ",
                     w2_DF.rows(), " outputs");
+    dropout.check();
   }
 
   void forward(ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape& tape) const {
@@ -95,11 +105,12 @@ struct Mlp {
     using Chunk = detail::Chunk<S>;
     if (count == 0) return;
     if (stage == 1) return detail::panels_forward<S>(tape.hidden_NF, w2_DF, b2_D, y_ND, first, count);
-    detail::panels_sums<S, 1>(x_ND, {&w1_FD}, first, count, [&](const detail::SumsPlace& place, const auto& sums) {
-      const Chunk pre = detail::add_sums<S>(place, sums[0], b1_F, &tape.pre_NF(place.row, place.column));
-      if (place.last_part)
-        detail::store_chunk<S>(Activation::template value<S>(pre), &tape.hidden_NF(place.row, place.column),
-                               place.width);
+    detail::panels_sums<S, 1>(x_ND, {&w1_FD}, first, count, [&](const detail::SumsPlace& at, const auto& sums) {
+      const Chunk pre = detail::add_sums<S>(at, sums[0], b1_F, &tape.pre_NF(at.row, at.column));
+      if (!at.last_part) return;
+      S* const hidden = &tape.hidden_NF(at.row, at.column);
+      detail::store_chunk<S>(Activation::template value<S>(pre), hidden, at.width);
+      dropout.drop(tape.random, at.row, at.column, at.width, hidden);
     });
   }
 
@@ -112,11 +123,13 @@ struct Mlp {
       return detail::panels_input_gradient<S>(tape.dpre_NF, w1_FD, dx_ND, first, count, false);
     }
     detail::panels_input_gradient<S>(dy_ND, w2_DF, tape.dpre_NF, first, count, false);  // d hidden, then times act'
-    for (Index n = 0; n < x_ND.rows(); ++n)
+    for (Index n = 0; n < x_ND.rows(); ++n) {
+      dropout.drop(tape.random, n, first, count, &tape.dpre_NF(n, first));
       detail::map_chunks(
           count, &tape.dpre_NF(n, first),
           [](const Chunk& dh, const Chunk& u) -> Chunk { return dh * Activation::template derivative<S>(u); },
           &tape.dpre_NF(n, first), &tape.pre_NF(n, first));
+    }
     detail::panels_weight_gradient<S>(tape.dpre_NF, x_ND, gradient.w1_FD, gradient.b1_F, first, count);
   }
 

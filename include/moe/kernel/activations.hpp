@@ -1,4 +1,4 @@
-// Activation functions, value and derivative side by side, on chunks of values.
+// Activation functions, value and derivative side by side, on chunks of values. One of your own is a struct like these.
 #pragma once
 
 #include <cmath>
@@ -11,24 +11,29 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
+template <class S>
+EIGEN_ALWAYS_INLINE Chunk<S> all(S value) {
+  return Chunk<S>::Constant(value);
+}
+
 /// The greater of x and -1000, beyond which every activation here is 0. There vectorised exp is not 0 but about the
 /// smallest normal number, which the largest factors would make visible. NaN stays NaN.
 template <class S>
-Chunk<S> bounded_below(const Chunk<S>& x) {
-  return (x < S(-1000)).select(S(-1000), x);
+EIGEN_ALWAYS_INLINE Chunk<S> bounded_below(const Chunk<S>& x) {
+  return where_less<S>(x, all(S(-1000)), all(S(-1000)), x);
 }
 
 /// x moved into -1000 .. 1000, so that its powers do not overflow; every derivative here is 0 or 1 beyond.
 template <class S>
-Chunk<S> bounded(const Chunk<S>& x) {
-  return (x > S(1000)).select(S(1000), bounded_below<S>(x));
+EIGEN_ALWAYS_INLINE Chunk<S> bounded(const Chunk<S>& x) {
+  return where_less<S>(all(S(1000)), x, all(S(1000)), bounded_below<S>(x));
 }
 
 /// 1 / (1 + exp(-x)), by exp of a negative number on either side: no overflow.
 template <class S>
-Chunk<S> sigmoid(const Chunk<S>& x) {
+EIGEN_ALWAYS_INLINE Chunk<S> sigmoid(const Chunk<S>& x) {
   const Chunk<S> decay = (-x.abs()).exp();
-  return (x >= S(0)).select(Chunk<S>::Ones(), decay) / (S(1) + decay);
+  return where_less<S>(x, all(S(0)), decay, all(S(1))) / (S(1) + decay);
 }
 
 template <class S>
@@ -42,11 +47,23 @@ Chunk<S> tanh_of(const Chunk<S>& x) {
 struct Relu {
   template <class S>
   static detail::Chunk<S> value(const detail::Chunk<S>& x) {
-    return (x > S(0) || x != x).select(x, S(0));  // NaN stays NaN
+    return detail::where_less<S>(x, detail::all(S(0)), detail::all(S(0)), x);  // NaN stays NaN
   }
   template <class S>
   static detail::Chunk<S> derivative(const detail::Chunk<S>& x) {
-    return (x > S(0)).select(detail::Chunk<S>::Ones(), S(0));
+    return detail::where_less<S>(detail::all(S(0)), x, detail::all(S(1)), detail::all(S(0)));
+  }
+};
+
+/// max(x, 0)^2 (So et al. 2021, "Primer"); the derivative at 0 is 0.
+struct SquaredRelu {
+  template <class S>
+  static detail::Chunk<S> value(const detail::Chunk<S>& x) {
+    return Relu::value<S>(x).square();
+  }
+  template <class S>
+  static detail::Chunk<S> derivative(const detail::Chunk<S>& x) {
+    return S(2) * Relu::value<S>(x);
   }
 };
 
@@ -102,6 +119,43 @@ struct Silu {
   static detail::Chunk<S> derivative(const detail::Chunk<S>& any) {
     const detail::Chunk<S> x = detail::bounded<S>(any), s = detail::sigmoid<S>(x);
     return s * (S(1) + x * (S(1) - s));
+  }
+};
+
+/// 1 / (1 + exp(-x)).
+struct Sigmoid {
+  template <class S>
+  static detail::Chunk<S> value(const detail::Chunk<S>& x) {
+    return detail::sigmoid<S>(x);
+  }
+  // s (1 - s), as the product of both sides' sigmoids: 1 - s would cancel in the right tail.
+  template <class S>
+  static detail::Chunk<S> derivative(const detail::Chunk<S>& x) {
+    return detail::sigmoid<S>(x) * detail::sigmoid<S>(-x);
+  }
+};
+
+struct Tanh {
+  template <class S>
+  static detail::Chunk<S> value(const detail::Chunk<S>& x) {
+    return detail::tanh_of<S>(x);
+  }
+  // 1 - tanh^2 = 4 s(2 x) s(-2 x)
+  template <class S>
+  static detail::Chunk<S> derivative(const detail::Chunk<S>& x) {
+    return S(4) * Sigmoid::derivative<S>(S(2) * x);
+  }
+};
+
+/// x: no activation. A Glu of it is bilinear.
+struct Identity {
+  template <class S>
+  static detail::Chunk<S> value(const detail::Chunk<S>& x) {
+    return x;
+  }
+  template <class S>
+  static detail::Chunk<S> derivative(const detail::Chunk<S>&) {
+    return detail::Chunk<S>::Ones();
   }
 };
 

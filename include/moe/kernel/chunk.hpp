@@ -50,6 +50,30 @@ EIGEN_ALWAYS_INLINE void store_chunk(const Chunk<S>& chunk, S* to, Index count) 
   }
 }
 
+/// f from packets to a packet, on each of the chunks' packets: for what Eigen's expressions do value by value (select).
+template <class S, class F, class... In>
+EIGEN_ALWAYS_INLINE Chunk<S> map_packets(F&& f, const In&... in) {
+  using Packet = typename Eigen::internal::packet_traits<S>::type;
+  constexpr int lanes = Eigen::internal::unpacket_traits<Packet>::size;
+  Chunk<S> out;
+  for (int i = 0; i < chunk_size; i += lanes)
+    Eigen::internal::pstoreu(out.data() + i, f(Eigen::internal::ploadu<Packet>(in.data() + i)...));
+  return out;
+}
+
+/// Where a < b: yes; elsewhere, and where one of the two is NaN: no.
+template <class S>
+EIGEN_ALWAYS_INLINE Chunk<S> where_less(const Chunk<S>& a, const Chunk<S>& b, const Chunk<S>& yes, const Chunk<S>& no) {
+  if constexpr (Eigen::internal::packet_traits<S>::Vectorizable)
+    return map_packets<S>(
+        [](const auto& pa, const auto& pb, const auto& py, const auto& pn) {
+          return Eigen::internal::pselect(Eigen::internal::pcmp_lt(pa, pb), py, pn);
+        },
+        a, b, yes, no);
+  else
+    return (a < b).select(yes, no);
+}
+
 /// Calls f(begin, count) for each chunk of 0 .. size - 1.
 template <class F>
 EIGEN_ALWAYS_INLINE void for_each_chunk(Index size, F&& f) {

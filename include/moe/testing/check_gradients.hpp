@@ -31,7 +31,8 @@ struct GradientOptions {
   Index entries = 400;  ///< Of each tensor, at most; of larger ones so many are drawn.
   double kink_share = 0.2;  ///< More entries than this share next to a kink: nothing was shown, the check fails.
   std::uint64_t seed = 1;   ///< Of the upstream gradient and the drawn entries.
-  std::optional<std::uint64_t> tape_seed = {};  ///< Of the layer's tape; none: an evaluation pass.
+  std::optional<std::uint64_t> tape_seed = {};  ///< Of the tape of a layer, or of an expert that draws; none: an
+                                                ///< evaluation pass.
 };
 
 /// What check_gradients found; true if every tensor passed. Print it to see the worst entry.
@@ -127,12 +128,18 @@ GradientReport check_gradients(const X& expert, const Eigen::MatrixBase<Derived>
             dx(x.rows(), x.cols());
   std::mt19937_64 rng(options.seed);
   detail::fill_normal(rng, 1, dy);
-  const auto loss = [&] {
+  const auto new_tape = [&] {
     typename X::Tape tape;
+    if constexpr (requires { tape.random.emplace(std::uint64_t{}); })
+      if (options.tape_seed) tape.random.emplace(*options.tape_seed);
+    return tape;
+  };
+  const auto loss = [&] {
+    auto tape = new_tape();
     model.forward(x, y, tape);
     return y.cwiseProduct(dy).sum();
   };
-  typename X::Tape tape;
+  auto tape = new_tape();
   X gradient = zeros_like(model);
   fill(gradient, S(1));  // backward must add to this, and write over dx
   dx.setConstant(std::numeric_limits<S>::quiet_NaN());

@@ -1,0 +1,225 @@
+// Experts of different types and widths in one layer.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/layer_tape.hpp"
+#include "moe/parameters.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class ExpertTape>
+concept DrawingTape = requires(ExpertTape tape) {
+  tape.random.emplace(std::uint64_t{});
+};
+
+template <class X>
+concept HasAuxiliaryLoss = requires(const X expert, const typename X::Tape tape) {
+  expert.auxiliary_loss(tape);
+};
+
+/// For an expert that may have parameters or not.
+template <class F, class X, class... More>
+void visit_own_parameters(F& f, X& expert, More&... more) {
+  if constexpr (requires { std::remove_const_t<X>::visit_parameters(f, expert, more...); })
+    std::remove_const_t<X>::visit_parameters(f, expert, more...);
+}
+
+}  // namespace detail
+
+/// One of the experts Xs, made from any of them:
+///   using Any = moe::VariantExpert<float, moe::SwiGlu<float>, moe::IdentityExpert<float>, MyExpert>;
+///   std::vector<Any> experts{moe::SwiGlu<float>::random(D, F, rng), moe::IdentityExpert<float>{}, MyExpert{...}};
+/// Nothing is virtual. Parameters have the names that the expert at hand gives them; which expert that is, is not saved
+/// with them: a file is loaded into a list made alike. In a layer, experts that have stages are run by columns.
+template <class S, class... Xs>
+struct VariantExpert {
+  static_assert((Expert<Xs, S> && ...),
+                "moe::VariantExpert: one of its types is not an expert: it needs Tape and forward(x, y, tape) const; "
+                "see moe/concepts.hpp");
+
+  std::variant<Xs...> expert;
+
+  struct Tape {
+    std::variant<typename Xs::Tape...> of;     ///< The tape of the expert at hand, after a forward pass.
+    std::optional<std::uint64_t> random = {};  ///< Seed of its draws in a training pass.
+    S loss_scale = 1;
+  };
+
+  VariantExpert() = default;
+  template <class X>
+  requires(std::is_same_v<std::remove_cvref_t<X>, Xs> || ...) VariantExpert(X&& one)
+      : expert(std::forward<X>(one)) {}  // NOLINT(google-explicit-constructor)
+
+  /// f(the expert at hand, its number in Xs as an integral constant).
+  template <std::size_t i = 0, class F>
+  decltype(auto) visit(F&& f) const {
+    if constexpr (i + 1 < sizeof...(Xs))
+      if (expert.index() != i) return visit<i + 1>(std::forward<F>(f));
+    return f(*std::get_if<i>(&expert), std::integral_constant<std::size_t, i>{});
+  }
+
+  Index output_width(Index width) const {
+    return visit([&](const auto& own, auto) { return detail::output_width(own, width); });
+  }
+
+  void check(Index width) const {
+    detail::require(!expert.valueless_by_exception(), "VariantExpert: it holds no expert");
+    visit([&](const auto& own, auto) {
+      if constexpr (requires { own.check(width); }) own.check(width);
+    });
+  }
+
+  void check_gradient(const VariantExpert& gradient) const {
+    require_same_type(gradient);
+    visit([&](const auto& own, auto i) {
+      detail::check_gradient("VariantExpert: the gradient", own, *std::get_if<i>(&gradient.expert));
+    });
+  }
+
+  void forward(ConstMatrixRef<S> x_ND, MatrixRef<S> y_NO, Tape& tape) const {
+    check(x_ND.cols());
+    visit([&](const auto& own, auto i) { own.forward(x_ND, y_NO, begin<i>(tape)); });
+  }
+
+  void backward(ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_NO, Tape& tape, MatrixRef<S> dx_ND,
+                VariantExpert& gradient) const requires(TrainableExpert<Xs, S>&&...) {
+    check(x_ND.cols());
+    check_gradient(gradient);
+    visit([&](const auto& own, auto i) {
+      own.backward(x_ND, dy_NO, begun<i>(tape), dx_ND, *std::get_if<i>(&gradient.expert));
+    });
+  }
+
+  /// Of an expert that is a layer.
+  S auxiliary_loss(const Tape& tape) const requires(detail::HasAuxiliaryLoss<Xs> || ...) {
+    return visit([&](const auto& own, auto i) -> S {
+      const auto* const of = std::get_if<i>(&tape.of);
+      if constexpr (detail::HasAuxiliaryLoss<std::remove_cvref_t<decltype(own)>>)
+        return of != nullptr ? own.auxiliary_loss(*of) : S(0);
+      else
+        return S(0);
+    });
+  }
+
+  // An expert without stages does all in the first stage, which has one column.
+  using StagesOf = VariantExpert;
+  static constexpr int stages = [] {
+    int most = 1;
+    const auto count = [&]<class X>(std::type_identity<X>) {
+      if constexpr (StagedExpert<X, S>) most = (std::max)(most, static_cast<int>(X::stages));
+    };
+    (count(std::type_identity<Xs>{}), ...);
+    return most;
+  }();
+
+  Index forward_columns(int stage) const {
+    return visit([&](const auto& own, auto) -> Index {
+      if constexpr (is_staged<decltype(own)>)
+        return stage < own.stages ? own.forward_columns(stage) : 0;
+      else
+        return stage == 0 ? 1 : 0;
+    });
+  }
+  Index backward_columns(int stage) const {
+    return visit([&](const auto& own, auto) -> Index {
+      if constexpr (is_staged<decltype(own)>)
+        return stage < own.stages ? own.backward_columns(stage) : 0;
+      else
+        return stage == 0 ? 1 : 0;
+    });
+  }
+
+  void begin_forward(Index rows, Tape& tape) const {
+    visit([&](const auto& own, auto i) {
+      auto& of = begin<i>(tape);
+      if constexpr (is_staged<decltype(own)>) own.begin_forward(rows, of);
+    });
+  }
+  void begin_backward(Index rows, Tape& tape) const {
+    visit([&](const auto& own, auto i) {
+      auto& of = begun<i>(tape);
+      if constexpr (is_staged<decltype(own)>) own.begin_backward(rows, of);
+    });
+  }
+
+  void forward_stage(int stage, ConstMatrixRef<S> x_ND, MatrixRef<S> y_NO, Tape& tape, Index first, Index count) const {
+    visit([&](const auto& own, auto i) {
+      auto& of = *std::get_if<i>(&tape.of);
+      if constexpr (is_staged<decltype(own)>)
+        own.forward_stage(stage, x_ND, y_NO, of, first, count);
+      else
+        own.forward(x_ND, y_NO, of);
+    });
+  }
+  void backward_stage(int stage, ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_NO, Tape& tape, MatrixRef<S> dx_ND,
+                      VariantExpert& gradient, Index first, Index count) const requires(TrainableExpert<Xs, S>&&...) {
+    visit([&](const auto& own, auto i) {
+      auto& of = *std::get_if<i>(&tape.of);
+      auto& own_gradient = *std::get_if<i>(&gradient.expert);
+      if constexpr (is_staged<decltype(own)>)
+        own.backward_stage(stage, x_ND, dy_NO, of, dx_ND, own_gradient, first, count);
+      else
+        own.backward(x_ND, dy_NO, of, dx_ND, own_gradient);
+    });
+  }
+
+  template <std::size_t i = 0, class F, class One, class... More>
+  static void visit_parameters(F&& f, One& one, More&... more) {
+    (one.require_same_type(more), ...);
+    if constexpr (i + 1 < sizeof...(Xs))
+      if (one.expert.index() != i) return visit_parameters<i + 1>(f, one, more...);
+    detail::visit_own_parameters(f, *std::get_if<i>(&one.expert), *std::get_if<i>(&more.expert)...);
+  }
+  template <std::size_t i = 0, class F, class One, class... More>
+  static void visit_buffers(F&& f, One& one, More&... more) {
+    (one.require_same_type(more), ...);
+    if constexpr (i + 1 < sizeof...(Xs))
+      if (one.expert.index() != i) return visit_buffers<i + 1>(f, one, more...);
+    for_each_buffer(f, *std::get_if<i>(&one.expert), *std::get_if<i>(&more.expert)...);
+  }
+
+ private:
+  template <class X>
+  static constexpr bool is_staged = StagedExpert<std::remove_cvref_t<X>, S>;
+
+  /// The tape of expert i, ready for a forward pass.
+  template <std::size_t i>
+  static auto& begin(Tape& tape) {
+    if (tape.of.index() != i) tape.of.template emplace<i>();
+    auto& of = *std::get_if<i>(&tape.of);
+    if constexpr (detail::DrawingTape<std::remove_cvref_t<decltype(of)>>) {
+      if (tape.random)
+        of.random.emplace(*tape.random);
+      else
+        of.random.reset();
+    }
+    return of;
+  }
+
+  /// The same for a backward pass.
+  template <std::size_t i>
+  static auto& begun(Tape& tape) {
+    detail::require(tape.of.index() == i, "VariantExpert: the tape is of expert type ", tape.of.index(),
+                    " of the list, the expert is of type ", i);
+    detail::hand_down_scale(tape.loss_scale, *std::get_if<i>(&tape.of));
+    return *std::get_if<i>(&tape.of);
+  }
+
+  void require_same_type(const VariantExpert& other) const {
+    detail::require(expert.index() == other.expert.index(), "VariantExpert: expert types ", expert.index(), " and ",
+                    other.expert.index(), " of the list do not match");
+  }
+};
+
+MOE_NAMESPACE_END

@@ -1,0 +1,115 @@
+// Experts that cost next to nothing, to stand among others, so that easy tokens get less computation (Jin et al. 2024,
+// "MoE++", section 3.1; the identity alone: LongCat-Flash).
+#pragma once
+
+#include <utility>
+
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/expert/mix.hpp"
+#include "moe/kernel/buffer.hpp"
+#include "moe/parameters.hpp"
+#include "moe/random.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// y = 0: discards the token.
+template <class S>
+struct ZeroExpert {
+  struct Tape {};
+
+  void forward(ConstMatrixRef<S>, MatrixRef<S> y_ND, Tape&) const { y_ND.setZero(); }
+  void backward(ConstMatrixRef<S>, ConstMatrixRef<S>, const Tape&, MatrixRef<S> dx_ND, ZeroExpert&) const {
+    dx_ND.setZero();
+  }
+  template <class F, class... Self>
+  static void visit_parameters(F&&, Self&...) {}
+};
+
+/// y = x: copies the token.
+template <class S>
+struct IdentityExpert {
+  struct Tape {};
+
+  void forward(ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape&) const { y_ND = x_ND; }
+  void backward(ConstMatrixRef<S>, ConstMatrixRef<S> dy_ND, const Tape&, MatrixRef<S> dx_ND, IdentityExpert&) const {
+    dx_ND = dy_ND;
+  }
+  template <class F, class... Self>
+  static void visit_parameters(F&&, Self&...) {}
+};
+
+/// y = a_0 x + a_1 v with a learned vector v and a = softmax(x mix'); without a mix, y = v.
+template <class S>
+struct ConstantExpert {
+  Vector<S> value_D;
+  SoftmaxMix<S> mix = {};  ///< Empty: none.
+
+  struct Tape {
+    Buffer<Matrix<S>> mix_N2, dmix_N2;
+  };
+
+  /// As in MoE++: a standard normal value, and a mix.
+  template <class Generator>
+  static ConstantExpert random(Index width, Generator& generator) {
+    detail::require(width > 0, "ConstantExpert: width ", width, ", it must be 1 or more");
+    Vector<S> value = random_matrix<S>(width, 1, generator);
+    return {std::move(value), SoftmaxMix<S>::random(width, generator)};
+  }
+
+  Index output_width() const { return value_D.size(); }
+  bool mixes() const { return mix.weight_LD.size() > 0; }
+
+  void check(Index width) const {
+    if (!mixes()) return;
+    mix.check(width);
+    detail::require(value_D.size() == width, "ConstantExpert: the value has ", value_D.size(),
+                    " entries, the tokens to mix it with have width ", width);
+  }
+
+  void forward(ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape& tape) const {
+    check(x_ND.cols());
+    detail::require_shape("ConstantExpert::forward: y", y_ND, x_ND.rows(), output_width());
+    if (!mixes()) {
+      y_ND.rowwise() = value_D.transpose();
+      return;
+    }
+    tape.mix_N2.resize(x_ND.rows(), 2);
+    mix.forward(x_ND, tape.mix_N2);
+    for (Index n = 0; n < x_ND.rows(); ++n)
+      y_ND.row(n) = tape.mix_N2(n, 0) * x_ND.row(n) + tape.mix_N2(n, 1) * value_D.transpose();
+  }
+
+  void backward(ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_ND, Tape& tape, MatrixRef<S> dx_ND,
+                ConstantExpert& gradient) const {
+    check(x_ND.cols());
+    detail::require_same_shapes("ConstantExpert::backward: the gradient", *this, gradient);
+    detail::require_shape("ConstantExpert::backward: dy", dy_ND, x_ND.rows(), output_width());
+    detail::require_shape("ConstantExpert::backward: dx", dx_ND, x_ND.rows(), x_ND.cols());
+    if (!mixes()) {
+      for (Index n = 0; n < dy_ND.rows(); ++n) gradient.value_D += dy_ND.row(n).transpose();
+      dx_ND.setZero();
+      return;
+    }
+    detail::require_shape("ConstantExpert: the mix of the tape", tape.mix_N2, x_ND.rows(), 2);
+    tape.dmix_N2.resize(x_ND.rows(), 2);
+    for (Index n = 0; n < x_ND.rows(); ++n) {
+      tape.dmix_N2(n, 0) = dy_ND.row(n).dot(x_ND.row(n));
+      tape.dmix_N2(n, 1) = dy_ND.row(n).dot(value_D.transpose());
+      gradient.value_D += tape.mix_N2(n, 1) * dy_ND.row(n).transpose();
+      dx_ND.row(n) = tape.mix_N2(n, 0) * dy_ND.row(n);
+    }
+    mix.backward(x_ND, tape.mix_N2, tape.dmix_N2, dx_ND, gradient.mix);
+  }
+
+  template <class F, class... Self>
+  static void visit_parameters(F&& f, Self&... self) {
+    f("value", self.value_D...);
+    if ((... || self.mixes())) detail::visit_part("mix", f, self.mix...);
+  }
+};
+
+static_assert(TrainableExpert<ZeroExpert<float>, float> && TrainableExpert<IdentityExpert<float>, float> &&
+              TrainableExpert<ConstantExpert<float>, float>);
+
+MOE_NAMESPACE_END

@@ -1,0 +1,130 @@
+// What a layer holds, and what one pass of it took: parameters, active parameters, multiply-adds, bytes.
+#pragma once
+
+#include <cstddef>
+#include <ostream>
+#include <string_view>
+#include <type_traits>
+#include <variant>
+
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/parameters.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// Sums over a forward pass; print it. A weight matrix is taken to cost one multiply-add an entry and row, unless the
+/// part says otherwise by a member `multiply_adds() const` (of a row). A backward pass takes about twice as many.
+struct Cost {
+  Index tokens = 0;  ///< Without padding.
+  Index parameters = 0, bytes = 0;
+  Index bytes_used = 0;      ///< Of the parameters of parts that got rows: memory that the pass had to read.
+  Index parameter_uses = 0;  ///< Sum over tokens of the parameters that worked on it.
+  Index multiply_adds = 0;   ///< Of all tokens.
+
+  /// Of a token, in the mean.
+  double active_parameters() const { return per_token(parameter_uses); }
+  double multiply_adds_per_token() const { return per_token(multiply_adds); }
+
+  Cost& operator+=(const Cost& other) {
+    tokens += other.tokens, parameters += other.parameters, bytes += other.bytes, bytes_used += other.bytes_used;
+    parameter_uses += other.parameter_uses, multiply_adds += other.multiply_adds;
+    return *this;
+  }
+
+  friend std::ostream& operator<<(std::ostream& out, const Cost& cost) {
+    const double share = cost.parameters > 0 ? cost.active_parameters() / static_cast<double>(cost.parameters) : 0;
+    return out << cost.parameters << " parameters (" << cost.bytes << " bytes), " << cost.active_parameters() << " ("
+               << 100 * share << " %) active for a token; " << cost.multiply_adds_per_token()
+               << " multiply-adds a token; " << cost.tokens << " tokens used " << cost.bytes_used << " bytes of them";
+  }
+
+ private:
+  double per_token(Index sum) const { return tokens > 0 ? static_cast<double>(sum) / static_cast<double>(tokens) : 0; }
+};
+
+namespace detail {
+
+/// Of a part without parts of its own that worked on so many rows.
+template <class Part>
+Cost cost_of_rows(const Part& part, Index rows) {
+  Cost cost;
+  Index weights = 0;
+  if constexpr (requires { Part::visit_parameters(AnyVisitor{}, part); })
+    for_each_parameter(
+        [&](std::string_view, const auto& parameter) {
+          using P = std::remove_cvref_t<decltype(parameter)>;
+          cost.parameters += parameter.size();
+          cost.bytes += parameter.size() * static_cast<Index>(sizeof(*parameter.data()));
+          bool is_matrix = true;
+          if constexpr (requires { P::IsVectorAtCompileTime; }) is_matrix = !P::IsVectorAtCompileTime;
+          if (is_matrix) weights += parameter.size();
+        },
+        part);
+  if constexpr (requires { part.multiply_adds(); }) weights = part.multiply_adds();
+  cost.bytes_used = rows > 0 ? cost.bytes : 0;
+  cost.parameter_uses = rows * cost.parameters;
+  cost.multiply_adds = rows * weights;
+  return cost;
+}
+
+/// Of a part, told by its members: a layer, a soft layer, a layer with a shared expert, a variant, or an expert.
+template <class Part, class PartTape>
+Cost cost_of_part(const Part& part, const PartTape& tape, Index rows) {
+  if (rows == 0) return cost_of_rows(part, 0);  // its tape may be of another pass
+  Cost cost;
+  if constexpr (requires {
+                  part.router;
+                  part.gate;
+                  tape.plan;
+                }) {
+    cost += cost_of_rows(part.router, rows);
+    cost += cost_of_rows(part.gate, rows);
+    for (std::size_t e = 0; e < part.experts.size(); ++e)
+      cost += cost_of_part(part.experts[e], tape.experts[e], tape.plan.rows_of(static_cast<Index>(e)));
+  } else if constexpr (requires {
+                         part.slot_PD;
+                         tape.in_QD;
+                       }) {
+    cost = cost_of_rows(part, rows);  // every token has to do with every expert
+    const Index slots_of_expert = tape.in_QD.rows() / static_cast<Index>(part.experts.size());
+    cost.multiply_adds = 3 * rows * part.slot_PD.size();  // logits, dispatch, combine
+    for (std::size_t e = 0; e < part.experts.size(); ++e)
+      cost.multiply_adds += cost_of_part(part.experts[e], tape.experts[e], slots_of_expert).multiply_adds;
+  } else if constexpr (requires {
+                         part.layer;
+                         part.mix;
+                         tape.shared;
+                       }) {
+    cost += cost_of_part(part.layer, tape, rows);
+    cost += cost_of_part(part.expert, tape.shared, rows);
+    cost += cost_of_rows(part.mix, rows);
+  } else if constexpr (requires {
+                         part.expert.index();
+                         tape.of.index();
+                       }) {
+    part.visit([&](const auto& own, auto i) { cost = cost_of_part(own, std::get<i>(tape.of), rows); });
+  } else {
+    cost = cost_of_rows(part, rows);
+  }
+  return cost;
+}
+
+}  // namespace detail
+
+/// Of the pass that `tape` recorded; experts count for the rows that they got, those that are layers as layers.
+/// Throws std::invalid_argument if there is none.
+template <class SomeLayer>
+Cost cost_of(const SomeLayer& layer, const typename SomeLayer::Tape& tape) {
+  detail::require(tape.width >= 0 && tape.experts.size() > 0, "cost_of: the tape holds no forward pass");
+  Index tokens = 0;
+  if constexpr (requires { tape.routing.valid_tokens; })
+    tokens = tape.routing.valid_tokens;
+  else
+    tokens = tape.logits_TP.rows();
+  Cost cost = detail::cost_of_part(layer, tape, tokens);
+  cost.tokens = tokens;
+  return cost;
+}
+
+MOE_NAMESPACE_END
