@@ -1,4 +1,4 @@
-# cmake -D COMPILER=... -D CASE=... -D INCLUDE=... -D EIGEN=... -P run_case.cmake
+# cmake -D COMPILE=<the compiler and its flags> -D CASE=... -P run_case.cmake
 #
 # A case is one file with a mistake and its repair:
 #     // EXPECT: a sentence that the error must contain
@@ -15,7 +15,7 @@ if(NOT expectations)
 endif()
 
 function(compile)
-  execute_process(COMMAND ${COMPILER} -std=c++20 -fsyntax-only ${ARGV} -I ${INCLUDE} -isystem ${EIGEN} ${CASE}
+  execute_process(COMMAND ${COMPILE} ${ARGV} ${CASE}
                   RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
   set(result ${result} PARENT_SCOPE)
   set(output "${output}" PARENT_SCOPE)
