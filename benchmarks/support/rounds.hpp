@@ -9,24 +9,22 @@
 
 namespace bench {
 
+template <class F>
+double seconds_of(F&& f) {
+  const auto start = std::chrono::steady_clock::now();
+  f();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 /// Seconds of one pass. Short ones are repeated for a while, after one that brings their data back into the caches.
 inline double time_turn(const std::function<void()>& pass) {
   constexpr double enough = 0.02;
-  using Clock = std::chrono::steady_clock;
-  const auto seconds_since = [](Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
-  };
-  const auto start = Clock::now();
-  pass();
-  const double first = seconds_since(start);
+  const double first = seconds_of(pass);
   if (first >= enough) return first;
-  const auto again = Clock::now();
+  double seconds = 0;
   int passes = 0;
-  do {
-    pass();
-    ++passes;
-  } while (seconds_since(again) < enough);
-  return seconds_since(again) / passes;
+  for (; seconds < enough; ++passes) seconds += seconds_of(pass);
+  return seconds / passes;
 }
 
 /// seconds[i][round] of passes[i]; each round begins with another one.
