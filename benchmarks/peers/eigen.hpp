@@ -1,6 +1,8 @@
 // Plain Eigen: its product of matrices, for every expert.
 #pragma once
 
+#include <string>
+
 #include "per_expert.hpp"
 
 namespace bench {
@@ -20,7 +22,10 @@ struct EigenProducts {
 };
 
 inline Implementation eigen_implementation() {
-  return {"plain Eigen", ways_of<EigenProducts>(), ways_of<EigenProducts>()};
+  std::string name = "Eigen";
+  for (const int part : {EIGEN_WORLD_VERSION, EIGEN_MAJOR_VERSION, EIGEN_MINOR_VERSION})
+    name += (name == "Eigen" ? ' ' : '.') + std::to_string(part);
+  return {name, ways_of<EigenProducts>(), ways_of<EigenProducts>()};
 }
 
 }  // namespace bench

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <moe/executor.hpp>
+#include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -177,7 +178,9 @@ Implementation onednn_implementation() {
   const auto way = [](const char* name, Threads threads) {
     return Way{name, [threads](const Problem& problem, bool) { return std::make_unique<OneDnn>(problem, threads); }};
   };
-  return {"oneDNN",
+  const dnnl_version_t& version = *dnnl_version();
+  return {"oneDNN " + std::to_string(version.major) + '.' + std::to_string(version.minor) + '.' +
+              std::to_string(version.patch),
           {way("experts in parallel", Threads::of_experts), way("products in parallel", Threads::of_products)},
           {}};
 }

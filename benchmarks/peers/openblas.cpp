@@ -2,6 +2,7 @@
 #include <cblas.h>
 
 #include <stdexcept>
+#include <string>
 
 #include "per_expert.hpp"
 
@@ -32,7 +33,9 @@ struct OpenBlasProducts {
 Implementation openblas_implementation() {
   if (openblas_get_parallel() != OPENBLAS_OPENMP)
     throw std::runtime_error("this OpenBLAS has threads of its own beside OpenMP's; build with libopenblas-openmp-dev");
-  return {"OpenBLAS", ways_of<OpenBlasProducts>(), ways_of<OpenBlasProducts>()};
+  const std::string configuration = openblas_get_config();  // "OpenBLAS <version> <options>"
+  const auto end = configuration.find(' ', configuration.find(' ') + 1);
+  return {configuration.substr(0, end), ways_of<OpenBlasProducts>(), ways_of<OpenBlasProducts>()};
 }
 
 }  // namespace bench

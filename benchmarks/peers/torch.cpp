@@ -200,7 +200,7 @@ Implementation implementation(const char* name) {
 
 }  // namespace
 
-Implementation torch_loop_implementation() { return implementation<TorchLoop>("torch, loop"); }
-Implementation torch_bmm_implementation() { return implementation<TorchBmm>("torch, bmm"); }
+Implementation torch_loop_implementation() { return implementation<TorchLoop>("torch " TORCH_VERSION ", loop"); }
+Implementation torch_bmm_implementation() { return implementation<TorchBmm>("torch " TORCH_VERSION ", bmm"); }
 
 }  // namespace bench

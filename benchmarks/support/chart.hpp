@@ -25,7 +25,7 @@ class Chart {
   /// The first line is drawn bold. Throws std::runtime_error if the file cannot be written.
   void save(const std::string& path, const std::vector<Line>& lines) {
     fit(lines);
-    example::Svg svg(720, 440);
+    example::Svg svg(760, 440);
     svg.text({40, 26}, title_, R"(font-size="15" fill="#222222")");
     draw_grid(svg, lines);
     for (std::size_t i = lines.size(); i-- > 0;) draw(svg, lines[i], i);
@@ -89,7 +89,7 @@ class Chart {
   }
 
   std::string title_, x_name_, y_name_;
-  example::Plot plot_{{64, 60}, {570, 380}, {0, 0}, {1, 1}};
+  example::Plot plot_{{64, 60}, {580, 380}, {0, 0}, {1, 1}};
 };
 
 }  // namespace bench

@@ -32,6 +32,14 @@ inline auto executor_of([[maybe_unused]] moe::Index threads) {
 #endif
 }
 
+/// Programs that ran or wanted to, on average of the last minute; negative where the system does not say.
+inline double load_average() {
+  std::ifstream file("/proc/loadavg");
+  double load = -1;
+  file >> load;
+  return load;
+}
+
 /// That a program may still take; without limit where the system does not say.
 inline double memory_gbytes() {
   std::ifstream file("/proc/meminfo");
