@@ -7,6 +7,9 @@
 // A cell is named letter by letter (benchmarks/peers/cells.hpp), or with less: D means D/E8/k2 and its like; also `all`
 // and `tiny`. Prints tables in Markdown, and of each cell as soon as it is done on the error stream.
 //
+// oneDNN has no backward pass here. libtorch multiplies by the BLAS that libblas.so.3 is: with Debian's packages the
+// same OpenBLAS.
+//
 // It does not use Google Benchmark, which measures one program after the other: on a shared machine only programs that
 // take turns can be compared, round by round.
 #include <algorithm>

@@ -1,4 +1,6 @@
-// OpenBLAS: sgemm for every expert. Built with OpenMP it runs in one thread inside a parallel region.
+// OpenBLAS: sgemm for every expert. Built with OpenMP it runs in one thread inside a parallel region. Its name is told
+// with that of its kernels: some versions do not know some processors, and take those for an older one, unless the
+// environment says OPENBLAS_CORETYPE=SkylakeX, say.
 #include <cblas.h>
 
 #include <stdexcept>
@@ -35,7 +37,8 @@ Implementation openblas_implementation() {
     throw std::runtime_error("this OpenBLAS has threads of its own beside OpenMP's; build with libopenblas-openmp-dev");
   const std::string configuration = openblas_get_config();  // "OpenBLAS <version> <options>"
   const auto end = configuration.find(' ', configuration.find(' ') + 1);
-  return {configuration.substr(0, end), ways_of<OpenBlasProducts>(), ways_of<OpenBlasProducts>()};
+  return {configuration.substr(0, end) + ' ' + openblas_get_corename(), ways_of<OpenBlasProducts>(),
+          ways_of<OpenBlasProducts>()};
 }
 
 }  // namespace bench

@@ -39,7 +39,7 @@ inline void print_lines(const Measured& measured) {
             << ", roofline " << milliseconds(measured.roofline) << " ms\n";
   for (const Outcome& outcome : measured.outcomes) {
     const double middle = median(outcome.seconds), shortest = best(outcome.seconds);
-    std::cerr << "  " << std::setw(18) << std::left << outcome.name << std::right << " median " << std::setw(7)
+    std::cerr << "  " << std::setw(26) << std::left << outcome.name << std::right << " median " << std::setw(7)
               << milliseconds(middle) << " ms, best " << std::setw(7) << milliseconds(shortest) << " ms, "
               << number(median_ratio(outcome.seconds, first), 2) << " (best " << number(shortest / best(first), 2)
               << ") of the first's time, " << number(100 * measured.roofline / middle, 0)

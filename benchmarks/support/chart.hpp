@@ -25,7 +25,7 @@ class Chart {
   /// The first line is drawn bold. Throws std::runtime_error if the file cannot be written.
   void save(const std::string& path, const std::vector<Line>& lines) {
     fit(lines);
-    example::Svg svg(760, 440);
+    example::Svg svg(820, 440);
     svg.text({40, 26}, title_, R"(font-size="15" fill="#222222")");
     draw_grid(svg, lines);
     for (std::size_t i = lines.size(); i-- > 0;) draw(svg, lines[i], i);
