@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "../support/machine.hpp"
 #include "per_expert.hpp"
 
 namespace bench {
@@ -136,8 +137,8 @@ class OneDnn final : public Peer {
 
   /// Within a parallel region a primitive has one thread, and is to be made for one.
   void make_products() {
-    const int all = omp_get_max_threads();
-    if (threads_ == Threads::of_experts) omp_set_num_threads(1);
+    const auto all = static_cast<int>(default_threads());
+    if (threads_ == Threads::of_experts) set_threads(1);
     for_each_expert(routed_, shape_, Threads::of_products, [&](Index e) {
       const Index rows = routed_.rows_of(e);
       auto& products = products_[rows];
@@ -148,7 +149,7 @@ class OneDnn final : public Peer {
       if (problem_.gated()) expert.up = products->up.pack(problem_.w3(e));
       expert.down = products->down.pack(problem_.w2(e));
     });
-    omp_set_num_threads(all);
+    set_threads(all);
   }
 
   void expert_forward(Index e) {

@@ -1,6 +1,5 @@
 // libtorch, in the two ways in which MoE layers are written in it: a loop over the experts that were chosen, as the
 // Mixtral block of transformers has it, and one batched product over experts padded to the same number of tokens.
-#include <omp.h>
 #include <torch/torch.h>
 
 #include <cstddef>
@@ -8,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "../support/machine.hpp"
 #include "peer.hpp"
 
 namespace bench {
@@ -51,7 +51,7 @@ class TorchLayer : public Peer {
         x_TD_(tensor(problem.x_TD, {shape_.tokens, shape_.width})),
         dy_TD_(tensor(problem.dy_TD, {shape_.tokens, shape_.width})),
         router_ED_(tensor(problem.router_ED, {shape_.experts, shape_.width})) {
-    at::set_num_threads(omp_get_max_threads());
+    at::set_num_threads(static_cast<int>(default_threads()));
   }
 
   void forward(Rows& y_TD) override {
