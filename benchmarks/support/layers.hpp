@@ -8,12 +8,9 @@
 
 #include "data.hpp"
 #include "roofline.hpp"
+#include "shape.hpp"
 
 namespace bench {
-
-struct Shape {
-  Index width, hidden, experts, k, tokens;
-};
 
 inline Shape shape_of(const benchmark::State& state) {
   return {state.range(0), state.range(1), state.range(2), state.range(3), state.range(4)};

@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
-#include <moe/executor.hpp>
+#include <moe/core.hpp>
 #include <string>
 #include <vector>
+
+#include "machine.hpp"
 
 namespace bench {
 
@@ -49,25 +51,12 @@ inline double probe_read() {
   return sizeof(float) * static_cast<double>(size) / seconds.count() * 1e-9;
 }
 
-inline moe::Index default_threads() {
-#ifdef _OPENMP
-  return omp_get_max_threads();
-#else
-  return 1;
-#endif
-}
-
 /// The rate of `threads` threads together: the best of several probes.
 inline double best_rate(moe::Index threads, double (*probe)(), int attempts) {
   double best = 0;
   for (int attempt = 0; attempt < attempts; ++attempt) {
     std::vector<double> rates(static_cast<std::size_t>(threads));
-#ifdef _OPENMP
-    const moe::OpenMp executor{static_cast<int>(threads)};
-#else
-    const moe::Serial executor;
-#endif
-    executor.parallel_for(threads, [&](moe::Index i) { rates[static_cast<std::size_t>(i)] = probe(); });
+    executor_of(threads).parallel_for(threads, [&](moe::Index i) { rates[static_cast<std::size_t>(i)] = probe(); });
     best = (std::max)(best, *std::min_element(rates.begin(), rates.end()) * static_cast<double>(threads));
   }
   return best;

@@ -1,0 +1,85 @@
+// The library's own layer, as one of the implementations that are compared.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <moe/moe.hpp>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "peer.hpp"
+
+namespace bench {
+
+template <class X>
+class MoeLayer final : public Peer {
+ public:
+  MoeLayer(const Problem& problem, bool training)
+      : problem_(problem), layer_(router_of(problem), gate_of(problem), experts_of(problem)) {
+    if (!training) return;
+    gradient_ = moe::zeros_like(layer_);
+    tape_ = Tape(1);
+    y_TD_ = Rows(problem.shape.tokens, problem.shape.width);
+  }
+
+  void forward(Rows& y_TD) override { layer_.forward_into(problem_.x_TD, y_TD, tape_); }
+
+  void train(Rows& dx_TD) override {
+    layer_.forward_into(problem_.x_TD, y_TD_, tape_);
+    layer_.backward_into(problem_.x_TD, problem_.dy_TD, tape_, dx_TD, *gradient_);
+  }
+
+  Rows gradient(Part part, Index expert) override {
+    if (part == Part::router) return gradient_->router.weight_ED;
+    const X& of = gradient_->experts[static_cast<std::size_t>(expert)];
+    if (part == Part::w1) return of.w1_FD.matrix();
+    if constexpr (requires { of.w3_FD; })
+      if (part == Part::w3) return of.w3_FD.matrix();
+    return of.w2_DF.matrix();
+  }
+
+ private:
+  using Layer = moe::Layer<moe::Router<float>, moe::TopK, X>;
+  using Tape = typename Layer::Tape;
+
+  static moe::Router<float> router_of(const Problem& problem) { return {problem.router_ED}; }
+
+  static moe::TopK gate_of(const Problem& problem) {
+    using enum moe::ChoiceWeights;
+    return {.k = problem.shape.k, .weights = problem.shape.k == 1 ? probabilities : renormalized};
+  }
+
+  static std::vector<X> experts_of(const Problem& problem) {
+    std::vector<X> experts(static_cast<std::size_t>(problem.shape.experts));
+    moe::DefaultExecutor{}.parallel_for(problem.shape.experts, [&](Index e) {
+      X& expert = experts[static_cast<std::size_t>(e)];
+      expert.w1_FD = problem.w1(e);
+      if constexpr (requires { expert.w3_FD; }) expert.w3_FD = problem.w3(e);
+      expert.w2_DF = problem.w2(e);
+    });
+    return experts;
+  }
+
+  const Problem& problem_;
+  Layer layer_;
+  std::optional<Layer> gradient_;
+  Tape tape_;
+  Rows y_TD_;
+};
+
+inline std::unique_ptr<Peer> make_moe_layer(const Problem& problem, bool training) {
+  switch (problem.activation) {
+    case Activation::swiglu:
+      return std::make_unique<MoeLayer<moe::SwiGlu<float>>>(problem, training);
+    case Activation::relu:
+      return std::make_unique<MoeLayer<moe::Mlp<float>>>(problem, training);
+    case Activation::gelu_tanh:
+      break;
+  }
+  return std::make_unique<MoeLayer<moe::Mlp<float, moe::GeluTanh>>>(problem, training);
+}
+
+inline Implementation moe_implementation() { return {"moe", {{"", make_moe_layer}}, {{"", make_moe_layer}}}; }
+
+}  // namespace bench

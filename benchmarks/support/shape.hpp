@@ -1,0 +1,12 @@
+// The sizes of a measured layer.
+#pragma once
+
+#include <moe/core.hpp>
+
+namespace bench {
+
+struct Shape {
+  moe::Index width, hidden, experts, k, tokens;
+};
+
+}  // namespace bench
