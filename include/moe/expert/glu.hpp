@@ -126,8 +126,8 @@ struct Glu {
           count, hidden, [&](const Chunk& gate, const Chunk& up) -> Chunk { return value(gate, up); },
           &tape.gate_NF(n, first), &tape.up_NF(n, first));
       if (multiplier_F.size() > 0) detail::map_chunks(count, hidden, times, hidden, &multiplier_F(first));
-      dropout.drop(tape.random, n, first, count, hidden);
     }
+    dropout.drop(tape.random, tape.hidden_NF, first, count);
   }
 
   void backward_stage(int stage, ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_ND, Tape& tape, MatrixRef<S> dx_ND,
@@ -140,10 +140,10 @@ struct Glu {
       return detail::panels_input_gradient<S>(tape.dup_NF, w3_FD, dx_ND, first, count, true);
     }
     detail::panels_input_gradient<S>(dy_ND, w2_DF, tape.dgate_NF, first, count, false);  // d hidden, for both factors
+    dropout.drop(tape.random, tape.dgate_NF, first, count);
     for (Index n = 0; n < x_ND.rows(); ++n) {
       const S *const gate_row = &tape.gate_NF(n, first), *const up_row = &tape.up_NF(n, first);
       S *const dgate_row = &tape.dgate_NF(n, first), *const dup_row = &tape.dup_NF(n, first);
-      dropout.drop(tape.random, n, first, count, dgate_row);
       if (multiplier_F.size() > 0) {
         S* const dmultiplier = &gradient.multiplier_F(first);
         detail::map_chunks(
@@ -154,14 +154,7 @@ struct Glu {
             dmultiplier, dgate_row, gate_row, up_row);
         detail::map_chunks(count, dgate_row, times, dgate_row, &multiplier_F(first));
       }
-      detail::map_chunks(
-          count, dup_row,
-          [&](const Chunk& dh, const Chunk& gate, const Chunk& up) -> Chunk { return up_gradient(dh, gate, up); },
-          dgate_row, gate_row, up_row);
-      detail::map_chunks(
-          count, dgate_row,
-          [&](const Chunk& dh, const Chunk& gate, const Chunk& up) -> Chunk { return gate_gradient(dh, gate, up); },
-          dgate_row, gate_row, up_row);
+      split_gradient(count, gate_row, up_row, dgate_row, dup_row);
     }
     detail::panels_weight_gradient<S>(tape.dgate_NF, x_ND, gradient.w1_FD, gradient.b1_F, first, count);
     detail::panels_weight_gradient<S>(tape.dup_NF, x_ND, gradient.w3_FD, gradient.b3_F, first, count);
@@ -184,23 +177,34 @@ struct Glu {
 
   static Units times(const Units& a, const Units& b) { return a * b; }
 
-  Units value(const Units& gate, const Units& up) const {
+  EIGEN_ALWAYS_INLINE Units value(const Units& gate, const Units& up) const {
     if constexpr (has_form)
       return activation.template value<S>(gate, up);
     else
-      return activation.template value<S>(gate) * up;
+      return Activation::template value<S>(gate) * up;
   }
-  Units gate_gradient(const Units& dh, const Units& gate, const Units& up) const {
-    if constexpr (has_form)
-      return dh * activation.template gate_derivative<S>(gate, up);
-    else
-      return dh * up * activation.template derivative<S>(gate);
-  }
-  Units up_gradient(const Units& dh, const Units& gate, const Units& up) const {
-    if constexpr (has_form)
-      return dh * activation.template up_derivative<S>(gate, up);
-    else
-      return dh * activation.template value<S>(gate);
+
+  /// The gradients of the two factors of a row; `dgate` holds that of the hidden units at first.
+  void split_gradient(Index count, const S* gate_row, const S* up_row, S* dgate, S* dup) const {
+    if constexpr (has_form) {
+      const auto to_up = [&](const Units& dh, const Units& gate, const Units& up) -> Units {
+        return dh * activation.template up_derivative<S>(gate, up);
+      };
+      const auto to_gate = [&](const Units& dh, const Units& gate, const Units& up) -> Units {
+        return dh * activation.template gate_derivative<S>(gate, up);
+      };
+      detail::map_chunks(count, dup, to_up, dgate, gate_row, up_row);
+      detail::map_chunks(count, dgate, to_gate, dgate, gate_row, up_row);
+    } else {
+      const auto to_up = [](const Units& dh, const Units& gate) -> Units {
+        return dh * Activation::template value<S>(gate);
+      };
+      const auto to_gate = [](const Units& dh, const Units& gate, const Units& up) -> Units {
+        return dh * up * Activation::template derivative<S>(gate);
+      };
+      detail::map_chunks(count, dup, to_up, dgate, gate_row);
+      detail::map_chunks(count, dgate, to_gate, dgate, gate_row, up_row);
+    }
   }
 };
 

@@ -106,12 +106,11 @@ struct Mlp {
     if (count == 0) return;
     if (stage == 1) return detail::panels_forward<S>(tape.hidden_NF, w2_DF, b2_D, y_ND, first, count);
     detail::panels_forward<S>(x_ND, w1_FD, b1_F, tape.pre_NF, first, count);
-    for (Index n = 0; n < x_ND.rows(); ++n) {
+    for (Index n = 0; n < x_ND.rows(); ++n)
       detail::map_chunks(
           count, &tape.hidden_NF(n, first), [](const Chunk& u) { return Activation::template value<S>(u); },
           &tape.pre_NF(n, first));
-      dropout.drop(tape.random, n, first, count, &tape.hidden_NF(n, first));
-    }
+    dropout.drop(tape.random, tape.hidden_NF, first, count);
   }
 
   void backward_stage(int stage, ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_ND, Tape& tape, MatrixRef<S> dx_ND,
@@ -123,13 +122,12 @@ struct Mlp {
       return detail::panels_input_gradient<S>(tape.dpre_NF, w1_FD, dx_ND, first, count, false);
     }
     detail::panels_input_gradient<S>(dy_ND, w2_DF, tape.dpre_NF, first, count, false);  // d hidden, then times act'
-    for (Index n = 0; n < x_ND.rows(); ++n) {
-      dropout.drop(tape.random, n, first, count, &tape.dpre_NF(n, first));
+    dropout.drop(tape.random, tape.dpre_NF, first, count);
+    for (Index n = 0; n < x_ND.rows(); ++n)
       detail::map_chunks(
           count, &tape.dpre_NF(n, first),
           [](const Chunk& dh, const Chunk& u) -> Chunk { return dh * Activation::template derivative<S>(u); },
           &tape.dpre_NF(n, first), &tape.pre_NF(n, first));
-    }
     detail::panels_weight_gradient<S>(tape.dpre_NF, x_ND, gradient.w1_FD, gradient.b1_F, first, count);
   }
 
