@@ -58,12 +58,12 @@ struct Dropping {
   };
   void forward(ConstMatrixRef<double> x, MatrixRef<double> y, Tape& tape) const {
     y = x * scale_D.asDiagonal();
-    for (Index n = 0; n < y.rows(); ++n) dropout.drop(tape.random, n, 0, y.cols(), &y(n, 0));
+    dropout.drop(tape.random, y);
   }
   void backward(ConstMatrixRef<double> x, ConstMatrixRef<double> dy, Tape& tape, MatrixRef<double> dx,
                 Dropping& gradient) const {
     dx = dy;
-    for (Index n = 0; n < dx.rows(); ++n) dropout.drop(tape.random, n, 0, dx.cols(), &dx(n, 0));
+    dropout.drop(tape.random, dx);
     gradient.scale_D += x.cwiseProduct(dx).colwise().sum().transpose();
     dx = dx * scale_D.asDiagonal();
   }

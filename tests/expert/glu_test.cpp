@@ -91,10 +91,6 @@ TEST(Glu, AGateFormOfOnesOwnMayHaveSettings) {
   EXPECT_EQ(pass.dx, (Matrix<float>{{2 + 4, 0 + 2}, {3 + 4, -1 + 4}}));
 }
 
-TEST(Glu, AnActivationWithoutSettingsTakesNoRoom) {
-  EXPECT_EQ(sizeof(SwiGlu<double>), 3 * sizeof(Weights<double>) + 4 * sizeof(Vector<double>) + sizeof(Dropout));
-}
-
 TEST(Glu, RandomWeightsFollowTheScaleAndTheirInputs) {
   std::mt19937_64 generator{1};
   const auto random = SwiGlu<double>::random(40, 100, generator, {.bias = true, .scale = 0.1});

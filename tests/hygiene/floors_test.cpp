@@ -45,7 +45,11 @@ const std::set<std::string> opt_in{"io", "distributed", "testing", "executor"};
 const std::set<std::pair<std::string, std::string>> sideways{
     {"kernel/linear.hpp", "kernel/gemm.hpp"},                      // a linear map is a product
     {"kernel/panels.hpp", "kernel/tile.hpp"},                      // goes from tile to tile
-    {"kernel/panels.hpp", "kernel/scratch.hpp"},                   // packs its operands
+    {"kernel/panels.hpp", "kernel/scratch.hpp"},                   // where its operands are packed
+    {"kernel/panels.hpp", "kernel/packing.hpp"},                   // packs its operands
+    {"kernel/packing.hpp", "kernel/chunk.hpp"},                    // by sixteen columns
+    {"kernel/packing.hpp", "kernel/compiler.hpp"},                 // squares of packets in registers
+    {"kernel/tile.hpp", "kernel/chunk.hpp"},                       // the packets of a scalar
     {"kernel/panels.hpp", "kernel/chunk.hpp"},                     // sixteen columns are a chunk
     {"kernel/tile.hpp", "kernel/compiler.hpp"},                    // needs its registers
     {"kernel/linear.hpp", "kernel/buffer.hpp"},                    // needs room for the rows that count

@@ -17,7 +17,7 @@ using Seed = std::optional<std::uint64_t>;
 
 Matrix<double> dropped(double rate, Seed seed, Index rows, Index columns) {
   Matrix<double> ones = Matrix<double>::Ones(rows, columns);
-  for (Index n = 0; n < rows; ++n) Dropout{rate}.drop(seed, n, 0, columns, &ones(n, 0));
+  Dropout{rate}.drop(seed, ones);
   return ones;
 }
 
@@ -43,8 +43,7 @@ TEST(Dropout, TheMaskIsAFunctionOfSeedAndPlace) {
   const Matrix<double> whole = dropped(0.3, 7, 5, 64);
   EXPECT_EQ(dropped(0.3, 7, 5, 64), whole);
   Matrix<double> parts = Matrix<double>::Ones(5, 64);
-  for (const Index first : {48, 16, 0, 32})  // in whatever order
-    for (Index n = 4; n >= 0; --n) Dropout{0.3}.drop(Seed{7}, n, first, 16, &parts(n, first));
+  for (const Index first : {48, 16, 0, 32}) Dropout{0.3}.drop(Seed{7}, parts, first, 16);  // in whatever order
   EXPECT_EQ(parts, whole);
 }
 

@@ -123,10 +123,9 @@ struct Glu {
       if (!at.last_part) return;
       Units units = value(gate, up);
       if (multiplier_F.size() > 0) units *= detail::load_chunk(&multiplier_F(at.column), at.width, S(0));
-      S* const hidden = &tape.hidden_NF(at.row, at.column);
-      detail::store_chunk<S>(units, hidden, at.width);
-      dropout.drop(tape.random, at.row, at.column, at.width, hidden);
+      detail::store_chunk<S>(units, &tape.hidden_NF(at.row, at.column), at.width);
     });
+    dropout.drop(tape.random, tape.hidden_NF, first, count);
   }
 
   void backward_stage(int stage, ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_ND, Tape& tape, MatrixRef<S> dx_ND,
@@ -138,10 +137,10 @@ struct Glu {
       return detail::panels_input_gradient<S>(tape.dup_NF, w3_FD, dx_ND, first, count, true);
     }
     detail::panels_input_gradient<S>(dy_ND, w2_DF, tape.dgate_NF, first, count, false);  // d hidden, for both factors
+    dropout.drop(tape.random, tape.dgate_NF, first, count);
     for (Index n = 0; n < x_ND.rows(); ++n) {
       const S *const gate_row = &tape.gate_NF(n, first), *const up_row = &tape.up_NF(n, first);
       S *const dgate_row = &tape.dgate_NF(n, first), *const dup_row = &tape.dup_NF(n, first);
-      dropout.drop(tape.random, n, first, count, dgate_row);
       if (multiplier_F.size() > 0) {
         S* const dmultiplier = &gradient.multiplier_F(first);
         detail::map_chunks(
@@ -152,12 +151,7 @@ struct Glu {
             dmultiplier, dgate_row, gate_row, up_row);
         detail::map_chunks(count, dgate_row, times, dgate_row, &multiplier_F(first));
       }
-      detail::for_each_chunk(count, [&](Index begin, Index width) {
-        const auto units_at = [&](const S* row) -> Units { return detail::load_chunk(row + begin, width, S(0)); };
-        const Units dh = units_at(dgate_row), gate = units_at(gate_row), up = units_at(up_row);
-        detail::store_chunk<S>(up_gradient(dh, gate, up), dup_row + begin, width);
-        detail::store_chunk<S>(gate_gradient(dh, gate, up), dgate_row + begin, width);
-      });
+      split_gradient(count, gate_row, up_row, dgate_row, dup_row);
     }
     detail::panels_weight_gradient<S>(tape.dgate_NF, x_ND, gradient.w1_FD, gradient.b1_F, first, count);
     detail::panels_weight_gradient<S>(tape.dup_NF, x_ND, gradient.w3_FD, gradient.b3_F, first, count);
@@ -180,23 +174,26 @@ struct Glu {
 
   static Units times(const Units& a, const Units& b) { return a * b; }
 
-  Units value(const Units& gate, const Units& up) const {
+  EIGEN_ALWAYS_INLINE Units value(const Units& gate, const Units& up) const {
     if constexpr (has_form)
       return activation.template value<S>(gate, up);
     else
-      return activation.template value<S>(gate) * up;
+      return Activation::template value<S>(gate) * up;
   }
-  Units gate_gradient(const Units& dh, const Units& gate, const Units& up) const {
-    if constexpr (has_form)
-      return dh * activation.template gate_derivative<S>(gate, up);
-    else
-      return dh * up * activation.template derivative<S>(gate);
-  }
-  Units up_gradient(const Units& dh, const Units& gate, const Units& up) const {
-    if constexpr (has_form)
-      return dh * activation.template up_derivative<S>(gate, up);
-    else
-      return dh * activation.template value<S>(gate);
+
+  /// The gradients of the two factors of a row; `dgate` holds that of the hidden units at first.
+  void split_gradient(Index count, const S* gate_row, const S* up_row, S* dgate, S* dup) const {
+    detail::for_each_chunk(count, [&](Index begin, Index width) {
+      const auto units_of = [&](const S* row) -> Units { return detail::load_chunk(row + begin, width, S(0)); };
+      const Units dh = units_of(dgate), gate = units_of(gate_row), up = units_of(up_row);
+      if constexpr (has_form) {
+        detail::store_chunk<S>(dh * activation.template up_derivative<S>(gate, up), dup + begin, width);
+        detail::store_chunk<S>(dh * activation.template gate_derivative<S>(gate, up), dgate + begin, width);
+      } else {
+        detail::store_chunk<S>(dh * Activation::template value<S>(gate), dup + begin, width);
+        detail::store_chunk<S>(dh * up * Activation::template derivative<S>(gate), dgate + begin, width);
+      }
+    });
   }
 };
 

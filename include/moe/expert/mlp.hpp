@@ -108,10 +108,9 @@ struct Mlp {
     detail::panels_sums<S, 1>(x_ND, {&w1_FD}, first, count, [&](const detail::SumsPlace& at, const auto& sums) {
       const Chunk pre = detail::add_sums<S>(at, sums[0], b1_F, &tape.pre_NF(at.row, at.column));
       if (!at.last_part) return;
-      S* const hidden = &tape.hidden_NF(at.row, at.column);
-      detail::store_chunk<S>(Activation::template value<S>(pre), hidden, at.width);
-      dropout.drop(tape.random, at.row, at.column, at.width, hidden);
+      detail::store_chunk<S>(Activation::template value<S>(pre), &tape.hidden_NF(at.row, at.column), at.width);
     });
+    dropout.drop(tape.random, tape.hidden_NF, first, count);
   }
 
   void backward_stage(int stage, ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_ND, Tape& tape, MatrixRef<S> dx_ND,
@@ -123,13 +122,12 @@ struct Mlp {
       return detail::panels_input_gradient<S>(tape.dpre_NF, w1_FD, dx_ND, first, count, false);
     }
     detail::panels_input_gradient<S>(dy_ND, w2_DF, tape.dpre_NF, first, count, false);  // d hidden, then times act'
-    for (Index n = 0; n < x_ND.rows(); ++n) {
-      dropout.drop(tape.random, n, first, count, &tape.dpre_NF(n, first));
+    dropout.drop(tape.random, tape.dpre_NF, first, count);
+    for (Index n = 0; n < x_ND.rows(); ++n)
       detail::map_chunks(
           count, &tape.dpre_NF(n, first),
           [](const Chunk& dh, const Chunk& u) -> Chunk { return dh * Activation::template derivative<S>(u); },
           &tape.dpre_NF(n, first), &tape.pre_NF(n, first));
-    }
     detail::panels_weight_gradient<S>(tape.dpre_NF, x_ND, gradient.w1_FD, gradient.b1_F, first, count);
   }
 

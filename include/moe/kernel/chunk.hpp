@@ -12,6 +12,12 @@ namespace detail {
 inline constexpr int chunk_size = 16;
 
 template <class S>
+struct PacketsOf {
+  using Packet = typename Eigen::internal::packet_traits<S>::type;
+  static constexpr int lanes = Eigen::internal::unpacket_traits<Packet>::size;
+};
+
+template <class S>
 using Chunk = Eigen::Array<S, chunk_size, 1>;
 
 /// Fewer than sixteen values, by runs of 8, 4, 2 and 1.
@@ -53,11 +59,10 @@ EIGEN_ALWAYS_INLINE void store_chunk(const Chunk<S>& chunk, S* to, Index count) 
 /// f from packets to a packet, on each of the chunks' packets: for what Eigen's expressions do value by value (select).
 template <class S, class F, class... In>
 EIGEN_ALWAYS_INLINE Chunk<S> map_packets(F&& f, const In&... in) {
-  using Packet = typename Eigen::internal::packet_traits<S>::type;
-  constexpr int lanes = Eigen::internal::unpacket_traits<Packet>::size;
+  using Packets = PacketsOf<S>;
   Chunk<S> out;
-  for (int i = 0; i < chunk_size; i += lanes)
-    Eigen::internal::pstoreu(out.data() + i, f(Eigen::internal::ploadu<Packet>(in.data() + i)...));
+  for (int i = 0; i < chunk_size; i += Packets::lanes)
+    Eigen::internal::pstoreu(out.data() + i, f(Eigen::internal::ploadu<typename Packets::Packet>(in.data() + i)...));
   return out;
 }
 

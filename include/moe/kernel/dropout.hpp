@@ -30,13 +30,22 @@ struct Dropout {
                     ", it must be in [0, 1)");
   }
 
-  /// Columns first, ..., first + count - 1 of a row, whose values start at `values`. Without a seed (any
-  /// std::optional<std::uint64_t>), nothing.
-  template <class S, class Seed>
-  void drop(const Seed& seed, Index row, Index first, Index count, S* values) const {
-    if (rate == 0 || !seed) return;
+  /// Of these columns of a matrix (n, F), all by default. Without a seed (any std::optional<std::uint64_t>), nothing.
+  template <class Seed, class Rows>
+  void drop(const Seed& seed, Rows& values_NF, Index first, Index count) const {
+    if (rate > 0 && seed)
+      for (Index n = 0; n < values_NF.rows() && count > 0; ++n) drop_row(*seed, n, first, count, &values_NF(n, first));
+  }
+  template <class Seed, class Rows>
+  void drop(const Seed& seed, Rows& values_NF) const {
+    drop(seed, values_NF, 0, values_NF.cols());
+  }
+
+ private:
+  template <class S>
+  EIGEN_DONT_INLINE void drop_row(std::uint64_t seed, Index row, Index first, Index count, S* values) const {
     constexpr std::uint64_t golden = 0x9e3779b97f4a7c15u;  // odd, so that places in a row have different states
-    const std::uint64_t of_row = detail::mixed_bits(*seed + golden * (static_cast<std::uint64_t>(row) + 1));
+    const std::uint64_t of_row = detail::mixed_bits(seed + golden * (static_cast<std::uint64_t>(row) + 1));
     const auto threshold = static_cast<std::uint64_t>(rate * 0x1p53);
     const S scale = static_cast<S>(1 / (1 - rate));
     for (Index j = 0; j < count; ++j) {

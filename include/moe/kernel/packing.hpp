@@ -22,14 +22,13 @@ struct EvenParts {
 };
 
 template <class S>
-struct SquareOfPackets {
-  using Packet = typename Eigen::internal::packet_traits<S>::type;
-  static constexpr int lanes = Eigen::internal::unpacket_traits<Packet>::size;
+struct SquareOfPackets : PacketsOf<S> {
+  using Packet = typename PacketsOf<S>::Packet;
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wignored-attributes"  // those of a vector type, which Eigen's own uses ignore too
 #endif
-  using Rows = Eigen::internal::PacketBlock<Packet, lanes>;
+  using Rows = Eigen::internal::PacketBlock<Packet, PacketsOf<S>::lanes>;
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop
 #endif

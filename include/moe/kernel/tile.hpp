@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "moe/core.hpp"
+#include "moe/kernel/chunk.hpp"
 #include "moe/kernel/compiler.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -19,8 +20,8 @@ enum class LeftOrder { packed, panel };
 
 template <class S>
 struct TileShape {
-  using Packet = typename Eigen::internal::packet_traits<S>::type;
-  static constexpr int lanes = Eigen::internal::unpacket_traits<Packet>::size;
+  using Packet = typename PacketsOf<S>::Packet;
+  static constexpr int lanes = PacketsOf<S>::lanes;
   static constexpr int columns = 16;  // of a panel
   static_assert(columns % lanes == 0, "moe: packets of more than sixteen are not supported");
   static constexpr int packets = columns / lanes;  // of a panel
