@@ -44,7 +44,13 @@ const std::set<std::string> opt_in{"io", "distributed", "testing", "executor"};
 // Sideways arrows that are meant: the first is built out of the second, which is more basic and does not know it.
 const std::set<std::pair<std::string, std::string>> sideways{
     {"kernel/linear.hpp", "kernel/gemm.hpp"},                      // a linear map is a product
-    {"kernel/panels.hpp", "kernel/tile.hpp"},                      // goes from tile to tile
+    {"kernel/panels.hpp", "kernel/tiles.hpp"},                     // multiplies by tiles
+    {"kernel/panels.hpp", "kernel/tile.hpp"},                      // turned round, for the input's gradient
+    {"kernel/gemm.hpp", "kernel/tiles.hpp"},                       // multiplies by tiles
+    {"kernel/gemm.hpp", "kernel/packing.hpp"},                     // packs its operands
+    {"kernel/gemm.hpp", "kernel/scratch.hpp"},                     // where its operands are packed
+    {"kernel/tiles.hpp", "kernel/tile.hpp"},                       // goes from tile to tile
+    {"kernel/tiles.hpp", "kernel/packing.hpp"},                    // of packed rows
     {"kernel/panels.hpp", "kernel/scratch.hpp"},                   // where its operands are packed
     {"kernel/panels.hpp", "kernel/packing.hpp"},                   // packs its operands
     {"kernel/packing.hpp", "kernel/chunk.hpp"},                    // by sixteen columns

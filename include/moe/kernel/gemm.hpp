@@ -1,119 +1,85 @@
-// One matrix product for every use: c (m, n) = a (m, k) b (k, n), from operands given by strides. A panel of b, two
-// packets wide, is packed; tiles of six rows of a run over it. Every element is summed over k in one order, fixed by k
-// alone, so its bits depend neither on the other rows and columns nor on how the work is cut into tasks.
+// One matrix product for every use: c (m, n) = a (m, k) b (k, n), from operands given by strides, whose pieces are
+// packed at every call. Every element is summed over k in one order, fixed by k alone, so its bits depend neither on
+// the other rows and columns nor on how the work is cut into tasks.
 #pragma once
 
 #include <algorithm>
-#include <utility>
 
 #include "moe/core.hpp"
+#include "moe/kernel/packing.hpp"
+#include "moe/kernel/scratch.hpp"
+#include "moe/kernel/tiles.hpp"
 
 MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// A matrix to read: element (i, j) lies at data[i * row_stride + j * column_stride].
+/// A matrix to read: element (i, j) lies at data[i * row_stride + j * column_stride]; one of the strides is 1.
 template <class S>
 struct Strided {
   const S* data;
   Index row_stride, column_stride;
 
-  const S* at(Index row, Index column) const { return data + row * row_stride + column * column_stride; }
+  bool has_contiguous_rows() const { return column_stride == 1; }
+
+  /// Rows or columns, whichever are contiguous, as the rows of a view.
+  auto block(Index row, Index column, Index rows, Index columns) const {
+    using View = Eigen::Map<const Matrix<S>, 0, Eigen::OuterStride<>>;
+    const S* const begin = data + row * row_stride + column * column_stride;
+    return has_contiguous_rows() ? View(begin, rows, columns, Eigen::OuterStride<>(row_stride))
+                                 : View(begin, columns, rows, Eigen::OuterStride<>(column_stride));
+  }
 };
 
+/// packed[k][i] = a(i, k), tile after tile.
 template <class S>
-struct GemmShape {
-  using Packet = typename Eigen::internal::packet_traits<S>::type;
-  static constexpr Index lanes = Eigen::internal::unpacket_traits<Packet>::size;
-  static constexpr Index columns = 2 * lanes;  // of a panel
-  static constexpr int rows = 6;               // of a tile: 12 accumulators and 3 operands fill 16 registers
-  static constexpr Index depth = 256;          // of a panel: it stays in the first-level cache
-  static constexpr Index block = 384;          // rows of a that stay in the second-level cache
-};
-
-/// panel[k][0 .. columns - 1] = b(k, 0 .. count - 1), then zeros.
-template <class S>
-void pack_panel(Strided<S> b, Index depth, Index count, S* panel) {
-  constexpr Index columns = GemmShape<S>::columns;
-  if (count < columns) std::fill(panel, panel + depth * columns, S(0));
-  if (b.column_stride == 1) {
-    for (Index k = 0; k < depth; ++k) std::copy_n(b.at(k, 0), count, panel + k * columns);
-  } else {
-    for (Index j = 0; j < count; ++j)
-      for (Index k = 0; k < depth; ++k) panel[k * columns + j] = *b.at(k, j);
-  }
+void pack_left(Strided<S> a, Index row, Index k, Index depth, const EvenParts& tiles, S* packed) {
+  const auto block = a.block(row, k, tiles.total, depth);
+  a.has_contiguous_rows() ? pack_rows<S>(block, tiles, packed) : pack_columns<S>(block, tiles, packed);
 }
 
-/// tile (sizeof...(Row) rows of one panel's width) = a * panel. The rows are unrolled by the pack, so that every
-/// accumulator is a register; a function of its own, so that inlining cannot make it spill.
-template <class S, int... Row>
-EIGEN_DONT_INLINE void multiply_tile(std::integer_sequence<int, Row...>, Strided<S> a, Index depth, const S* panel,
-                                     S* tile) {
-  using namespace Eigen::internal;  // the packet operations
-  using Packet = typename GemmShape<S>::Packet;
-  constexpr Index lanes = GemmShape<S>::lanes, columns = GemmShape<S>::columns;
-  Packet left[] = {(static_cast<void>(Row), pset1<Packet>(S(0)))...};
-  Packet right[] = {(static_cast<void>(Row), pset1<Packet>(S(0)))...};
-  for (Index k = 0; k < depth; ++k) {
-    const S* a_k = a.data + k * a.column_stride;
-    const Packet b_left = pload<Packet>(panel + k * columns), b_right = pload<Packet>(panel + k * columns + lanes);
-    const auto add = [&](Index row) {
-      const Packet a_ik = pset1<Packet>(a_k[row * a.row_stride]);
-      left[row] = pmadd(a_ik, b_left, left[row]);
-      right[row] = pmadd(a_ik, b_right, right[row]);
-    };
-    (add(Row), ...);
-  }
-  ((pstore(tile + Row * columns, left[Row]), pstore(tile + Row * columns + lanes, right[Row])), ...);
-}
-
+/// Panels of 16 columns: panel[k][j] = b(k, j).
 template <class S>
-void multiply_tile(Index rows, Strided<S> a, Index depth, const S* panel, S* tile) {
-  switch (rows) {
-    case 1:
-      return multiply_tile<S>(std::make_integer_sequence<int, 1>{}, a, depth, panel, tile);
-    case 2:
-      return multiply_tile<S>(std::make_integer_sequence<int, 2>{}, a, depth, panel, tile);
-    case 3:
-      return multiply_tile<S>(std::make_integer_sequence<int, 3>{}, a, depth, panel, tile);
-    case 4:
-      return multiply_tile<S>(std::make_integer_sequence<int, 4>{}, a, depth, panel, tile);
-    case 5:
-      return multiply_tile<S>(std::make_integer_sequence<int, 5>{}, a, depth, panel, tile);
-    default:
-      return multiply_tile<S>(std::make_integer_sequence<int, 6>{}, a, depth, panel, tile);
+void pack_right(Strided<S> b, Index k, Index depth, Index first, Index columns, S* panel) {
+  for (Index j = 0; j < columns; j += 16, panel += 16 * depth) {
+    const Index width = (std::min)(Index{16}, columns - j);
+    const auto block = b.block(k, first + j, depth, width);
+    if (b.has_contiguous_rows()) {
+      pack_panel<S>(block, panel);
+    } else {
+      if (width < 16) std::fill_n(panel, 16 * depth, S(0));
+      transpose_rows(block.data(), block.outerStride(), width, depth, panel, Index{16});
+    }
   }
 }
 
 /// c = a b, or c += a b. c's rows are `row_stride` apart, its columns side by side.
 template <class S>
 void gemm(Index rows, Index columns, Index depth, Strided<S> a, Strided<S> b, S* c, Index row_stride, bool accumulate) {
-  using Shape = GemmShape<S>;
-  alignas(64) S panel[Shape::depth * Shape::columns];
-  alignas(64) S tile[Shape::rows * Shape::columns];
-  if (depth == 0 && !accumulate)
+  if (rows == 0 || columns == 0) return;
+  if (!accumulate)
     for (Index i = 0; i < rows; ++i) std::fill_n(c + i * row_stride, columns, S(0));
-  for (Index i0 = 0; i0 < rows; i0 += Shape::block)
-    for (Index k0 = 0; k0 < depth; k0 += Shape::depth)
-      for (Index j0 = 0; j0 < columns; j0 += Shape::columns) {
-        const Index k_count = (std::min)(Shape::depth, depth - k0);
-        const Index j_count = (std::min)(Shape::columns, columns - j0);
-        const Index i_end = (std::min)(rows, i0 + Shape::block);
-        pack_panel<S>({b.at(k0, j0), b.row_stride, b.column_stride}, k_count, j_count, panel);
-        for (Index i = i0; i < i_end; i += Shape::rows) {
-          const Index i_count = (std::min)(Index{Shape::rows}, i_end - i);
-          multiply_tile<S>(i_count, {a.at(i, k0), a.row_stride, a.column_stride}, k_count, panel, tile);
-          const bool add = accumulate || k0 > 0;
-          for (Index r = 0; r < i_count; ++r) {
-            S* out = c + (i + r) * row_stride + j0;
-            const S* in = tile + r * Shape::columns;
-            if (add)
-              for (Index j = 0; j < j_count; ++j) out[j] += in[j];
-            else
-              std::copy_n(in, j_count, out);
-          }
-        }
+  S *const packed = Scratch<S>::mine().packed.data(), *const panels = Scratch<S>::mine().second.data();
+  const EvenParts parts{depth, longest_sum}, chunks{rows, rows_at_once((std::min)(depth, longest_sum))};
+  for (Index part = 0; part < parts.count(); ++part) {
+    const Index k = parts.begin(part), part_depth = parts.size(part);
+    const Index columns_packed = Scratch<S>::second_size / (part_depth + 1) / 16 * 16;
+    for (Index chunk = 0; chunk < chunks.count(); ++chunk) {
+      const EvenParts tiles{chunks.size(chunk), TileShape<S>::rows};
+      pack_left<S>(a, chunks.begin(chunk), k, part_depth, tiles, packed);
+      for (Index first = 0; first < columns; first += columns_packed) {
+        const Index count = (std::min)(columns_packed, columns - first);
+        pack_right<S>(b, k, part_depth, first, count, panels);
+        multiply_tiles<S>(
+            packed, tiles, part_depth, 0, (count + 15) / 16, 1, false,
+            [&](Index p) { return panels + p * 16 * part_depth; }, [](Index, Index, S* room) { return room; },
+            [&](Index t, Index p, S* const* sums) {
+              add_tile(sums[0], tiles.size(t), (std::min)(Index{16}, count - p * 16),
+                       c + (chunks.begin(chunk) + tiles.begin(t)) * row_stride + first + p * 16, row_stride);
+            });
       }
+    }
+  }
 }
 
 }  // namespace detail

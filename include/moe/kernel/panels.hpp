@@ -14,17 +14,14 @@
 #include "moe/kernel/packing.hpp"
 #include "moe/kernel/scratch.hpp"
 #include "moe/kernel/tile.hpp"
+#include "moe/kernel/tiles.hpp"
 #include "moe/weights.hpp"
 
 MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-inline constexpr Index longest_sum = 1536;  // of one part of k
 inline constexpr Index columns_at_once = 512, rows_of_gradient = 128;
-
-/// Rows of so many entries that are packed together: they stay in the second-level cache.
-inline Index rows_at_once(Index entries) { return (std::max)(Index{48}, (Index{1} << 16) / (entries + 1)); }
 
 /// Panels first, ..., last - 1 of a weight at full width, from their input k on: the last one of the weight, if it is
 /// narrower, widened with zeros as far as input k + depth - 1.
@@ -50,35 +47,6 @@ class FullPanels {
   Index k_, narrow_ = -1;
   S* widened_;
 };
-
-/// The product of all tiles of packed rows (t) with panels first, ..., last - 1 of the right operand (p), panels in the
-/// outer loop: `right(p)` are the panel's entries, `begin(t, p, room)` is where the sums start and stay (`room`, or
-/// memory of the caller's), `end(t, p, sums)` is told of `together` panels from p on when theirs are done.
-template <class S, class Right, class Begin, class End>
-void multiply_tiles(const S* packed, const EvenParts& tiles, Index depth, Index first, Index last, Index together,
-                    Right&& right, Begin&& begin, End&& end) {
-  using Shape = TileShape<S>;
-  alignas(64) S rooms[Shape::most_panels][Shape::rows * 16] = {};
-  std::array<const S*, Shape::most_panels> operand;
-  std::array<S*, Shape::most_panels> sums;
-  // As the smallest tile works on at once: a multiple of the others'.
-  const Index group = (std::max)(together, Shape::panels(tiles.total / tiles.count()));
-  for (Index p0 = first; p0 < last; p0 += group) {
-    for (Index i = 0; i < group; ++i)  // beyond the last panel, it is computed again, for nobody
-      operand[static_cast<std::size_t>(i)] = right((std::min)(p0 + i, last - 1));
-    const S* a = packed;
-    for (Index t = 0; t < tiles.count(); a += tiles.size(t++) * depth) {
-      for (Index i = 0; i < group; ++i)
-        sums[static_cast<std::size_t>(i)] = p0 + i < last ? begin(t, p0 + i, rooms[i]) : rooms[i];
-      const Index next = p0 + group + t;  // each tile asks for one of the next panels, while there are any
-      const S* const ahead = t < group && next < last ? right(next) : operand[0];
-      const Index at_once = Shape::panels(tiles.size(t));
-      for (Index i = 0; i < group && p0 + i < last; i += at_once)
-        multiply_packed_tile<S>(tiles.size(t), a, depth, operand.data() + i, sums.data() + i, ahead);
-      for (Index i = 0; i < group && p0 + i < last; i += together) end(t, p0 + i, sums.data() + i);
-    }
-  }
-}
 
 // In the following, `first` is a multiple of 16, and columns beyond the last one are ignored.
 
@@ -113,9 +81,9 @@ void panels_sums(ConstMatrixRef<S> x, const std::array<const Weights<S>*, count>
       const EvenParts tiles{chunks.size(chunk), TileShape<S>::rows};
       pack_rows<S>(x.block(row, k0, tiles.total, depth), tiles, packed);
       multiply_tiles<S>(  // the weights' panels in turn
-          packed, tiles, depth, p0 * together, p_end * together, together,
+          packed, tiles, depth, p0 * together, p_end * together, together, false,
           [&](Index p) { return panels[static_cast<std::size_t>(p % together)](p / together); },
-          [&](Index t, Index, S* room) { return std::fill_n(room, tiles.size(t) * 16, S(0)), room; },
+          [](Index, Index, S* room) { return room; },
           [&](Index t, Index p, S* const* sums) {
             const Index panel = p / together;
             SumsPlace place{row + tiles.begin(t), panel * 16, w.width_of_panel(panel), part == 0,
@@ -178,7 +146,7 @@ void panels_weight_gradient(ConstMatrixRef<S> dy, ConstMatrixRef<S> x, Weights<S
         return dw.panel(p) + (column + tiles.begin(t)) * dw.width_of_panel(p);
       };
       multiply_tiles<S>(
-          packed, tiles, depth, p0, p_end, 1, [&](Index p) { return panels + (p - p0) * 16 * depth; },
+          packed, tiles, depth, p0, p_end, 1, true, [&](Index p) { return panels + (p - p0) * 16 * depth; },
           [&](Index t, Index p, S* room) {
             if (dw.width_of_panel(p) == 16) return target(t, p);
             return std::fill_n(room, tiles.size(t) * 16, S(0)), room;

@@ -39,12 +39,12 @@ struct TileShape {
   }
 };
 
-/// c[p] (Rows, 16) += a (Rows, depth) b[p] (depth, 16) for each p; then the same for the next of `segments` parts of k,
-/// where a begins `a_stride` further and b goes on. `ahead` is the panel, `depth` lines of it, that is needed next. A
-/// function of its own: inlined, its registers would spill.
+/// c[p] (Rows, 16) = or += a (Rows, depth) b[p] (depth, 16) for each p; then += the same for the next of `segments`
+/// parts of k, where a begins `a_stride` further and b goes on. `ahead` is the panel, `depth` lines of it, that is
+/// needed next. A function of its own: inlined, its registers would spill.
 template <class S, LeftOrder order, int Rows, int Panels>
 EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index segments, Index a_stride, const S* const* b,
-                                     S* const* c, const S* ahead) {
+                                     S* const* c, bool accumulate, const S* ahead) {
   using namespace Eigen::internal;  // the packet operations
   using Shape = TileShape<S>;
   using Packet = typename Shape::Packet;
@@ -54,7 +54,14 @@ EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index segments, In
   MOE_DETAIL_UNROLL
   for (int i = 0; i < Rows; ++i) {
     MOE_DETAIL_UNROLL
-    for (int j = 0; j < width; ++j) sum[i][j] = ploadu<Packet>(c[j / packets] + i * 16 + j % packets * lanes);
+    for (int j = 0; j < width; ++j) sum[i][j] = pset1<Packet>(S(0));
+  }
+  if (accumulate) {
+    MOE_DETAIL_UNROLL
+    for (int i = 0; i < Rows; ++i) {
+      MOE_DETAIL_UNROLL
+      for (int j = 0; j < width; ++j) sum[i][j] = ploadu<Packet>(c[j / packets] + i * 16 + j % packets * lanes);
+    }
   }
   const S* right[panel_count];
   MOE_DETAIL_UNROLL
@@ -88,11 +95,12 @@ EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index segments, In
 
 /// Of packed rows, as many as `rows` (1 to TileShape::rows); as many panels as TileShape::panels(rows).
 template <class S>
-void multiply_packed_tile(Index rows, const S* a, Index depth, const S* const* b, S* const* c, const S* ahead) {
+void multiply_packed_tile(Index rows, const S* a, Index depth, const S* const* b, S* const* c, bool accumulate,
+                          const S* ahead) {
   [&]<int... Row>(std::integer_sequence<int, Row...>) {
     const auto call = [&]<int Rows>(std::integral_constant<int, Rows>) {
       multiply_tile<S, LeftOrder::packed, Rows, static_cast<int>(TileShape<S>::panels(Rows))>(a, depth, 1, 0, b, c,
-                                                                                              ahead);
+                                                                                              accumulate, ahead);
       return true;
     };
     static_cast<void>(((rows == Row + 1 && call(std::integral_constant<int, Row + 1>{})) || ...));
@@ -110,7 +118,7 @@ void multiply_panel_tiles(const S* a, Index segments, Index a_stride, Index bloc
     const S* operand[std::size_t{Blocks}];
     S* sum[std::size_t{Blocks}];
     for (int i = 0; i < Blocks; ++i) operand[i] = b + (block + i) * b_stride, sum[i] = sums + (block + i) * rows * 16;
-    multiply_tile<S, LeftOrder::panel, rows, Blocks>(a, 16, segments, a_stride, operand, sum, nullptr);
+    multiply_tile<S, LeftOrder::panel, rows, Blocks>(a, 16, segments, a_stride, operand, sum, true, nullptr);
   };
   Index block = 0;
   for (; block + at_once <= blocks; block += at_once) multiply(std::integral_constant<int, at_once>{}, block);
