@@ -42,6 +42,7 @@
 #include "moe/loss/distillation.hpp"
 #include "moe/loss/entropy.hpp"
 #include "moe/loss/expert_diversity.hpp"
+#include "moe/loss/gate_label.hpp"
 #include "moe/loss/hierarchical_mixture.hpp"
 #include "moe/loss/importance.hpp"
 #include "moe/loss/load.hpp"
