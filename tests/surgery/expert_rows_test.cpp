@@ -93,6 +93,13 @@ TEST(ExpertRows, SplitByHashOrRecordComputesTheSameBits) {
   EXPECT_TRUE(same_bits(replayed.forward(x_TD), recorded));
 }
 
+TEST(ExpertRows, WhatIsNotOfTheOldExpertsIsRefused) {
+  const auto swap = ExpertSources::copies(2, {1, 0});
+  expect_invalid([&] { rearranged(Router<double>::zeros(3, 2), swap); }, {"3 rows for 2 experts"});
+  expect_invalid([&] { rearranged(Hash{{{0, 2}}}, swap); }, {"names expert 2, there are 2"});
+  expect_invalid([&] { rearranged(Replay<double>{{{0, -1, 1.0}}}, swap); }, {"names expert -1"});
+}
+
 /// A gate of a user's, with something for each expert.
 struct Favourites {
   TopK top_k = {};

@@ -26,6 +26,8 @@ namespace detail {
 template <class M>
 M rearranged_rows(const M& rows, const ExpertSources& sources) {
   if (rows.size() == 0) return rows;
+  require(rows.rows() == sources.old_count, "rearrange_experts: a router or gate has ", rows.rows(), " rows for ",
+          sources.old_count, " experts");
   M result = M::Zero(sources.count(), rows.cols());
   for (Index i = 0; i < sources.count(); ++i)
     for (const auto& [expert, share] : sources.of[static_cast<std::size_t>(i)])
@@ -42,16 +44,17 @@ M rearranged_rows(const M& rows, const ExpertSources& sources) {
 template <class Part>
 struct ExpertRows {
   static void rearrange(Part& part, const ExpertSources& sources) {
+    constexpr bool has_parameters = requires { Part::visit_parameters(AnyVisitor{}, part); };
+    constexpr bool has_buffers = requires { Part::visit_buffers(AnyVisitor{}, part); };
+    constexpr bool is_around_a_gate = requires { part.gate; };  // whose buffers these are
     if constexpr (requires { part.rearrange_experts(sources); })
       part.rearrange_experts(sources);
-    else if constexpr (requires { part.gate; })
+    else if constexpr (is_around_a_gate && !has_parameters)
       ExpertRows<decltype(part.gate)>::rearrange(part.gate, sources);
     else
-      static_assert(
-          !requires { Part::visit_parameters(AnyVisitor{}, part); } &&
-              !requires { Part::visit_buffers(AnyVisitor{}, part); },
-          "moe: experts cannot be rearranged: a router or gate with parameters or buffers must offer "
-          "rearrange_experts(sources); see moe/surgery/expert_rows.hpp");
+      static_assert(!has_parameters && !has_buffers,
+                    "moe: experts cannot be rearranged: a router or gate with parameters or buffers must offer "
+                    "rearrange_experts(sources); see moe/surgery/expert_rows.hpp");
   }
 
   static void set_last(Part& part, const Part& newcomers) { part.set_last_experts(newcomers); }

@@ -60,12 +60,18 @@ class Heirs {
     for (Index i = 0; i < sources.count(); ++i) all_.push_back(i);
   }
 
-  bool any(Index old_expert) const { return !of_[static_cast<std::size_t>(old_expert)].empty(); }
+  /// Throws std::invalid_argument if there was no such expert.
+  bool any(Index old_expert) const {
+    require(old_expert >= 0 && old_expert < static_cast<Index>(of_.size()), "rearrange_experts: a gate names expert ",
+            old_expert, ", there are ", of_.size());
+    return !of_[static_cast<std::size_t>(old_expert)].empty();
+  }
 
   Index take(Index old_expert) {
     const auto e = static_cast<std::size_t>(old_expert);
-    const std::vector<Index>& heirs = any(old_expert) ? of_[e] : all_;
-    return heirs[(any(old_expert) ? next_[e] : next_of_all_)++ % heirs.size()];
+    const bool has_heirs = any(old_expert);
+    const std::vector<Index>& heirs = has_heirs ? of_[e] : all_;
+    return heirs[(has_heirs ? next_[e] : next_of_all_)++ % heirs.size()];
   }
 
  private:

@@ -19,7 +19,7 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// The sum of the shares; a copy is the expert itself, with all it holds.
+/// The sum of the shares; buffers (of experts that are layers) are the first parent's. A copy is the expert itself.
 template <class X>
 X mixed_expert(const std::vector<X>& experts, const std::vector<ExpertShare>& parents) {
   X mix = experts[static_cast<std::size_t>(parents.front().expert)];
