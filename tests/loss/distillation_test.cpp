@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "moe/testing/check_gradients.hpp"
 #include "support/expect_invalid.hpp"
 #include "support/matrices.hpp"
 
@@ -50,6 +51,27 @@ TEST(SoftLabelDistillation, ATemperatureSoftensAndItsSquareScales) {
   EXPECT_TRUE(gradient.isApprox(Matrix<double>{{99.8, 100.2}}, 1e-15)) << gradient;
 }
 
+TEST(SoftLabelDistillation, SymmetricIsTheMeanOfBothDivergences) {
+  const SoftLabelDistillation loss{.symmetric = true};
+  // (p - q) . (log p - log q) / 2, with p = (3/4, 1/4) and q = (1/2, 1/2)
+  EXPECT_NEAR(value_of(loss, student, teacher), std::log(3.0) / 8, 1e-15);
+  EXPECT_NEAR(value_of(loss, student, teacher), value_of(loss, teacher, student), 1e-15);
+}
+
+TEST(SoftLabelDistillation, TheGradientsAgreeWithDifferences) {
+  Matrix<double> x{{0.3, -1.2, 2.0}, {1.5, 0.2, -0.4}};
+  const Matrix<double> target{{-0.5, 0.1, 1.0}, {0.7, 0.9, -2.0}};
+  for (const bool symmetric : {false, true}) {
+    const SoftLabelDistillation loss{.temperature = 1.7, .symmetric = symmetric};
+    const Matrix<double> gradient = gradient_of(loss, x, target, 3).array() - 100;
+    testing::GradientReport report;
+    testing::check_tensor(
+        "student", x.data(), gradient.data(), x.size(), [&] { return 3 * value_of(loss, x, target); }, {}, report);
+    EXPECT_TRUE(report) << report;
+    EXPECT_EQ(report.checked, 6);
+  }
+}
+
 TEST(SoftLabelDistillation, IsTheMeanOverRows) {
   const Matrix<double> two{{0, 0}, {std::log(3.0), 0}}, same{{std::log(3.0), 0}, {std::log(3.0), 0}};
   EXPECT_NEAR(value_of(SoftLabelDistillation{}, two, same), value_of(SoftLabelDistillation{}, student, teacher) / 2,
@@ -59,6 +81,9 @@ TEST(SoftLabelDistillation, IsTheMeanOverRows) {
 TEST(SoftLabelDistillation, AStudentThatExcludesWhatTheTeacherDoesTooLosesNothing) {
   const Matrix<double> certain{{1000, 0}};
   EXPECT_EQ(value_of(SoftLabelDistillation{}, certain, certain), 0);
+  const SoftLabelDistillation symmetric{.symmetric = true};
+  EXPECT_EQ(value_of(symmetric, certain, certain), 0);
+  EXPECT_EQ(gradient_of(symmetric, certain, certain, 1), (Matrix<double>{{100, 100}}));
 }
 
 template <class L>
@@ -72,6 +97,7 @@ void expect_empty_is_zero_and_shapes_are_checked(const L& loss) {
 TEST(Distillation, NothingIsWorthZeroAndShapesMustAgree) {
   expect_empty_is_zero_and_shapes_are_checked(MeanSquaredDistillation{});
   expect_empty_is_zero_and_shapes_are_checked(SoftLabelDistillation{});
+  expect_empty_is_zero_and_shapes_are_checked(SoftLabelDistillation{.symmetric = true});
 }
 
 TEST(SoftLabelDistillation, ATemperatureThatIsNotPositiveAndFiniteIsRefused) {

@@ -34,31 +34,51 @@ struct MeanSquaredDistillation {
 };
 
 /// Mean over rows of temperature^2 KL(softmax(teacher / temperature) || softmax(student / temperature)), of logits
-/// (Hinton et al. 2015): the factor keeps the gradient's size as the temperature changes.
+/// (Hinton et al. 2015): the factor keeps the gradient's size as the temperature changes. Or, symmetric, of
+/// temperature^2 (KL(teacher || student) + KL(student || teacher)) / 2 (MoEBERT's loss on the logits).
 struct SoftLabelDistillation {
   double temperature = 1;
+  bool symmetric = false;
 
   template <class S>
   S value(ConstMatrixRef<S> student, ConstMatrixRef<S> teacher) const {
     S sum = 0;
     for_each_row<S>(student, teacher, [&](Index, const Vector<S>& p, const Vector<S>& log_q, const Vector<S>& log_p) {
-      for (Index c = 0; c < p.size(); ++c)
-        if (p(c) > 0) sum += p(c) * (log_p(c) - log_q(c));
+      const S forward = divergence<S>(p, log_p, log_q);
+      sum += symmetric ? (forward + divergence<S>(log_q.array().exp(), log_q, log_p)) / 2 : forward;
     });
     const S t = static_cast<S>(temperature);
     return student.rows() > 0 ? sum * t * t / static_cast<S>(student.rows()) : S(0);
   }
 
-  /// d KL / d student logits = (q - p) / temperature.
+  /// d KL(p || q) / d student logits = (q - p) / temperature; d KL(q || p) = q (log q - log p - KL(q || p)) /
+  /// temperature.
   template <class S>
   void backward(ConstMatrixRef<S> student, ConstMatrixRef<S> teacher, S scale, MatrixRef<S> dstudent) const {
     const S factor = scale * static_cast<S>(temperature) / static_cast<S>((std::max)(student.rows(), Index{1}));
-    for_each_row<S>(student, teacher, [&](Index r, const Vector<S>& p, const Vector<S>& log_q, const Vector<S>&) {
-      dstudent.row(r) += factor * (log_q.array().exp().matrix() - p).transpose();
+    Vector<S> q, slope;
+    for_each_row<S>(student, teacher, [&](Index r, const Vector<S>& p, const Vector<S>& log_q, const Vector<S>& log_p) {
+      q = log_q.array().exp();
+      slope = q - p;
+      if (symmetric) {
+        const S reverse = divergence<S>(q, log_q, log_p);
+        for (Index c = 0; c < q.size(); ++c)
+          slope(c) = (slope(c) + (q(c) > 0 ? q(c) * (log_q(c) - log_p(c) - reverse) : S(0))) / 2;
+      }
+      dstudent.row(r) += factor * slope.transpose();
     });
   }
 
  private:
+  /// KL(p || q); what p excludes adds nothing.
+  template <class S>
+  static S divergence(const Vector<S>& p, const Vector<S>& log_p, const Vector<S>& log_q) {
+    S sum = 0;
+    for (Index c = 0; c < p.size(); ++c)
+      if (p(c) > 0) sum += p(c) * (log_p(c) - log_q(c));
+    return sum;
+  }
+
   /// Calls f(row, teacher's probabilities, log of the student's, log of the teacher's).
   template <class S, class F>
   void for_each_row(ConstMatrixRef<S> student, ConstMatrixRef<S> teacher, F&& f) const {

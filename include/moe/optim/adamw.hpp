@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 
 #include "moe/concepts.hpp"
@@ -50,21 +51,27 @@ class AdamW {
     const double mean_bias = 1 - std::pow(options.beta1, t), square_bias = 1 - std::pow(options.beta2, t);
     for_each_parameter(
         [&](std::string_view name, auto& parameter, const auto& slope, auto& mean, auto& square) {
-          if (frozen.contains(name)) return;
           using S = typename std::remove_cvref_t<decltype(parameter)>::Scalar;
-          auto p = parameter.array(), m = mean.array(), v = square.array();
-          const auto g = slope.array();
           const S beta1 = static_cast<S>(options.beta1), beta2 = static_cast<S>(options.beta2);
           const S rate = static_cast<S>(options.learning_rate / mean_bias);
           const S unbias = static_cast<S>(1 / std::sqrt(square_bias)), epsilon = static_cast<S>(options.epsilon);
           const S keep = static_cast<S>(1 - options.learning_rate * options.weight_decay);
-          m = beta1 * m + (1 - beta1) * g;
-          v = beta2 * v + (1 - beta2) * g.abs2();
-          p = keep * p - rate * m / (unbias * v.sqrt() + epsilon);
+          frozen.for_each_trained_run(name, parameter, [&](Index begin, Index count) {
+            auto p = detail::run_of(parameter, begin, count), m = detail::run_of(mean, begin, count),
+                 v = detail::run_of(square, begin, count);
+            const auto g = detail::run_of(slope, begin, count);
+            m = beta1 * m + (1 - beta1) * g;
+            v = beta2 * v + (1 - beta2) * g.abs2();
+            p = keep * p - rate * m / (unbias * v.sqrt() + epsilon);
+          });
         },
         model, gradient, mean_, square_);
     return true;
   }
+
+  /// The moments, mean and square, as values of the model's type: what changes the model's shape (moe/surgery/) changes
+  /// theirs.
+  std::tuple<Model&, Model&> moments() { return {mean_, square_}; }
 
   /// The moments, by name: an optimiser is saved and loaded as a model is (`steps` besides).
   template <class F, class... Self>

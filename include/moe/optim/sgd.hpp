@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 
 #include "moe/concepts.hpp"
@@ -41,21 +42,25 @@ class Sgd {
     if (!detail::all_finite(gradient)) return false;
     for_each_parameter(
         [&](std::string_view name, auto& parameter, const auto& slope, auto& velocity) {
-          if (frozen.contains(name)) return;
           using S = typename std::remove_cvref_t<decltype(parameter)>::Scalar;
-          auto p = parameter.array(), v = velocity.array();
-          const auto g = slope.array();
           const S rate = static_cast<S>(options.learning_rate), momentum = static_cast<S>(options.momentum);
           const S keep = static_cast<S>(1 - options.learning_rate * options.weight_decay);
-          v = momentum * v + g;
-          if (options.nesterov)
-            p = keep * p - rate * (g + momentum * v);
-          else
-            p = keep * p - rate * v;
+          frozen.for_each_trained_run(name, parameter, [&](Index begin, Index count) {
+            auto p = detail::run_of(parameter, begin, count), v = detail::run_of(velocity, begin, count);
+            const auto g = detail::run_of(slope, begin, count);
+            v = momentum * v + g;
+            if (options.nesterov)
+              p = keep * p - rate * (g + momentum * v);
+            else
+              p = keep * p - rate * v;
+          });
         },
         model, gradient, velocity_);
     return true;
   }
+
+  /// The velocity, as a value of the model's type: see AdamW::moments.
+  std::tuple<Model&> moments() { return {velocity_}; }
 
   template <class F, class... Self>
   static void visit_parameters(F&& f, Self&... self) {

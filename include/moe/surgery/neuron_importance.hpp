@@ -1,33 +1,66 @@
-// Which hidden units of a trained feed-forward network matter, and its split into experts by that: MoEBERT.
+// Which hidden units of a trained feed-forward network matter, and its split into experts by that: MoEBERT. The experts
+// themselves are made by split_network (moe/surgery/select_units.hpp); Hash or a learned gate may route to them, and
+// MeanSquaredDistillation from the dense network's outputs, layer by layer, brings them close to it again.
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <numeric>
 #include <vector>
 
 #include "moe/core.hpp"
+#include "moe/expert/glu.hpp"
 #include "moe/expert/mlp.hpp"
+#include "moe/parameters.hpp"
+#include "moe/weights.hpp"
 
 MOE_NAMESPACE_BEGIN
 
+namespace detail {
+
+/// Of each unit: the sum of w .* dw over its row (of an incoming weight) or its column (of the outgoing one).
+template <class S>
+Vector<S> row_products(const Weights<S>& w, const Weights<S>& dw) {
+  return w.matrix().cwiseProduct(dw.matrix()).rowwise().sum();
+}
+template <class S>
+Vector<S> column_products(const Weights<S>& w, const Weights<S>& dw) {
+  return w.matrix().cwiseProduct(dw.matrix()).colwise().sum().transpose();
+}
+
+/// importance_F += | products_F |, after the checks that all networks share.
+template <class X, class S, class Products>
+void add_importance(const X& network, const X& gradient, Vector<S>& importance_F, Products&& products) {
+  require_same_shapes("add_neuron_importance: the gradient", network, gradient);
+  const Index hidden = network.w1_FD.rows();
+  require(importance_F.size() == 0 || importance_F.size() == hidden, "add_neuron_importance: ", importance_F.size(),
+          " scores for ", hidden, " hidden units");
+  if (importance_F.size() == 0) importance_F.setZero(hidden);
+  importance_F += products().cwiseAbs();
+}
+
+}  // namespace detail
+
 /// importance_F[j] += | w1_j . dL/dw1_j + w2_j . dL/dw2_j | for one example's gradient, w1_j the row of w1 and w2_j the
-/// column of w2 that belong to unit j, biases left out (Zuo et al. 2022, MoEBERT, section 3.2). Add up over examples,
-/// one at a time: the absolute value is of each. Throws std::invalid_argument if shapes differ.
+/// column of w2 that belong to unit j, biases left out (Zuo et al. 2022, MoEBERT, section 3.2): what the loss changes,
+/// to first order, if the unit goes. Add up over examples, one at a time: the absolute value is of each. Throws
+/// std::invalid_argument if shapes differ.
 template <class S, class Activation>
 void add_neuron_importance(const Mlp<S, Activation>& network, const Mlp<S, Activation>& gradient,
                            Vector<S>& importance_F) {
-  detail::require_same_shapes("add_neuron_importance: the gradient", network, gradient);
-  if (importance_F.size() == 0) importance_F.setZero(network.w1_FD.rows());
-  detail::require(importance_F.size() == network.w1_FD.rows(), "add_neuron_importance: ", importance_F.size(),
-                  " scores for ", network.w1_FD.rows(), " hidden units");
-  const auto product = [](const Weights<S>& w, const Weights<S>& dw) -> Matrix<S> {
-    return w.matrix().cwiseProduct(dw.matrix());
-  };
-  const Vector<S> incoming_F = product(network.w1_FD, gradient.w1_FD).rowwise().sum();
-  const Vector<S> outgoing_F = product(network.w2_DF, gradient.w2_DF).colwise().sum().transpose();
-  importance_F += (incoming_F + outgoing_F).cwiseAbs();
+  detail::add_importance(network, gradient, importance_F, [&]() -> Vector<S> {
+    return detail::row_products(network.w1_FD, gradient.w1_FD) + detail::column_products(network.w2_DF, gradient.w2_DF);
+  });
+}
+
+/// The same of a gated unit, with w3_j . dL/dw3_j in the sum.
+template <class S, class Activation>
+void add_neuron_importance(const Glu<S, Activation>& network, const Glu<S, Activation>& gradient,
+                           Vector<S>& importance_F) {
+  detail::add_importance(network, gradient, importance_F, [&]() -> Vector<S> {
+    return detail::row_products(network.w1_FD, gradient.w1_FD) + detail::row_products(network.w3_FD, gradient.w3_FD) +
+           detail::column_products(network.w2_DF, gradient.w2_DF);
+  });
 }
 
 /// The hidden units by falling importance; equals by index.

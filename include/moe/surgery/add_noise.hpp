@@ -1,0 +1,33 @@
+// Noise that tells copies apart.
+#pragma once
+
+#include <cmath>
+#include <string_view>
+#include <type_traits>
+
+#include "moe/core.hpp"
+#include "moe/parameters.hpp"
+#include "moe/random.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// Adds normal noise to every parameter, its standard deviation `relative` times the root mean square of the tensor's
+/// entries. Draws: the tensors in the order of the visitor, each in memory order, one normal an entry.
+/// Throws std::invalid_argument unless relative is finite and 0 or more.
+template <class Model, class Generator>
+void add_noise(Model& model, double relative, Generator& generator) {
+  detail::require(detail::has_finite_bits(relative) && relative >= 0, "add_noise: relative is ", relative,
+                  ", it must be finite and 0 or more");
+  for_each_parameter(
+      [&](std::string_view, auto& parameter) {
+        using S = typename std::remove_cvref_t<decltype(parameter)>::Scalar;
+        if (parameter.size() == 0) return;
+        const double mean_square = static_cast<double>(parameter.squaredNorm()) / static_cast<double>(parameter.size());
+        const double stddev = relative * std::sqrt(mean_square);
+        for (Index i = 0; i < parameter.size(); ++i)
+          parameter.data()[i] += static_cast<S>(stddev * detail::random_normal(generator));
+      },
+      model);
+}
+
+MOE_NAMESPACE_END

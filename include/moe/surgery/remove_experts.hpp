@@ -1,0 +1,62 @@
+// Fewer experts: one removed, or the least used ones pruned.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <numeric>
+#include <vector>
+
+#include "moe/core.hpp"
+#include "moe/layer.hpp"
+#include "moe/load.hpp"
+#include "moe/surgery/expert_sources.hpp"
+#include "moe/surgery/rearrange_experts.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// Keeps the experts of the list, in its order. The tokens of the others go to whom the gate finds next best (with Hash
+/// their ids are dealt to the rest). What follows and what is thrown: see rearrange_experts.
+template <class R, class G, class X, class L, class... Followers>
+void keep_experts(Layer<R, G, X, L>& layer, const std::vector<Index>& kept, Followers&... followers) {
+  rearrange_experts(layer, ExpertSources::copies(static_cast<Index>(layer.experts.size()), kept), followers...);
+}
+
+/// Removes one; those after it move up. The others and their moments keep their bits.
+template <class R, class G, class X, class L, class... Followers>
+void remove_expert(Layer<R, G, X, L>& layer, Index expert, Followers&... followers) {
+  const auto count = static_cast<Index>(layer.experts.size());
+  detail::require(expert >= 0 && expert < count, "remove_expert: expert ", expert, ", there are ", count);
+  std::vector<Index> kept;
+  for (Index e = 0; e < count; ++e)
+    if (e != expert) kept.push_back(e);
+  keep_experts(layer, kept, followers...);
+}
+
+/// The `count` experts that were chosen most often, by number; equals by number. Add up `chosen` over many passes
+/// before. Throws std::invalid_argument unless 1 <= count <= E.
+inline std::vector<Index> most_loaded_experts(const Load& load, Index count) {
+  const auto experts = static_cast<Index>(load.chosen.size());
+  detail::require(count >= 1 && count <= experts, "most_loaded_experts: ", count, " of ", experts, " experts");
+  std::vector<Index> order(load.chosen.size());
+  std::iota(order.begin(), order.end(), Index{0});
+  const auto chosen = [&](Index e) { return load.chosen[static_cast<std::size_t>(e)]; };
+  std::sort(order.begin(), order.end(),
+            [&](Index a, Index b) { return chosen(a) != chosen(b) ? chosen(a) > chosen(b) : a < b; });
+  order.resize(static_cast<std::size_t>(count));
+  std::sort(order.begin(), order.end());
+  return order;
+}
+
+/// Keeps the `count` experts that were chosen most often, in their order, and returns their old numbers. The outputs of
+/// tokens that the pruned ones had no part in change only by what the gate's normalisation took into account of them:
+/// not at all with TopK's default weights.
+template <class R, class G, class X, class L, class... Followers>
+std::vector<Index> prune_by_load(Layer<R, G, X, L>& layer, const Load& load, Index count, Followers&... followers) {
+  detail::require(load.chosen.size() == layer.experts.size(), "prune_by_load: the load is of ", load.chosen.size(),
+                  " experts, the layer has ", layer.experts.size());
+  std::vector<Index> kept = most_loaded_experts(load, count);
+  keep_experts(layer, kept, followers...);
+  return kept;
+}
+
+MOE_NAMESPACE_END

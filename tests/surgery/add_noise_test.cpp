@@ -1,0 +1,33 @@
+#include "moe/surgery/add_noise.hpp"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "moe/surgery/split_expert.hpp"
+#include "support/expect_invalid.hpp"
+#include "support/matrices.hpp"
+#include "surgery/surgery.hpp"
+
+namespace moe {
+namespace {
+
+using support::expect_invalid;
+using support::same_parameters;
+
+TEST(AddNoise, TellsClonesApartInProportion) {
+  auto layer = surgery::layer_with(TopK{});
+  split_expert(layer, 0, {});
+  std::mt19937_64 rng(1);
+  add_noise(layer.experts[3], 0.01, rng);
+  const auto &clone = layer.experts[3], &expert = layer.experts[0];
+  EXPECT_NE(flatten(clone), flatten(expert));
+  EXPECT_LT((flatten(clone) - flatten(expert)).norm(), 0.03 * flatten(expert).norm());
+  const auto kept = clone;
+  add_noise(layer.experts[3], 0, rng);
+  EXPECT_TRUE(same_parameters(clone, kept));
+  expect_invalid([&] { add_noise(layer.experts[3], -1, rng); }, {"relative is -1"});
+}
+
+}  // namespace
+}  // namespace moe
