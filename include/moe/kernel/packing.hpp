@@ -41,8 +41,9 @@ void transpose_rows(const S* rows, Index stride, Index count, Index depth, S* ou
   using namespace Eigen::internal;  // the packet operations
   using Square = SquareOfPackets<S>;
   constexpr int lanes = Square::lanes;
+  if (count == 1 && out_stride == 1) return static_cast<void>(std::copy_n(rows, depth, out));
   Index k = 0;
-  if constexpr (lanes > 1) {
+  if (lanes > 1 && count > lanes / 4) {  // fewer are sooner written one by one
     const Index last_group = (count - 1) / lanes * lanes;
     for (; k + lanes <= depth; k += lanes)
       for (Index i0 = last_group; i0 >= 0; i0 -= lanes) {  // what the last group writes too much, the first one mends
