@@ -68,14 +68,19 @@ void pack_rows(ConstMatrixRef<S> rows, const EvenParts& tiles, S* packed) {
                    packed, tiles.size(t));
 }
 
-/// packed[k][i] = columns(k, i), tile after tile, of at most 16 columns. Whole chunks are written, as above.
+/// packed[k][i] = columns(k, i), tile after tile, of at most 16 columns. Row by row, as they lie in memory: whole
+/// chunks are written, whose ends the next row mends, and up to 15 entries behind the last tile are lost.
 template <class S>
 void pack_columns(ConstMatrixRef<S> columns, const EvenParts& tiles, S* packed) {
-  for (Index t = 0; t < tiles.count(); ++t) {
-    const Index width = (std::min)(Index{chunk_size}, columns.cols() - tiles.begin(t));
-    for (Index k = 0; k < columns.rows(); ++k, packed += tiles.size(t))
-      store_chunk<S>(load_chunk(columns.data() + k * columns.outerStride() + tiles.begin(t), width, S(0)), packed,
-                     chunk_size);
+  const Index depth = columns.rows();
+  for (Index k = 0; k < depth; ++k) {
+    const S* const row = columns.data() + k * columns.outerStride();
+    for (Index t = 0; t < tiles.count(); ++t) {
+      const Index begin = tiles.begin(t), size = tiles.size(t);
+      const auto chunk = load_chunk(row + begin, (std::min)(Index{chunk_size}, columns.cols() - begin), S(0));
+      const bool has_room = (depth - k) * size >= chunk_size;  // before the next tile, which is written by now
+      store_chunk<S>(chunk, packed + begin * depth + k * size, has_room ? Index{chunk_size} : size);
+    }
   }
 }
 
