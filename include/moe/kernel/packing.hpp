@@ -37,7 +37,7 @@ struct SquareOfPackets : PacketsOf<S> {
 /// out[k * out_stride + i] = rows[i * stride + k] for i < count (1 to `out_stride`) and k < depth, in ascending
 /// order of k. Whole packets are written: up to 15 entries behind those of each k are lost.
 template <class S>
-void transpose_rows(const S* rows, Index stride, Index count, Index depth, S* out, Index out_stride) {
+EIGEN_DONT_INLINE void transpose_rows(const S* rows, Index stride, Index count, Index depth, S* out, Index out_stride) {
   using namespace Eigen::internal;  // the packet operations
   using Square = SquareOfPackets<S>;
   constexpr int lanes = Square::lanes;
