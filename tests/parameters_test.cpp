@@ -97,6 +97,12 @@ TEST(Parameters, NamesOfListsCarryTheirPosition) {
   EXPECT_EQ(names, (std::vector<std::string>{"pairs.0.a", "pairs.0.b", "pairs.1.a", "pairs.1.b"}));
 }
 
+TEST(Parameters, ListsOfOtherLengthsAreRefused) {
+  const Nest two{{example(), example()}}, one{{example()}};
+  expect_invalid([&] { detail::require_same_shapes("the gradient", two, one); }, {"'pairs'", "2 parts", "and 1 "});
+  expect_invalid([&] { detail::require_same_shapes("the gradient", one, two); }, {"'pairs'", "1 parts", "and 2 "});
+}
+
 TEST(Parameters, BuffersAreWalkedWhereThereAreAny) {
   int buffers = 0;
   const auto count = [&](std::string_view, const auto&) { ++buffers; };

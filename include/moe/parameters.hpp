@@ -119,9 +119,13 @@ void visit_part_buffers(std::string_view name, F& f, Part& part, Parts&... parts
     std::remove_const_t<Part>::visit_buffers(with_prefix(name, f), part, parts...);
 }
 
-/// Calls visit(path, part, parts...) for a list of parts, named "name.0", "name.1", ...; all lists have one length.
+/// Calls visit(path, part, parts...) for a list of parts, named "name.0", "name.1", ... Throws std::invalid_argument
+/// unless all lists have one length: of a model whose experts were added or removed, and a gradient that was not.
 template <class Visit, class Parts, class... More>
 void for_each_listed(std::string_view name, Visit&& visit, Parts& parts, More&... more) {
+  (require(more.size() == parts.size(), "parameters: '", name, "' has ", parts.size(), " parts in the model and ",
+           more.size(), " in a value that goes with it (a gradient, an optimiser's moments)"),
+   ...);
   for (std::size_t i = 0; i < parts.size(); ++i) {
     std::string path(name);
     path.append(1, '.').append(std::to_string(i));
