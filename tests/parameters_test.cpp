@@ -42,8 +42,8 @@ struct Nest {
 
   template <class F, class... Self>
   static void visit_parameters(F&& f, Self&... self) {
-    detail::visit_list("pairs", f, self.pairs...);
-    detail::visit_part("no_parameters", f, self.no_parameters...);
+    visit_list("pairs", f, self.pairs...);
+    visit_part("no_parameters", f, self.no_parameters...);
   }
 };
 

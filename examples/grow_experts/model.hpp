@@ -83,8 +83,8 @@ struct Model {
   template <class F, class... Self>
   static void visit_parameters(F&& f, Self&... self) {
     f("embedding", self.embedding_VP...);
-    moe::detail::visit_part("moe", f, self.moe...);
-    moe::detail::visit_part("head", f, self.head...);
+    moe::visit_part("moe", f, self.moe...);
+    moe::visit_part("head", f, self.head...);
   }
 };
 

@@ -3,7 +3,8 @@
 //   template <class F, class... Self>
 //   static void visit_parameters(F&& f, Self&... self) { f("w1", self.w1_FD...); f("w2", self.w2_DF...); }
 //
-// and any number of values of its type (the thing, its gradient, an optimiser's moments) are walked in lockstep.
+// and any number of values of its type (the thing, its gradient, an optimiser's moments) are walked in lockstep. What
+// holds parts, such as layers, names them by `visit_part` and `visit_list`, and its own matrices by f.
 // State that is saved but not trained is told by `visit_buffers`, of the same form.
 #pragma once
 
@@ -105,20 +106,6 @@ auto with_prefix(std::string_view prefix, F& f) {
   };
 }
 
-/// A part that may have parameters or not (a gate): walks them if it has.
-template <class F, class Part, class... Parts>
-void visit_part(std::string_view name, F& f, Part& part, Parts&... parts) {
-  if constexpr (requires { std::remove_const_t<Part>::visit_parameters(f, part, parts...); })
-    std::remove_const_t<Part>::visit_parameters(with_prefix(name, f), part, parts...);
-}
-
-/// The same for its buffers.
-template <class F, class Part, class... Parts>
-void visit_part_buffers(std::string_view name, F& f, Part& part, Parts&... parts) {
-  if constexpr (requires { std::remove_const_t<Part>::visit_buffers(f, part, parts...); })
-    std::remove_const_t<Part>::visit_buffers(with_prefix(name, f), part, parts...);
-}
-
 /// Calls visit(path, part, parts...) for a list of parts, named "name.0", "name.1", ... Throws std::invalid_argument
 /// unless all lists have one length: of a model whose experts were added or removed, and a gradient that was not.
 template <class Visit, class Parts, class... More>
@@ -133,17 +120,38 @@ void for_each_listed(std::string_view name, Visit&& visit, Parts& parts, More&..
   }
 }
 
+}  // namespace detail
+
+/// Walks the parameters of a part, if it has any, each as "name.parameter". Nothing happens for a type that has no
+/// visit_parameters, a plain matrix too, which f names. For the visitor of what holds parts:
+///   static void visit_parameters(F&& f, Self&... self) { moe::visit_part("moe", f, self.moe...); ... }
+template <class F, class Part, class... Parts>
+void visit_part(std::string_view name, F& f, Part& part, Parts&... parts) {
+  if constexpr (requires { std::remove_const_t<Part>::visit_parameters(f, part, parts...); })
+    std::remove_const_t<Part>::visit_parameters(detail::with_prefix(name, f), part, parts...);
+}
+
+/// The same for its buffers, in visit_buffers.
+template <class F, class Part, class... Parts>
+void visit_part_buffers(std::string_view name, F& f, Part& part, Parts&... parts) {
+  if constexpr (requires { std::remove_const_t<Part>::visit_buffers(f, part, parts...); })
+    std::remove_const_t<Part>::visit_buffers(detail::with_prefix(name, f), part, parts...);
+}
+
+/// The same for a std::vector of parts, each as "name.0.parameter", "name.1.parameter", ...
 template <class F, class... Parts>
 void visit_list(std::string_view name, F& f, Parts&... lists) {
-  for_each_listed(
+  detail::for_each_listed(
       name, [&](std::string_view path, auto&... parts) { visit_part(path, f, parts...); }, lists...);
 }
 template <class F, class... Parts>
 void visit_list_buffers(std::string_view name, F& f, Parts&... lists) {
-  for_each_listed(
+  detail::for_each_listed(
       name, [&](std::string_view path, auto&... parts) { visit_part_buffers(path, f, parts...); }, lists...);
 }
 
+namespace detail {
+using moe::visit_list, moe::visit_list_buffers, moe::visit_part, moe::visit_part_buffers;
 }  // namespace detail
 
 MOE_NAMESPACE_END
