@@ -37,15 +37,15 @@ struct SquareOfPackets : PacketsOf<S> {
 /// out[k * out_stride + i] = rows[i * stride + k] for i < count (1 to `out_stride`) and k < depth, in ascending
 /// order of k. Whole packets are written: up to 15 entries behind those of each k are lost.
 template <class S>
-EIGEN_DONT_INLINE void transpose_rows(const S* rows, Index stride, Index count, Index depth, S* out, Index out_stride) {
+void transpose_rows(const S* rows, Index stride, Index count, Index depth, S* out, Index out_stride) {
   using namespace Eigen::internal;  // the packet operations
   using Square = SquareOfPackets<S>;
   constexpr int lanes = Square::lanes;
   if (count == 1 && out_stride == 1) return static_cast<void>(std::copy_n(rows, depth, out));
-  Index k = 0;
-  if (lanes > 1 && count > lanes / 4) {  // fewer are sooner written one by one
+  const Index whole = lanes > 1 && count > lanes / 4 ? depth / lanes * lanes : 0;  // few are sooner written one by one
+  if constexpr (lanes > 1) {
     const Index last_group = (count - 1) / lanes * lanes;
-    for (; k + lanes <= depth; k += lanes)
+    for (Index k = 0; k < whole; k += lanes)
       for (Index i0 = last_group; i0 >= 0; i0 -= lanes) {  // what the last group writes too much, the first one mends
         typename Square::Rows block;
         MOE_DETAIL_UNROLL
@@ -56,7 +56,7 @@ EIGEN_DONT_INLINE void transpose_rows(const S* rows, Index stride, Index count, 
         for (int j = 0; j < lanes; ++j) pstoreu(out + (k + j) * out_stride + i0, block.packet[j]);
       }
   }
-  for (; k < depth; ++k)
+  for (Index k = whole; k < depth; ++k)
     for (Index i = 0; i < count; ++i) out[k * out_stride + i] = rows[i * stride + k];
 }
 
