@@ -33,6 +33,8 @@ TEST(ExpertRows, ARouterHasRowsAndBiases) {
   EXPECT_EQ(result.weight_ED, (Matrix<double>{{3, 4}, {0, 0}, {2, 3}}));
   EXPECT_EQ(result.bias_E, (Vector<double>{{7, 0, 6}}));
   EXPECT_EQ(rearranged(Router<double>{.weight_ED = router.weight_ED}, mixed).bias_E.size(), 0);
+  const ExpertSources sum{2, {{{0, 0.5}, {1}}}};  // a whole share is added as any other
+  EXPECT_EQ(rearranged(router, sum).weight_ED, (Matrix<double>{{3.5, 5}}));
 }
 
 TEST(ExpertRows, ACosineRouterHasDirections) {

@@ -28,6 +28,8 @@ TEST(ExpertSources, WhatIsNotThereIsRefused) {
   ExpertSources sources = ExpertSources::all(1);
   sources.of[0][0].share = std::numeric_limits<double>::quiet_NaN();
   expect_invalid([&] { sources.check(); }, {"a share of nan"});
+  sources.of[0][0].share = -1;
+  expect_invalid([&] { sources.check(); }, {"a share of -1"});
 }
 
 TEST(Heirs, TakeTurns) {

@@ -29,12 +29,14 @@ M rearranged_rows(const M& rows, const ExpertSources& sources) {
   require(rows.rows() == sources.old_count, "rearrange_experts: a router or gate has ", rows.rows(), " rows for ",
           sources.old_count, " experts");
   M result = M::Zero(sources.count(), rows.cols());
-  for (Index i = 0; i < sources.count(); ++i)
-    for (const auto& [expert, share] : sources.of[static_cast<std::size_t>(i)])
-      if (share == 1)
-        result.row(i) = rows.row(expert);
-      else
+  for (Index i = 0; i < sources.count(); ++i) {
+    const auto& parents = sources.of[static_cast<std::size_t>(i)];
+    if (is_copy(parents))
+      result.row(i) = rows.row(parents.front().expert);
+    else
+      for (const auto& [expert, share] : parents)
         result.row(i) += static_cast<typename M::Scalar>(share) * rows.row(expert);
+  }
   return result;
 }
 

@@ -9,7 +9,7 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// So much of an expert of the old list.
+/// So much of an expert of the old list; not less than nothing, since Adam's mean squares follow.
 struct ExpertShare {
   Index expert;
   double share = 1;
@@ -42,12 +42,17 @@ struct ExpertSources {
     for (const auto& parents : of)
       for (const auto& [expert, share] : parents) {
         detail::require(expert >= 0 && expert < old_count, "ExpertSources: expert ", expert, ", there are ", old_count);
-        detail::require(detail::has_finite_bits(share), "ExpertSources: a share of ", share);
+        detail::require(detail::has_finite_bits(share) && share >= 0, "ExpertSources: a share of ", share,
+                        ", it must be finite and 0 or more");
       }
   }
 };
 
 namespace detail {
+
+inline bool is_copy(const std::vector<ExpertShare>& parents) {
+  return parents.size() == 1 && parents.front().share == 1;
+}
 
 /// For what is sent to experts by number (hash tables, recorded choices): who takes over from an old expert. Several
 /// heirs take turns; all new experts do for one without heirs.

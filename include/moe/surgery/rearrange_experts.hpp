@@ -23,7 +23,7 @@ namespace detail {
 template <class X>
 X mixed_expert(const std::vector<X>& experts, const std::vector<ExpertShare>& parents) {
   X mix = experts[static_cast<std::size_t>(parents.front().expert)];
-  if (parents.size() == 1 && parents.front().share == 1) return mix;
+  if (is_copy(parents)) return mix;
   set_zero(mix);
   for (const auto& [expert, share] : parents) {
     const X& parent = experts[static_cast<std::size_t>(expert)];
