@@ -67,6 +67,8 @@ TEST(AddExperts, WhatDoesNotFitIsRefusedAndNothingChanges) {
   auto rows = Router<double>::zeros(1, surgery::width);
   rows.bias_E.setZero(1);
   expect_invalid([&] { add_experts(unbiased, rows, one); }, {"has a bias, the layer's has none"});
+  rows.bias_E.setZero(2);
+  expect_invalid([&] { add_experts(layer, rows, one); }, {"a bias of 2 entries for 1 experts"});
   EXPECT_TRUE(same_parameters(layer, before));
 }
 

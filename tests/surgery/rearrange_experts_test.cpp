@@ -80,6 +80,7 @@ TEST(RearrangeExperts, WhatDoesNotFitIsRefusedAndNothingChanges) {
   auto other = layer;
   other.experts.pop_back();
   expect_invalid([&] { permute_experts(layer, {0, 2, 1}, adam, other); }, {"2 experts"});
+  expect_invalid([&] { permute_experts(layer, {0, 2, 1}, adam, layer); }, {"its own follower"});
   EXPECT_TRUE(same_parameters(layer, before));
   EXPECT_TRUE(surgery::train_once(layer, adam, surgery::tokens()));
 }

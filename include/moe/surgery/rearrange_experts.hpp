@@ -77,6 +77,7 @@ void replace(SomeLayer& layer, SomeLayer edited, Edit&& edit, Followers&... foll
   (list_moments(followers, moments), ...);
   std::vector<SomeLayer> edited_moments;
   for (const SomeLayer* moment : moments) {
+    require(moment != &layer, "rearrange_experts: the layer is named as its own follower");
     check_gradient("rearrange_experts: an optimiser or gradient", layer, *moment);
     edited_moments.push_back(edit(*moment));
   }
