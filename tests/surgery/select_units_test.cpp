@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "moe/expert/clamped_swiglu.hpp"
 #include "support/expect_invalid.hpp"
 #include "support/matrices.hpp"
 #include "support/random_model.hpp"
@@ -58,11 +59,22 @@ TEST(SelectUnits, UnitsMayBeSharedAndBiasesMayMiss) {
   EXPECT_EQ(experts[1].w2_DF(3, 1), network.w2_DF(3, 2));
 }
 
+TEST(SelectUnits, SettingsAreKept) {
+  std::mt19937_64 rng(1);
+  const ExpertOptions options{.bias = true, .dropout = 0.3};
+  auto network = ClampedSwiGlu<double>::random(4, 20, rng, options, {.alpha = 1.702, .limit = 0.5, .offset = 1});
+  expect_parts_add_up(network);
+  EXPECT_EQ(select_units(network, {1}).dropout.rate, 0.3);
+  EXPECT_EQ(select_units(Mlp<double>::random(4, 3, rng, options), {1}).dropout.rate, 0.3);
+}
+
 TEST(SelectUnits, UnitsThatAreNotThereAreRefused) {
   std::mt19937_64 rng(1);
   const auto network = Mlp<double>::random(4, 3, rng);
   expect_invalid([&] { select_units(network, {0, 3}); }, {"unit 3 of 3"});
   expect_invalid([&] { select_units(network, {}); }, {"no unit"});
+  const Mlp<double> torn{.w1_FD = network.w1_FD, .w2_DF = Matrix<double>::Zero(4, 2)};
+  expect_invalid([&] { select_units(torn, {2}); }, {"the hidden widths differ"});
 }
 
 }  // namespace

@@ -13,7 +13,10 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-inline void require_units(const std::vector<Index>& units, Index hidden) {
+template <class X>
+void require_units(const X& network, const std::vector<Index>& units) {
+  const Index hidden = network.w1_FD.rows();
+  network.check(network.w1_FD.cols());
   require(!units.empty(), "select_units: no unit");
   for (const Index unit : units) require(unit >= 0 && unit < hidden, "select_units: unit ", unit, " of ", hidden);
 }
@@ -35,26 +38,30 @@ Weights<S> selected_columns(const Weights<S>& w, const std::vector<Index>& units
 
 }  // namespace detail
 
-/// The network with these hidden units only, in the order of the list; the output's bias is kept whole. Works for
-/// gradients and moments too. Throws std::invalid_argument if a unit does not exist, or there are none.
+/// The network with these hidden units only, in the order of the list; the output's bias is kept whole, and so
+/// are the settings. Works for gradients and moments too. Throws std::invalid_argument if a unit does not exist, there
+/// are none, or the network's shapes do not fit together.
 template <class S, class Activation>
 Mlp<S, Activation> select_units(const Mlp<S, Activation>& network, const std::vector<Index>& units) {
-  detail::require_units(units, network.w1_FD.rows());
+  detail::require_units(network, units);
   return {.w1_FD = detail::selected_rows(network.w1_FD, units),
           .w2_DF = detail::selected_columns(network.w2_DF, units),
           .b1_F = detail::selected_rows(network.b1_F, units),
-          .b2_D = network.b2_D};
+          .b2_D = network.b2_D,
+          .dropout = network.dropout};
 }
 template <class S, class Activation>
 Glu<S, Activation> select_units(const Glu<S, Activation>& network, const std::vector<Index>& units) {
-  detail::require_units(units, network.w1_FD.rows());
+  detail::require_units(network, units);
   return {.w1_FD = detail::selected_rows(network.w1_FD, units),
           .w3_FD = detail::selected_rows(network.w3_FD, units),
           .w2_DF = detail::selected_columns(network.w2_DF, units),
           .b1_F = detail::selected_rows(network.b1_F, units),
           .b3_F = detail::selected_rows(network.b3_F, units),
           .b2_D = network.b2_D,
-          .multiplier_F = detail::selected_rows(network.multiplier_F, units)};
+          .multiplier_F = detail::selected_rows(network.multiplier_F, units),
+          .dropout = network.dropout,
+          .activation = network.activation};
 }
 
 /// One expert for each list of units: MoEBERT's split, of the lists that split_by_importance makes.
