@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -75,10 +76,17 @@ TEST(NeuronImportance, ShapesThatDifferAreRefused) {
   expect_invalid([&] { add_neuron_importance(network(), gradient(), three); }, {"3 scores for 2 hidden units"});
   const Mlp<double> other{.w1_FD = Matrix<double>::Zero(3, 2), .w2_DF = Matrix<double>::Zero(2, 3)};
   expect_invalid([&] { add_neuron_importance(network(), other, none); }, {"add_neuron_importance: the gradient"});
+  const Mlp<double> torn{.w1_FD = Matrix<double>::Zero(3, 2), .w2_DF = Matrix<double>::Zero(2, 2)};
+  expect_invalid([&] { add_neuron_importance(torn, torn, none); }, {"the hidden widths differ"});
 }
 
 TEST(OrderByImportance, FallsAndKeepsTheOrderOfEquals) {
   EXPECT_EQ(order_by_importance(Vector<double>{{1, 3, 2, 3}}), (std::vector<Index>{1, 3, 2, 0}));
+}
+
+TEST(OrderByImportance, WhatHasNoOrderIsRefused) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  expect_invalid([&] { order_by_importance(Vector<double>{{1, nan, 2}}); }, {"unit 1 has NaN"});
 }
 
 TEST(SplitByImportance, SharesTheMostImportantAndDealsTheRest) {
@@ -91,7 +99,8 @@ TEST(SplitByImportance, SharesTheMostImportantAndDealsTheRest) {
 TEST(SplitByImportance, MoreUnitsThanThereAreAreRefused) {
   const std::vector<Index> order{4, 2, 0, 1, 3};
   expect_invalid([&] { split_by_importance(order, 2, 0, 3); }, {"expert 1 gets 2 units, not 3"});
-  expect_invalid([&] { split_by_importance(order, 5, 0, 3); }, {"5 units cannot give 5 experts 3 each, 0 of them"});
+  expect_invalid([&] { split_by_importance(order, 5, 0, 3); }, {"expert 0 gets 1 units, not 3"});
+  expect_invalid([&] { split_by_importance(order, 2, 6, 6); }, {"5 units cannot give 2 experts 6 each, 6 of them"});
   expect_invalid([&] { split_by_importance(order, 0, 0, 1); }, {"0 experts"});
   expect_invalid([&] { split_by_importance(order, 1, 2, 1); }, {"2 of them shared"});
 }

@@ -31,6 +31,7 @@ Vector<S> column_products(const Weights<S>& w, const Weights<S>& dw) {
 /// importance_F += | products_F |, after the checks that all networks share.
 template <class X, class S, class Products>
 void add_importance(const X& network, const X& gradient, Vector<S>& importance_F, Products&& products) {
+  network.check(network.w1_FD.cols());
   require_same_shapes("add_neuron_importance: the gradient", network, gradient);
   const Index hidden = network.w1_FD.rows();
   require(importance_F.size() == 0 || importance_F.size() == hidden, "add_neuron_importance: ", importance_F.size(),
@@ -63,9 +64,11 @@ void add_neuron_importance(const Glu<S, Activation>& network, const Glu<S, Activ
   });
 }
 
-/// The hidden units by falling importance; equals by index.
+/// The hidden units by falling importance; equals by index. Throws std::invalid_argument if one is NaN.
 template <class S>
 std::vector<Index> order_by_importance(const Vector<S>& importance_F) {
+  for (Index f = 0; f < importance_F.size(); ++f)
+    detail::require(!detail::has_nan_bits(importance_F(f)), "order_by_importance: unit ", f, " has NaN");
   std::vector<Index> order(static_cast<std::size_t>(importance_F.size()));
   std::iota(order.begin(), order.end(), Index{0});
   std::sort(order.begin(), order.end(), [&](Index a, Index b) {
@@ -79,9 +82,8 @@ std::vector<Index> order_by_importance(const Vector<S>& importance_F) {
 inline std::vector<std::vector<Index>> split_by_importance(const std::vector<Index>& order, Index experts, Index shared,
                                                            Index width) {
   const auto units = static_cast<Index>(order.size());
-  detail::require(experts >= 1 && shared >= 0 && shared <= width && shared + (width - shared - 1) * experts < units,
-                  "split_by_importance: ", units, " units cannot give ", experts, " experts ", width, " each, ", shared,
-                  " of them shared");
+  detail::require(experts >= 1 && shared >= 0 && shared <= width && width <= units, "split_by_importance: ", units,
+                  " units cannot give ", experts, " experts ", width, " each, ", shared, " of them shared");
   std::vector<std::vector<Index>> units_of(static_cast<std::size_t>(experts));
   for (Index e = 0; e < experts; ++e) {
     auto& own = units_of[static_cast<std::size_t>(e)];
