@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <random>
 
 #include "loss/decisions.hpp"
@@ -45,12 +46,20 @@ TEST(GateLabelLoss, PaddingAndNothingDoNotCount) {
   EXPECT_EQ(GateLabelLoss{}.value(loss::decision(Matrix<double>(0, 3), {})), 0);
 }
 
-TEST(GateLabelLoss, HopelessLogitsCostNoInfinity) {
+TEST(GateLabelLoss, AHopelessLogitIsStillPulledUp) {
   auto routing = loss::decision(p_TE, {});
-  routing.logits_TE.row(0) << 0, -1e4, 0;
+  routing.logits_TE.row(0) << 0, -1e4, 0;  // its probability is 0 in double
   const GateLabelLoss loss{.label_of_token = {1, -1}};
-  EXPECT_NEAR(loss.value(routing), -std::log(1e-30), 1e-12);
-  EXPECT_TRUE(loss::gradient_of(loss, routing).logits_TE.allFinite());
+  EXPECT_NEAR(loss.value(routing), 1e4 + std::log(2.0), 1e-10);
+  EXPECT_TRUE(loss::gradient_of(loss, routing).logits_TE.isApprox(Matrix<double>{{0.5, -1, 0.5}, {0, 0, 0}}, 1e-14));
+}
+
+TEST(GateLabelLoss, AMaskedLabelIsNone) {
+  auto routing = loss::decision(p_TE, {});
+  routing.logits_TE(0, 1) = -std::numeric_limits<double>::infinity();
+  const GateLabelLoss loss{.label_of_token = {1, 2}};
+  EXPECT_NEAR(loss.value(routing), -std::log(0.6), 1e-15);
+  EXPECT_TRUE(loss::gradient_of(loss, routing).logits_TE.row(0).isZero(0));
 }
 
 TEST(GateLabelLoss, LabelsThatDoNotFitAreRefused) {

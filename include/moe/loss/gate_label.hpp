@@ -1,7 +1,6 @@
 // A supervised gate: labels say which expert, or which group of experts, a token belongs to.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <string_view>
@@ -28,28 +27,53 @@ struct GateLabelLoss {
   S value(const Routing<S>& routing) const {
     S sum = 0;
     Vector<S> p_E;
-    const Index labelled = for_each_labelled(routing, p_E, [&](Index, S mass) { sum -= std::log(mass); });
+    const Index labelled = for_each_labelled(routing, p_E, [&](Index, const Sum<S>& all, const Sum<S>& own) {
+      sum += all.shift - own.shift + std::log(all.sum / own.sum);
+    });
     return labelled > 0 ? sum / static_cast<S>(labelled) : S(0);
   }
 
-  /// d(-log mass) / d logits = p - p of the label's experts / mass
+  /// d logits = p - softmax over the label's experts alone, which holds where their probabilities are too small to tell
   template <class S>
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
     Vector<S>& p_E = drouting.workspace.expert_E;
-    const Index labelled = for_each_labelled(routing, p_E, [](Index, S) {});
-    for_each_labelled(routing, p_E, [&](Index t, S mass) {
-      for (Index e = 0; e < routing.experts(); ++e)
-        drouting.logits_TE(t, e) += scale / static_cast<S>(labelled) * p_E(e) * (is_of(t, e) ? 1 - 1 / mass : S(1));
+    const Index labelled = for_each_labelled(routing, p_E, [](Index, const Sum<S>&, const Sum<S>&) {});
+    for_each_labelled(routing, p_E, [&](Index t, const Sum<S>&, const Sum<S>& own) {
+      for (Index e = 0; e < routing.experts(); ++e) {
+        const S wanted = is_of(t, e) ? std::exp(routing.logits_TE(t, e) - own.shift) / own.sum : S(0);
+        drouting.logits_TE(t, e) += scale / static_cast<S>(labelled) * (p_E(e) - wanted);
+      }
     });
   }
 
  private:
+  template <class S>
+  using Sum = detail::SumOfExponentials<S>;
+
   bool is_of(Index token, Index expert) const {
     const Index label = label_of_token[static_cast<std::size_t>(token)];
     return label == (label_of_expert.empty() ? expert : label_of_expert[static_cast<std::size_t>(expert)]);
   }
 
-  /// Calls f(token, probability of its label) with `p_E` its probabilities; returns how many tokens have labels.
+  /// The sum over the experts of the token's label.
+  /// Throws std::invalid_argument if there is none.
+  template <class S>
+  Sum<S> own_sum(const Routing<S>& routing, Index t) const {
+    Sum<S> own{0, 0};
+    bool found = false;
+    for (Index e = 0; e < routing.experts(); ++e) {
+      const S logit = routing.logits_TE(t, e);
+      if (is_of(t, e) && (!found || logit > own.shift)) own.shift = logit, found = true;
+    }
+    detail::require(found, "GateLabelLoss: token ", t, " has label ", label_of_token[static_cast<std::size_t>(t)],
+                    ", which is no expert's");
+    for (Index e = 0; e < routing.experts(); ++e)
+      if (is_of(t, e)) own.sum += std::exp(routing.logits_TE(t, e) - own.shift);
+    return own;
+  }
+
+  /// Calls f(token, sum over all experts, sum over those of its label) with `p_E` its probabilities; returns how many
+  /// tokens have labels. One whose experts are all masked, at -infinity, is like none.
   /// Throws std::invalid_argument if there are not as many labels as tokens and experts, or one is no expert's.
   template <class S, class F>
   Index for_each_labelled(const Routing<S>& routing, Vector<S>& p_E, F&& f) const {
@@ -63,23 +87,13 @@ struct GateLabelLoss {
     Index labelled = 0;
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (!routing.is_valid(t) || label_of_token[static_cast<std::size_t>(t)] == -1) continue;
-      detail::softmax_row(routing.logits_TE.row(t).data(), experts, p_E.data());
-      S mass = 0;
-      bool found = false;
-      for (Index e = 0; e < experts; ++e)
-        if (is_of(t, e)) mass += p_E(e), found = true;
-      detail::require(found, "GateLabelLoss: token ", t, " has label ", label_of_token[static_cast<std::size_t>(t)],
-                      ", which is no expert's");
+      const Sum<S> own = own_sum(routing, t);
+      if (!detail::has_finite_bits(own.shift) && own.shift < 0) continue;
+      const Sum<S> all = detail::softmax_row(routing.logits_TE.row(t).data(), experts, p_E.data());
       ++labelled;
-      f(t, (std::max)(mass, smallest<S>()));
+      f(t, all, own);
     }
     return labelled;
-  }
-
-  /// A mass that underflowed costs a lot, but no infinity.
-  template <class S>
-  static constexpr S smallest() {
-    return S(1e-30);
   }
 };
 
