@@ -159,6 +159,15 @@ TEST(Cost, IsPrinted) {
             "1240 bytes of them");
 }
 
+TEST(Cost, ATapeOfFewerExpertsIsRefused) {
+  auto layer = top2_layer();
+  decltype(layer)::Tape tape;
+  layer.forward(support::random_matrix<float>(tokens, width, 2), tape);
+  layer.router = Router<float>::zeros(6, width);
+  layer.experts.push_back(layer.experts[0]);
+  support::expect_invalid([&] { cost_of(layer, tape); }, {"a pass of 5 experts", "6"});
+}
+
 TEST(Cost, ATapeWithoutAPassIsRefused) {
   const auto layer = top2_layer();
   const decltype(layer)::Tape tape;

@@ -78,6 +78,8 @@ Cost cost_of_part(const Part& part, const PartTape& tape, Index rows) {
                   part.gate;
                   tape.plan;
                 }) {
+    require(tape.experts.size() == part.experts.size(), "cost_of: the tape is of a pass of ", tape.experts.size(),
+            " experts, the layer has ", part.experts.size());
     cost += cost_of_rows(part.router, rows);
     cost += cost_of_rows(part.gate, rows);
     for (std::size_t e = 0; e < part.experts.size(); ++e)
@@ -113,7 +115,7 @@ Cost cost_of_part(const Part& part, const PartTape& tape, Index rows) {
 }  // namespace detail
 
 /// Of the pass that `tape` recorded; experts count for the rows that they got, those that are layers as layers.
-/// Throws std::invalid_argument if there is none.
+/// Throws std::invalid_argument if there is none, or it is of another number of experts.
 template <class SomeLayer>
 Cost cost_of(const SomeLayer& layer, const typename SomeLayer::Tape& tape) {
   detail::require(tape.width >= 0 && tape.experts.size() > 0, "cost_of: the tape holds no forward pass");
