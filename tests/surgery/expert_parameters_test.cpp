@@ -36,6 +36,17 @@ TEST(ExpertParameters, OnlyWhatGrowsWithTheExpertsIsTheirs) {
   EXPECT_EQ(expert_parameters(hashed, {1}), (Names{"experts.1"}));
 }
 
+TEST(ExpertParameters, AnExpertWithoutAnyHasItsRowsAlone) {
+  std::mt19937_64 rng(1);
+  using Any = VariantExpert<double, surgery::X, IdentityExpert<double>>;
+  Layer layer{Router<double>::zeros(2, surgery::width), TopK{},
+              std::vector<Any>{surgery::newcomers(1)[0], IdentityExpert<double>{}}};
+  EXPECT_EQ(expert_parameters(layer, {1}), (Names{"router.weight.1"}));
+  AdamW adam{layer};
+  adam.frozen = Frozen::all_but(expert_parameters(layer, {0, 1}));
+  EXPECT_TRUE(surgery::train_once(layer, adam, surgery::tokens()));
+}
+
 TEST(ExpertParameters, NewcomersAloneAreTrained) {
   auto layer = surgery::layer_with(TopK{});
   AdamW adam{layer, {.weight_decay = 0.1}};

@@ -1,6 +1,7 @@
 // The names of all that is one expert's, for freezing and thawing.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -46,7 +47,8 @@ std::vector<std::string> expert_parameters(const Layer<R, G, X, L>& layer, const
   std::vector<std::string> names;
   for (const Index e : experts) {
     detail::require(e >= 0 && e < count, "expert_parameters: expert ", e, ", there are ", count);
-    names.push_back(std::string(prefix) + "experts." + std::to_string(e));
+    if (parameter_count(layer.experts[static_cast<std::size_t>(e)]) > 0)  // a name of nothing is refused by Frozen
+      names.push_back(std::string(prefix) + "experts." + std::to_string(e));
     for (const std::string& row : rows) names.push_back(std::string(prefix) + row + "." + std::to_string(e));
   }
   return names;
