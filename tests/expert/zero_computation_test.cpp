@@ -30,6 +30,11 @@ TEST(IdentityExpert, CopiesTheToken) {
   EXPECT_EQ(pass.y, x);
   EXPECT_EQ(pass.dx, dy);
   EXPECT_EQ(parameter_count(IdentityExpert<double>{}), 0);
+  IdentityExpert<double>::Tape tape;
+  IdentityExpert<double> identity;
+  Matrix<double> narrow(2, 1);
+  expect_invalid([&] { identity.forward(x, narrow, tape); }, {"y is 2 x 1, it must be 2 x 2"});
+  expect_invalid([&] { identity.backward(x, dy, tape, narrow, identity); }, {"dx is 2 x 1, it must be 2 x 2"});
 }
 
 TEST(ConstantExpert, WithoutAMixTheOutputIsTheValue) {

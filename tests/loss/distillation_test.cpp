@@ -92,6 +92,8 @@ void expect_empty_is_zero_and_shapes_are_checked(const L& loss) {
   EXPECT_EQ(gradient_of(loss, Matrix<double>(0, 2), Matrix<double>(0, 2), 1).size(), 0);
   expect_invalid([&] { value_of(loss, student, Matrix<double>::Zero(2, 2)); }, {"1 x 2", "2 x 2"});
   expect_invalid([&] { gradient_of(loss, student, Matrix<double>::Zero(1, 3), 1); }, {"1 x 2", "1 x 3"});
+  Matrix<double> narrow = Matrix<double>::Zero(1, 1);
+  expect_invalid([&] { loss.template backward<double>(student, student, 1, narrow); }, {"dstudent is 1 x 1", "1 x 2"});
 }
 
 TEST(Distillation, NothingIsWorthZeroAndShapesMustAgree) {

@@ -31,8 +31,12 @@ template <class S>
 struct IdentityExpert {
   struct Tape {};
 
-  void forward(ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape&) const { y_ND = x_ND; }
+  void forward(ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape&) const {
+    detail::require_shape("IdentityExpert::forward: y", y_ND, x_ND.rows(), x_ND.cols());
+    y_ND = x_ND;
+  }
   void backward(ConstMatrixRef<S>, ConstMatrixRef<S> dy_ND, const Tape&, MatrixRef<S> dx_ND, IdentityExpert&) const {
+    detail::require_shape("IdentityExpert::backward: dx", dx_ND, dy_ND.rows(), dy_ND.cols());
     dx_ND = dy_ND;
   }
   template <class F, class... Self>

@@ -21,6 +21,7 @@ struct MeanSquaredDistillation {
   template <class S>
   void backward(ConstMatrixRef<S> student, ConstMatrixRef<S> teacher, S scale, MatrixRef<S> dstudent) const {
     check<S>(student, teacher);
+    detail::require_shape("distillation: dstudent", dstudent, student.rows(), student.cols());
     if (student.size() > 0) dstudent += (scale * S(2) / static_cast<S>(student.size())) * (student - teacher);
   }
 
@@ -55,6 +56,7 @@ struct SoftLabelDistillation {
   /// temperature.
   template <class S>
   void backward(ConstMatrixRef<S> student, ConstMatrixRef<S> teacher, S scale, MatrixRef<S> dstudent) const {
+    detail::require_shape("distillation: dstudent", dstudent, student.rows(), student.cols());
     const S factor = scale * static_cast<S>(temperature) / static_cast<S>((std::max)(student.rows(), Index{1}));
     Vector<S> q, slope;
     for_each_row<S>(student, teacher, [&](Index r, const Vector<S>& p, const Vector<S>& log_q, const Vector<S>& log_p) {
