@@ -264,6 +264,11 @@ TEST(Shared, CallsThatDoNotFitLeaveTheGradientAlone) {
   narrow = gradient;
   narrow.expert.b1_F.resize(3);
   expect_refused([&] { shared.backward_into(x_TD, x_TD, tape, dx, narrow); }, {"'b1' is 20 x 1", "3 x 1"});
+  auto exchanged = shared;
+  std::mt19937_64 generator{5};
+  exchanged.expert = Mlp<double, Gelu>::random(width, 21, generator);
+  gradient = zeros_like(exchanged);
+  expect_refused([&] { exchanged.backward_into(x_TD, x_TD, tape, dx, gradient); }, {"7 x 20", "7 x 21"});
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// The passes of one expert, the columns of its stages as tasks if it has them.
+/// The passes of one expert, the columns of its stages as tasks if it has them; `begin_backward` is the caller's.
 template <class S, class X, class Exec>
 void expert_forward(const X& expert, ConstMatrixRef<S> x, MatrixRef<S> y, typename X::Tape& tape,
                     const Exec& executor) {
@@ -38,7 +38,6 @@ template <class S, class X, class Exec>
 void expert_backward(const X& expert, ConstMatrixRef<S> x, ConstMatrixRef<S> dy, typename X::Tape& tape,
                      MatrixRef<S> dx, X& gradient, const Exec& executor) {
   if constexpr (StagedExpert<X, S>) {
-    expert.begin_backward(x.rows(), tape);
     for (int stage = 0; stage < X::stages; ++stage)
       parallel_blocks(executor, expert.backward_columns(stage), 256, [&](Index first, Index count) {
         expert.backward_stage(stage, x, dy, tape, dx, gradient, first, count);
@@ -142,12 +141,14 @@ struct Shared {
                   "moe::Shared::backward: X cannot be trained: it needs backward(x, dy, tape, dx, gradient) const and "
                   "visit_parameters; see moe/concepts.hpp");
     check(batch, dy_TO, tape, dx_TD, gradient);
+    detail::hand_down_scale(tape.loss_scale, tape.shared);
+    if constexpr (StagedExpert<X, S>)  // refuses a tape of another expert before any gradient is written
+      expert.begin_backward(tape.shared_rows, tape.shared);
     split(dy_TO, tape, executor);
     if constexpr (is_mixed)
       layer.backward_into(batch, tape.layer_dy_TO, tape, dx_TD, gradient.layer, executor);
     else
       layer.backward_into(batch, ConstMatrixRef<S>(dy_TO), tape, dx_TD, gradient.layer, executor);
-    detail::hand_down_scale(tape.loss_scale, tape.shared);
     tape.shared_dx_ND.resize(tape.shared_rows, dx_TD.cols());
     detail::expert_backward<S>(expert, own_x(batch, tape), tape.shared_dy_NO, tape.shared, tape.shared_dx_ND,
                                gradient.expert, executor);

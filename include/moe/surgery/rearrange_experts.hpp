@@ -92,8 +92,8 @@ void replace(SomeLayer& layer, SomeLayer edited, Edit&& edit, Followers&... foll
 /// the layer's part of its moments (`auto [mean, square] = adam.moments(); rearrange_experts(model.moe, sources,
 /// mean.moe, square.moe)`). There are no newcomers here; see add_experts.
 ///
-/// Names with numbers ("experts.3" in Frozen) mean the new numbers afterwards. Between optimiser steps only: a tape and
-/// a LoadBalanceLoss's `earlier` are of the old experts.
+/// Names with numbers ("experts.3" in Frozen) mean the new numbers afterwards. Between optimiser steps only: a tape,
+/// a LoadBalanceLoss's `earlier` and a GateLabelLoss's labels are of the old experts.
 /// Throws std::invalid_argument, with everything left as it was, if the parts would not fit together: with TopK, k must
 /// not be more than the new number, so lower it before, or raise it after.
 template <class R, class G, class X, class L, class... Followers>
