@@ -29,5 +29,13 @@ TEST(AddNoise, TellsClonesApartInProportion) {
   expect_invalid([&] { add_noise(layer.experts[3], -1, rng); }, {"relative is -1"});
 }
 
+TEST(AddNoise, LargeEntriesGetFiniteNoise) {
+  auto router = Router<float>::zeros(4, 4);
+  router.weight_ED.setConstant(1e20f);
+  std::mt19937_64 rng(1);
+  add_noise(router, 0.01, rng);
+  EXPECT_TRUE(router.weight_ED.isApproxToConstant(1e20f, 0.1f));
+}
+
 }  // namespace
 }  // namespace moe

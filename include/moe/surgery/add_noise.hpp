@@ -22,8 +22,12 @@ void add_noise(Model& model, double relative, Generator& generator) {
       [&](std::string_view, auto& parameter) {
         using S = typename std::remove_cvref_t<decltype(parameter)>::Scalar;
         if (parameter.size() == 0) return;
-        const double mean_square = static_cast<double>(parameter.squaredNorm()) / static_cast<double>(parameter.size());
-        const double stddev = relative * std::sqrt(mean_square);
+        double squares = 0;  // in double: those of large floats are more than a float can hold
+        for (Index i = 0; i < parameter.size(); ++i) {
+          const auto entry = static_cast<double>(parameter.data()[i]);
+          squares += entry * entry;
+        }
+        const double stddev = relative * std::sqrt(squares / static_cast<double>(parameter.size()));
         for (Index i = 0; i < parameter.size(); ++i)
           parameter.data()[i] += static_cast<S>(stddev * detail::random_normal(generator));
       },
