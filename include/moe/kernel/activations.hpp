@@ -36,11 +36,6 @@ EIGEN_ALWAYS_INLINE Chunk<S> sigmoid(const Chunk<S>& x) {
   return where_less<S>(x, all(S(0)), decay, all(S(1))) / (S(1) + decay);
 }
 
-template <class S>
-Chunk<S> tanh_of(const Chunk<S>& x) {
-  return S(2) * sigmoid<S>(S(2) * x) - S(1);
-}
-
 }  // namespace detail
 
 /// max(x, 0); the derivative at 0 is 0.
@@ -138,7 +133,7 @@ struct Sigmoid {
 struct Tanh {
   template <class S>
   static detail::Chunk<S> value(const detail::Chunk<S>& x) {
-    return detail::tanh_of<S>(x);
+    return x.unaryExpr([](S v) { return std::tanh(v); });  // 2 s(2 x) - 1 would cancel near 0
   }
   // 1 - tanh^2 = 4 s(2 x) s(-2 x)
   template <class S>

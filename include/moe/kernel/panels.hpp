@@ -62,6 +62,7 @@ struct SumsPlace {
 template <class S, std::size_t count, class Take>
 void panels_sums(ConstMatrixRef<S> x, const std::array<const Weights<S>*, count>& weights, Index first, Index columns,
                  Take&& take) {
+  static_assert(count * 16 * longest_sum <= Scratch<S>::widened_size, "moe: there is no room for so many weights");
   constexpr auto together = static_cast<Index>(count);
   const Weights<S>& w = *weights[0];
   columns = (std::min)(columns, w.rows() - first);
