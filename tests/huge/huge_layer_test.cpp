@@ -1,5 +1,5 @@
-// A layer whose weights exceed 4 GiB, in matrices of more than 2 GiB each: needs 14 GiB of memory, so it is built only with
-// -DMOE_TEST_HUGE=ON.
+// A layer whose weights exceed 4 GiB, in matrices of more than 2 GiB each: needs 14 GiB of memory, so it is built only
+// with -DMOE_TEST_HUGE=ON.
 #include <gtest/gtest.h>
 
 #include <cmath>
