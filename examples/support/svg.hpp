@@ -1,8 +1,10 @@
 // Pictures as SVG files: shapes in pixels, and a plot that maps data to them.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <iomanip>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -48,6 +50,13 @@ class Svg {
     out_ << "<text x=\"" << at.x << "\" y=\"" << at.y << "\" " << style << '>' << escaped(words) << "</text>\n";
   }
 
+  /// To turn a text about a place, in degrees.
+  static std::string rotated(double degrees, Point about) {
+    std::ostringstream attribute;
+    attribute << " transform=\"rotate(" << degrees << ' ' << about.x << ' ' << about.y << ")\"";
+    return attribute.str();
+  }
+
   /// Throws std::runtime_error if the file cannot be written.
   void save(const std::string& path) const {
     std::ofstream file(path);
@@ -78,6 +87,33 @@ class Svg {
   std::ostringstream out_;
 };
 
+struct Tick {
+  double at;  ///< In units of the data.
+  std::string label;
+};
+
+/// Without trailing zeros.
+inline std::string label(double value) {
+  std::ostringstream text;
+  text << std::setprecision(10) << value + 0.0;  // not -0
+  return text.str();
+}
+
+/// About as wide as it is in pixels; UTF-8.
+inline double text_width(std::string_view text, double font_size) {
+  const auto letters = std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; });
+  return 0.6 * font_size * static_cast<double>(letters);
+}
+
+/// At the multiples of `step` that lie between two numbers.
+inline std::vector<Tick> ticks(double lowest, double highest, double step) {
+  std::vector<Tick> list;
+  const double slack = 1e-9;  // of a step: for what rounding leaves
+  for (double n = std::ceil(lowest / step - slack); n <= highest / step + slack; ++n)
+    list.push_back({n * step, label(n * step)});
+  return list;
+}
+
 /// A rectangle of the picture that shows the data between two corners.
 struct Plot {
   Point top_left, bottom_right;  ///< In pixels.
@@ -96,29 +132,53 @@ struct Plot {
 
   /// The frame, ticks at multiples of `step` and the names of the axes.
   void draw_axes(Svg& svg, Point step, std::string_view x_name, std::string_view y_name) const {
-    const std::string ink = R"(stroke="#444444")", number = R"(font-size="13" fill="#444444" text-anchor=)";
-    svg.rectangle(top_left, bottom_right, R"(fill="none" )" + ink);
-    for (double x = std::ceil(lowest.x / step.x) * step.x; x <= highest.x; x += step.x) {
-      const Point at = (*this)(Point{x, lowest.y});
-      svg.line(at, {at.x, at.y + 5}, ink);
-      svg.text({at.x, at.y + 20}, label(x), number + R"("middle")");
-    }
-    for (double y = std::ceil(lowest.y / step.y) * step.y; y <= highest.y; y += step.y) {
-      const Point at = (*this)(Point{lowest.x, y});
-      svg.line(at, {at.x - 5, at.y}, ink);
-      svg.text({at.x - 9, at.y + 4.5}, label(y), number + R"("end")");
-    }
-    const std::string name = R"(font-size="15" fill="#222222" text-anchor="middle")";
-    svg.text({(top_left.x + bottom_right.x) / 2, bottom_right.y + 44}, x_name, name);
-    const double y = (top_left.y + bottom_right.y) / 2, x = top_left.x - 54;
-    svg.text({x, y}, y_name, name + " transform=\"rotate(-90 " + label(x) + ' ' + label(y) + ")\"");
+    draw_axes(svg, ticks(lowest.x, highest.x, step.x), ticks(lowest.y, highest.y, step.y), x_name, y_name);
   }
 
+  void draw_axes(Svg& svg, const std::vector<Tick>& x_ticks, const std::vector<Tick>& y_ticks, std::string_view x_name,
+                 std::string_view y_name) const {
+    const std::string ink = R"(stroke="#444444")", number = R"(font-size="13" fill="#444444" text-anchor=)";
+    const bool upright = stand_upright(x_ticks);
+    svg.rectangle(top_left, bottom_right, R"(fill="none" )" + ink);
+    for (const Tick& tick : x_ticks) {
+      const Point at = (*this)(Point{tick.at, lowest.y}), foot{at.x + 4.5, at.y + 9};
+      svg.line(at, {at.x, at.y + 5}, ink);
+      if (upright)
+        svg.text(foot, tick.label, number + R"("end")" + Svg::rotated(-90, foot));
+      else
+        svg.text({at.x, at.y + 20}, tick.label, number + R"("middle")");
+    }
+    for (const Tick& tick : y_ticks) {
+      const Point at = (*this)(Point{lowest.x, tick.at});
+      svg.line(at, {at.x - 5, at.y}, ink);
+      svg.text({at.x - 9, at.y + 4.5}, tick.label, number + R"("end")");
+    }
+    const std::string name = R"(font-size="15" fill="#222222" text-anchor="middle")";
+    svg.text({(top_left.x + bottom_right.x) / 2, bottom_right.y + depth_below(x_ticks)}, x_name, name);
+    const Point at{top_left.x - width_beside(y_ticks), (top_left.y + bottom_right.y) / 2};
+    svg.text(at, y_name, name + Svg::rotated(-90, at));
+  }
+
+  /// From the plot to the base line of the x axis' name, in pixels.
+  double depth_below(const std::vector<Tick>& x_ticks) const {
+    return stand_upright(x_ticks) ? 32 + widest(x_ticks) : 44;
+  }
+
+  /// The same of the y axis' name.
+  static double width_beside(const std::vector<Tick>& y_ticks) { return (std::max)(54.0, 20 + widest(y_ticks)); }
+
  private:
-  static std::string label(double value) {
-    std::ostringstream text;
-    text << value;
-    return text.str();
+  static double widest(const std::vector<Tick>& list) {
+    double width = 0;
+    for (const Tick& tick : list) width = (std::max)(width, text_width(tick.label, 13));
+    return width;
+  }
+
+  /// Labels that would run into each other are turned.
+  bool stand_upright(const std::vector<Tick>& x_ticks) const {
+    if (x_ticks.size() < 2) return false;
+    const double room = (*this)(Point{x_ticks[1].at, 0}).x - (*this)(Point{x_ticks[0].at, 0}).x;
+    return widest(x_ticks) > room;
   }
 };
 

@@ -1,11 +1,13 @@
-// Text tables for a terminal: the first column is flush left, the others flush right.
+// Tables for a terminal, the first column flush left and the others flush right, and for a file.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
+#include <fstream>
 #include <iomanip>
 #include <ostream>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -47,7 +49,23 @@ class Table {
     return out;
   }
 
+  /// Comma-separated values, as RFC 4180 quotes them. Throws std::runtime_error if the file cannot be written.
+  void save_csv(const std::string& path) const {
+    std::ofstream file(path);
+    for (const auto& row : rows_)
+      for (std::size_t i = 0; i < row.size(); ++i) file << quoted(row[i]) << (i + 1 < row.size() ? ',' : '\n');
+    file.close();
+    if (!file) throw std::runtime_error("cannot write " + path);
+  }
+
  private:
+  static std::string quoted(const std::string& cell) {
+    if (cell.find_first_of(",\"\r\n") == std::string::npos) return cell;
+    std::string text = "\"";
+    for (const char c : cell) text.append(c == '"' ? 2 : 1, c);
+    return text + '"';
+  }
+
   static std::string rule(const std::vector<std::size_t>& widths) {
     std::size_t width = 2 * (widths.size() - 1);
     for (const std::size_t column : widths) width += column;

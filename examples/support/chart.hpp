@@ -1,0 +1,168 @@
+// Lines, bars and heat maps: fill in what is to be shown, and `chart.draw().save(path)`.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <iomanip>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "chart_frame.hpp"
+#include "moe/core.hpp"
+#include "svg.hpp"
+#include "table.hpp"
+
+namespace example {
+
+/// Points that are not finite are left out.
+struct LineChart {
+  struct Series {
+    std::string name;
+    std::vector<Point> points;
+    bool dashed = false;  ///< Such as what another method reaches.
+  };
+
+  std::string title = {}, subtitle = {}, x_name = {}, y_name = {};
+  bool log2_x = false;  ///< The x must be greater than 0.
+  std::vector<Series> series = {};
+
+  Svg draw() const {
+    std::vector<std::string> names;
+    std::vector<std::vector<Point>> lines;
+    Range x, y;
+    for (const Series& line : series) {
+      names.push_back(line.name);
+      lines.push_back(shown(line.points));
+      for (const Point& p : lines.back()) {
+        x.include(p.x);
+        y.include(p.y);
+      }
+    }
+    Svg svg(chart::width, chart::height);
+    const double top = chart::head(svg, title, subtitle, names);
+    const Plot plot = chart::frame(svg, top, x_axis(x), chart::rounded(y.widened(), y_name));
+    for (std::size_t i = 0; i < lines.size(); ++i) {
+      const std::string dashes = series[i].dashed ? R"( stroke-dasharray="7 5")" : "";
+      svg.polyline(plot(lines[i]), "stroke=\"" + color(i) + R"(" stroke-width="2.5")" + dashes);
+      if (lines[i].size() <= 20 && !series[i].dashed)
+        for (const Point& p : plot(lines[i])) svg.circle(p, 4, "fill=\"" + color(i) + '"');
+    }
+    return svg;
+  }
+
+ private:
+  std::vector<Point> shown(const std::vector<Point>& points) const {
+    std::vector<Point> list;
+    for (Point p : points) {
+      if (log2_x) p.x = std::log2(p.x);
+      if (std::isfinite(p.x) && std::isfinite(p.y)) list.push_back(p);
+    }
+    return list;
+  }
+
+  /// From the first point to the last, or from a power of 2 to another.
+  chart::Axis x_axis(Range x) const {
+    x = x.widened();
+    if (!log2_x) return {x.lowest, x.highest, ticks(x.lowest, x.highest, x.round_step(8)), x_name};
+    x = {std::floor(x.lowest), std::ceil(x.highest)};
+    std::vector<Tick> powers = ticks(x.lowest, x.highest, std::ceil((x.highest - x.lowest) / 12));
+    for (Tick& tick : powers) tick.label = label(std::exp2(tick.at));
+    return {x.lowest, x.highest, powers, x_name};
+  }
+};
+
+/// Groups of bars from 0.
+struct BarChart {
+  struct Series {
+    std::string name;
+    std::vector<double> values;  ///< One for each group; none is drawn where it is not finite.
+  };
+
+  std::string title = {}, subtitle = {}, y_name = {};
+  std::vector<std::string> groups = {};
+  std::vector<Series> series = {};
+  int digits = 2;  ///< Of the numbers at the bars, which stand there if there is room for them.
+
+  Svg draw() const {
+    std::vector<std::string> names;
+    Range y{0, 0};
+    for (const Series& bars : series) {
+      names.push_back(bars.name);
+      for (const double value : bars.values) y.include(1.05 * value);  // the number stands beyond the bar
+    }
+    Svg svg(chart::width, chart::height);
+    const double top = chart::head(svg, title, subtitle, names);
+    const Plot plot = chart::frame(svg, top, chart::named(groups, ""), chart::rounded(y.widened(), y_name));
+    const double pitch = 0.84 / static_cast<double>(series.size());
+    const bool numbers = chart::fit(y, digits, 11, plot(Point{pitch, 0}).x - plot(Point{0, 0}).x);
+    for (std::size_t g = 0; g < groups.size(); ++g)
+      for (std::size_t s = 0; s < series.size(); ++s) {
+        const double value = series[s].values.at(g), x = static_cast<double>(g) + 0.08 + static_cast<double>(s) * pitch;
+        if (!std::isfinite(value)) continue;
+        const Point a = plot(Point{x, (std::max)(value, 0.0)});
+        const Point b = plot(Point{x + 0.92 * pitch, (std::min)(value, 0.0)});
+        svg.rectangle(a, b, "fill=\"" + color(s) + '"');
+        if (numbers)
+          svg.text({(a.x + b.x) / 2, value < 0 ? b.y + 12 : a.y - 4}, fixed(value, digits),
+                   R"(font-size="11" fill="#444444" text-anchor="middle")");
+      }
+    svg.line(plot(Point{0, 0}), plot(Point{plot.highest.x, 0}), R"(stroke="#444444")");
+    return svg;
+  }
+};
+
+/// A matrix as colours, from white for 0 (or the least, if that is less) to dark blue for the greatest.
+struct HeatMap {
+  std::string title = {}, subtitle = {}, x_name = {}, y_name = {};
+  std::vector<std::string> rows = {}, columns = {};
+  moe::Matrix<double> values = {};
+  int digits = 2;  ///< Of the numbers in the cells, which stand there if there is room for them.
+
+  Svg draw() const {
+    Range range{0, 0};
+    for (const double value : values.reshaped()) range.include(value);
+    range = range.widened();
+    Svg svg(chart::width, chart::height);
+    const double top = chart::head(svg, title, subtitle, {});
+    draw_key(svg, range);
+    chart::Axis y = chart::named(rows, y_name);
+    std::swap(y.lowest, y.highest);  // the first row on top
+    const Plot plot = chart::frame(svg, top, chart::named(columns, x_name), y);
+    const Point corner = plot(Point{0, 0}), cell{plot(Point{1, 0}).x - corner.x, plot(Point{0, 1}).y - corner.y};
+    const bool numbers = cell.y > 14 && chart::fit(range, digits, 12, cell.x - 4);
+    for (moe::Index r = 0; r < values.rows(); ++r)
+      for (moe::Index c = 0; c < values.cols(); ++c) {
+        if (!std::isfinite(values(r, c))) continue;
+        const double depth = (values(r, c) - range.lowest) / (range.highest - range.lowest);
+        const Point a{corner.x + static_cast<double>(c) * cell.x, corner.y + static_cast<double>(r) * cell.y};
+        svg.rectangle(a, {a.x + cell.x, a.y + cell.y}, "stroke=\"#ffffff\" fill=\"" + shade(depth) + '"');
+        if (numbers)
+          svg.text({a.x + cell.x / 2, a.y + cell.y / 2 + 4}, fixed(values(r, c), digits),
+                   R"(font-size="12" text-anchor="middle" fill=)" + std::string(depth > .5 ? "'#fff'" : "'#222'"));
+      }
+    return svg;
+  }
+
+ private:
+  /// Straight from white to dark blue.
+  static std::string shade(double depth) {
+    std::ostringstream code;
+    code << '#' << std::hex << std::setfill('0');
+    for (const double end : {8.0, 48.0, 107.0}) code << std::setw(2) << std::lround(255 + depth * (end - 255));
+    return code.str();
+  }
+
+  void draw_key(Svg& svg, const Range& range) const {
+    const std::string style = R"(font-size="13" fill="#444444")", from = fixed(range.lowest, digits);
+    double x = chart::left + text_width(from, 13) + 8;
+    svg.text({chart::left, 94}, from, style);
+    for (int i = 0; i <= 20; ++i, x += 8) svg.rectangle({x, 83}, {x + 8.5, 96}, "fill=\"" + shade(i / 20.0) + '"');
+    svg.text({x + 8, 94}, fixed(range.highest, digits), style);
+  }
+};
+
+}  // namespace example
