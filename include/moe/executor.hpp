@@ -25,6 +25,8 @@ concept Executor = requires(X& executor, void (&task)(Index)) {
 
 /// The calling thread.
 struct Serial {
+  Index threads_at_work() const { return 1; }
+
   template <class F>
   void parallel_for(Index count, F&& f) const {
     for (Index i = 0; i < count; ++i) f(i);
@@ -77,10 +79,12 @@ class FirstException {
 struct OpenMp {
   int threads = 0;  ///< 0: as many as OpenMP would use.
 
+  Index threads_at_work() const { return threads > 0 ? threads : omp_get_max_threads(); }
+
   template <class F>
   void parallel_for(Index count, F&& f) const {
     detail::require(threads >= 0, "OpenMp: threads is ", threads, ", it must be 0 (the default) or more");
-    const int team = threads > 0 ? threads : omp_get_max_threads();
+    const int team = static_cast<int>(threads_at_work());
     if (team == 1 || count <= 1) return Serial{}.parallel_for(count, f);
     detail::FirstException exception;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(team)
@@ -102,6 +106,8 @@ template <class ThreadPool>
 class PoolExecutor {
  public:
   explicit PoolExecutor(ThreadPool& pool) : pool_(&pool) {}
+
+  Index threads_at_work() const { return static_cast<Index>(pool_->NumThreads()) + 1; }
 
   template <class F>
   void parallel_for(Index count, F&& f) const {
@@ -153,6 +159,16 @@ class PoolExecutor {
 };
 
 namespace detail {
+
+/// How many tasks it takes to occupy an executor: work is cut no smaller than that asks for. An executor that does not
+/// say gets as many as eight threads would.
+template <class Exec>
+Index tasks_to_occupy(const Exec& executor) {
+  if constexpr (requires { executor.threads_at_work(); })
+    return (std::max)(executor.threads_at_work(), Index{1});
+  else
+    return 8;
+}
 
 /// Calls f(begin, count) for blocks of at most `size` of 0 .. total - 1, as tasks.
 template <class Exec, class F>

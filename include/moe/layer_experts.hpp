@@ -8,6 +8,7 @@
 
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
+#include "moe/executor.hpp"
 #include "moe/layer_tape.hpp"
 #include "moe/plan.hpp"
 #include "moe/random.hpp"
@@ -29,12 +30,16 @@ auto rows_of_expert(const Plan<S>& plan, std::size_t e, Rows& rows) {
   return rows.middleRows(plan.begin_of(static_cast<Index>(e)), plan.rows_of(static_cast<Index>(e)));
 }
 
-/// The tasks of a stage; `columns(e)` is how many columns an expert has in it.
+/// The tasks of a stage; `columns(e)` is how many columns an expert has in it. Many rows are packed once for many
+/// columns, unless that leaves less tasks than `wanted`. No result depends on where columns are cut.
 template <class S, class Columns>
-void list_column_tasks(const Plan<S>& plan, std::vector<ColumnTask>& tasks, Columns&& columns) {
+void list_column_tasks(const Plan<S>& plan, Index wanted, std::vector<ColumnTask>& tasks, Columns&& columns) {
+  Index total = 0;
+  for_each_used_expert(plan, [&](std::size_t e) { total += columns(e); });
+  const Index of_many_rows = std::clamp(total / wanted / 64 * 64, Index{64}, Index{512});
   tasks.clear();
   for_each_used_expert(plan, [&](std::size_t e) {
-    const Index at_once = plan.rows_of(static_cast<Index>(e)) <= 16 ? 128 : 512;  // many rows are packed once for many
+    const Index at_once = plan.rows_of(static_cast<Index>(e)) <= 16 ? 128 : of_many_rows;
     for (Index first = 0, all = columns(e); first < all; first += at_once)
       tasks.push_back({e, first, (std::min)(at_once, all - first)});
   });
@@ -45,7 +50,7 @@ template <class X, class S, class Exec, class Columns, class Work>
 void run_stages(const Plan<S>& plan, std::vector<ColumnTask>& tasks, const Exec& executor, Columns&& columns,
                 Work&& work) {
   for (int stage = 0; stage < X::stages; ++stage) {
-    list_column_tasks(plan, tasks, [&](std::size_t e) { return columns(stage, e); });
+    list_column_tasks(plan, tasks_to_occupy(executor), tasks, [&](std::size_t e) { return columns(stage, e); });
     executor.parallel_for(static_cast<Index>(tasks.size()), [&](Index i) {
       const ColumnTask& task = tasks[static_cast<std::size_t>(i)];
       work(stage, task.expert, task.first, task.count);

@@ -39,6 +39,7 @@
 #include "moe/gating/top_k.hpp"
 #include "moe/gating/top_p.hpp"
 #include "moe/gating/variable_top_k.hpp"
+#include "moe/gating/variant_gate.hpp"
 #include "moe/layer.hpp"
 #include "moe/layer_tape.hpp"
 #include "moe/load.hpp"

@@ -18,7 +18,7 @@ const std::vector<std::vector<std::string>> floors{
     {"version.hpp"},                                                  // 0
     {"core.hpp"},                                                     //
     {"parameters.hpp", "weights.hpp", "executor.hpp", "random.hpp"},  // 1
-    {"kernel"},                                                       //
+    {"kernel", "variant.hpp"},                                        //
     {"batch.hpp"},                                                    // 2
     {"routing.hpp"},                                                  //
     {"capacity.hpp"},                                                 //

@@ -38,15 +38,18 @@ struct Linear {
                     " entries for ", weight_OD.rows(), " outputs");
   }
 
-  void forward(ConstMatrixRef<S> x_ND, MatrixRef<S> y_NO, Tape&) const {
-    detail::linear_forward<S>(x_ND, weight_OD, bias_O, y_NO, Serial{});
+  /// By itself, outside of a layer, it may use an executor's threads.
+  template <class Exec = Serial>
+  void forward(ConstMatrixRef<S> x_ND, MatrixRef<S> y_NO, Tape&, const Exec& executor = {}) const {
+    detail::linear_forward<S>(x_ND, weight_OD, bias_O, y_NO, executor);
   }
 
-  void backward(ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_NO, const Tape&, MatrixRef<S> dx_ND,
-                Linear& gradient) const {
+  template <class Exec = Serial>
+  void backward(ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_NO, const Tape&, MatrixRef<S> dx_ND, Linear& gradient,
+                const Exec& executor = {}) const {
     detail::require_same_shapes("Linear: gradient", *this, gradient);
-    detail::linear_weight_gradient<S>(dy_NO, x_ND, gradient.weight_OD, gradient.bias_O, Serial{});
-    detail::linear_input_gradient<S>(dy_NO, weight_OD, dx_ND, false, Serial{});
+    detail::linear_weight_gradient<S>(dy_NO, x_ND, gradient.weight_OD, gradient.bias_O, executor);
+    detail::linear_input_gradient<S>(dy_NO, weight_OD, dx_ND, false, executor);
   }
 
   template <class F, class... Self>

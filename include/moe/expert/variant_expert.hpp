@@ -13,6 +13,7 @@
 #include "moe/core.hpp"
 #include "moe/layer_tape.hpp"
 #include "moe/parameters.hpp"
+#include "moe/variant.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -27,13 +28,6 @@ template <class X>
 concept HasAuxiliaryLoss = requires(const X expert, const typename X::Tape tape) {
   expert.auxiliary_loss(tape);
 };
-
-/// For an expert that may have parameters or not.
-template <class F, class X, class... More>
-void visit_own_parameters(F& f, X& expert, More&... more) {
-  if constexpr (requires { std::remove_const_t<X>::visit_parameters(f, expert, more...); })
-    std::remove_const_t<X>::visit_parameters(f, expert, more...);
-}
 
 }  // namespace detail
 
@@ -62,11 +56,9 @@ struct VariantExpert {
       : expert(std::forward<X>(one)) {}  // NOLINT(google-explicit-constructor)
 
   /// f(the expert at hand, its number in Xs as an integral constant).
-  template <std::size_t i = 0, class F>
+  template <class F>
   decltype(auto) visit(F&& f) const {
-    if constexpr (i + 1 < sizeof...(Xs))
-      if (expert.index() != i) return visit<i + 1>(std::forward<F>(f));
-    return f(*std::get_if<i>(&expert), std::integral_constant<std::size_t, i>{});
+    return detail::visit_alternative(expert, std::forward<F>(f));
   }
 
   Index output_width(Index width) const {
@@ -174,19 +166,19 @@ struct VariantExpert {
     });
   }
 
-  template <std::size_t i = 0, class F, class One, class... More>
+  template <class F, class One, class... More>
   static void visit_parameters(F&& f, One& one, More&... more) {
     (one.require_same_type(more), ...);
-    if constexpr (i + 1 < sizeof...(Xs))
-      if (one.expert.index() != i) return visit_parameters<i + 1>(f, one, more...);
-    detail::visit_own_parameters(f, *std::get_if<i>(&one.expert), *std::get_if<i>(&more.expert)...);
+    detail::visit_alternative(one.expert, [&](auto& own, [[maybe_unused]] auto i) {
+      detail::visit_own_parameters(f, own, *std::get_if<i>(&more.expert)...);
+    });
   }
-  template <std::size_t i = 0, class F, class One, class... More>
+  template <class F, class One, class... More>
   static void visit_buffers(F&& f, One& one, More&... more) {
     (one.require_same_type(more), ...);
-    if constexpr (i + 1 < sizeof...(Xs))
-      if (one.expert.index() != i) return visit_buffers<i + 1>(f, one, more...);
-    for_each_buffer(f, *std::get_if<i>(&one.expert), *std::get_if<i>(&more.expert)...);
+    detail::visit_alternative(one.expert, [&](auto& own, [[maybe_unused]] auto i) {
+      for_each_buffer(f, own, *std::get_if<i>(&more.expert)...);
+    });
   }
 
  private:

@@ -54,7 +54,7 @@ void linear_weight_gradient(ConstMatrixRef<S> dy, ConstMatrixRef<S> x, Matrix<S>
                             const Exec& executor) {
   require_linear(x, dw, db, dy);
   if (dy.rows() == 0) return;
-  parallel_blocks(executor, x.cols(), 256, [&](Index begin, Index count) {
+  parallel_blocks(executor, x.cols(), 64, [&](Index begin, Index count) {
     gemm<S>(dw.rows(), count, dy.rows(), {dy.data(), 1, dy.outerStride()}, {x.data() + begin, x.outerStride(), 1},
             dw.data() + begin, dw.outerStride(), true);
   });

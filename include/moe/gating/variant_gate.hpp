@@ -1,0 +1,92 @@
+// A gate that is chosen when the program runs.
+#pragma once
+
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include "moe/batch.hpp"
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/parameters.hpp"
+#include "moe/random.hpp"
+#include "moe/routing.hpp"
+#include "moe/variant.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// One of the gates Gs, made from any of them:
+///   using AnyGate = moe::VariantGate<float, moe::TopK, moe::NoisyTopK<float>, moe::ExpertChoice>;
+///   AnyGate gate = noisy ? AnyGate{moe::NoisyTopK<float>::zeros(E, D, {.k = 2})} : AnyGate{moe::switch_top1()};
+/// Nothing is virtual. Parameters have the names that the gate at hand gives them; which gate that is, is not saved
+/// with them: a file is loaded into a gate made alike.
+template <class S, class... Gs>
+struct VariantGate {
+  static_assert((Gate<Gs, S> && ...),
+                "moe::VariantGate: one of its types is not a gate: it needs route(batch, routing, random) const; see "
+                "moe/concepts.hpp");
+
+  std::variant<Gs...> gate;
+
+  VariantGate() = default;
+  template <class G>
+  requires(std::is_same_v<std::remove_cvref_t<G>, Gs> || ...) VariantGate(G&& one)
+      : gate(std::forward<G>(one)) {}  // NOLINT(google-explicit-constructor)
+
+  /// f(the gate at hand, its number in Gs as an integral constant).
+  template <class F>
+  decltype(auto) visit(F&& f) const {
+    return detail::visit_alternative(gate, std::forward<F>(f));
+  }
+
+  void check(Index experts) const {
+    detail::require(!gate.valueless_by_exception(), "VariantGate: it holds no gate");
+    visit([&](const auto& own, auto) {
+      if constexpr (requires { own.check(experts); }) own.check(experts);
+    });
+  }
+
+  void check_gradient(const VariantGate& gradient) const {
+    require_same_type(gradient);
+    visit([&](const auto& own, auto i) {
+      detail::check_gradient("VariantGate: the gradient", own, *std::get_if<i>(&gradient.gate));
+    });
+  }
+
+  void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
+    visit([&](const auto& own, auto) { own.route(batch, routing, random); });
+  }
+
+  void backward(const Batch<S>& batch, const Routing<S>& routing, Routing<S>& drouting, MatrixRef<S> dx_TD,
+                VariantGate& gradient) const requires(TrainableGate<Gs, S>&&...) {
+    require_same_type(gradient);
+    visit([&](const auto& own, [[maybe_unused]] auto i) {
+      if constexpr (requires { own.backward(routing, drouting); })
+        own.backward(routing, drouting);
+      else
+        own.backward(batch, routing, drouting, dx_TD, *std::get_if<i>(&gradient.gate));
+    });
+  }
+
+  template <class F, class One, class... More>
+  static void visit_parameters(F&& f, One& one, More&... more) {
+    (one.require_same_type(more), ...);
+    detail::visit_alternative(one.gate, [&](auto& own, [[maybe_unused]] auto i) {
+      detail::visit_own_parameters(f, own, *std::get_if<i>(&more.gate)...);
+    });
+  }
+  template <class F, class One, class... More>
+  static void visit_buffers(F&& f, One& one, More&... more) {
+    (one.require_same_type(more), ...);
+    detail::visit_alternative(
+        one.gate, [&](auto& own, [[maybe_unused]] auto i) { for_each_buffer(f, own, *std::get_if<i>(&more.gate)...); });
+  }
+
+ private:
+  void require_same_type(const VariantGate& other) const {
+    detail::require(gate.index() == other.gate.index(), "VariantGate: gate types ", gate.index(), " and ",
+                    other.gate.index(), " of the list do not match");
+  }
+};
+
+MOE_NAMESPACE_END

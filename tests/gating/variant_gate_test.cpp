@@ -1,0 +1,94 @@
+#include "moe/gating/variant_gate.hpp"
+
+#include <gtest/gtest.h>
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "moe/expert/linear.hpp"
+#include "moe/expert/make_experts.hpp"
+#include "moe/gating/noisy_top_k.hpp"
+#include "moe/gating/scored_top_k.hpp"
+#include "moe/gating/top_k.hpp"
+#include "moe/layer.hpp"
+#include "moe/router.hpp"
+#include "moe/testing/check_gradients.hpp"
+
+namespace moe {
+namespace {
+
+using AnyGate = VariantGate<double, TopK, NoisyTopK<double>, ScoredTopK>;
+using AnyLayer = Layer<Router<double>, AnyGate, Linear<double>>;
+constexpr Index experts = 4, width = 3, tokens = 7;
+
+AnyLayer layer_with(AnyGate gate) {
+  Random random(5);
+  return {Router<double>::random(experts, width, random), std::move(gate),
+          make_experts<Linear<double>>(experts, width, width, random)};
+}
+
+NoisyTopK<double> noisy() {
+  Random random(6);
+  NoisyTopK<double> gate = NoisyTopK<double>::zeros(experts, width, {.k = 2});
+  gate.noise_weight_ED = random_matrix<double>(experts, width, random);
+  return gate;
+}
+
+/// Bits of a training pass and its gradients.
+template <class L>
+std::vector<Matrix<double>> pass(const L& layer) {
+  Random random(7);
+  const Matrix<double> x_TD = random_matrix<double>(tokens, width, random);
+  typename L::Tape tape(8);
+  L gradient = zeros_like(layer);
+  std::vector<Matrix<double>> results{layer.forward(x_TD, tape)};
+  results.push_back(layer.backward(x_TD, x_TD, tape, gradient));
+  results.push_back(flatten(gradient));
+  return results;
+}
+
+TEST(VariantGate, IsTheGateThatItHolds) {
+  const auto same = [](const auto& gate) {
+    const AnyLayer any = layer_with(gate);
+    EXPECT_EQ(pass(any), pass(Layer{any.router, gate, any.experts}));
+  };
+  same(TopK{.k = 2});
+  same(noisy());
+  same(ScoredTopK{.k = 2});
+}
+
+TEST(VariantGate, GradientsAgreeWithDifferences) {
+  Random random(9);
+  const Matrix<double> x_TD = random_matrix<double>(tokens, width, random);
+  EXPECT_TRUE(testing::check_layer_gradients(layer_with(noisy()), Batch<double>(x_TD)));
+  EXPECT_TRUE(testing::check_layer_gradients(layer_with(TopK{.k = 2}), Batch<double>(x_TD)));
+}
+
+TEST(VariantGate, NamesParametersAndBuffersAsTheGateAtHandDoes) {
+  const auto names = [](const AnyGate& gate) {
+    std::string all;
+    const auto add = [&](std::string_view name, const auto&...) { all += std::string(name) + ' '; };
+    for_each_parameter(add, gate);
+    for_each_buffer(add, gate);
+    return all;
+  };
+  ScoredTopK scored{.k = 2};
+  scored.selection_bias_E.setZero(experts);
+  EXPECT_EQ(names(TopK{.k = 2}), "");
+  EXPECT_EQ(names(noisy()), "noise_weight ");
+  EXPECT_NE(names(scored), "");
+}
+
+TEST(VariantGate, RefusesWhatTheGateAtHandRefusesAndGradientsOfAnother) {
+  EXPECT_THROW(layer_with(TopK{.k = experts + 1}), std::invalid_argument);
+  const AnyLayer layer = layer_with(TopK{.k = 2});
+  AnyLayer other = layer_with(noisy());
+  const Matrix<double> x_TD = Matrix<double>::Ones(tokens, width);
+  AnyLayer::Tape tape(1);
+  layer.forward(x_TD, tape);
+  EXPECT_THROW(layer.backward(x_TD, x_TD, tape, other), std::invalid_argument);
+}
+
+}  // namespace
+}  // namespace moe
