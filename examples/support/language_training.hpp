@@ -19,8 +19,8 @@
 namespace example {
 
 struct ModelSize {
-  Index width = 128, heads = 4, blocks = 4;
-  Index hidden = 512;  ///< Of a feed-forward network, or of what a token meets of a mixture.
+  Index width = 64, heads = 2, blocks = 4;
+  Index hidden = 128;  ///< Of a feed-forward network, or of what a token meets of a mixture.
 };
 
 /// A model with RMS norms and rotary positions; `make_ffn(block)` makes each block's feed-forward part.
@@ -44,7 +44,7 @@ LanguageModel<F> random_language_model(Index codes, const ModelSize& size, const
 
 struct TrainingOptions {
   Index length = 64, sequences = 16;  ///< Of each step.
-  double learning_rate = 4e-3;        ///< The peak: from 0 in the first twentieth, then half a cosine to a hundredth.
+  double learning_rate = 6e-3;        ///< The peak: from 0 in the first twentieth, then half a cosine to a hundredth.
   double weight_decay = 0.1, clip = 1;
   std::uint64_t seed = 1;
 

@@ -10,8 +10,6 @@
 #include <unordered_map>
 #include <vector>
 
-#include "moe/core.hpp"
-
 namespace example {
 
 /// P_k(byte | the k bytes before) = (count of both + D P_{k-1}(byte)) / (count of those before + D), where D different
@@ -19,21 +17,21 @@ namespace example {
 class NGram {
  public:
   /// `order` bytes of context, 0 to 7; codes are 0 to 255. Throws std::invalid_argument for others.
-  NGram(int order, const std::vector<moe::Index>& codes) {
+  NGram(int order, const std::vector<std::int64_t>& codes) {
     if (order < 0 || order > 7) throw std::invalid_argument("an n-gram of order " + std::to_string(order));
     levels_.resize(static_cast<std::size_t>(order) + 1);
     History history;
-    for (const moe::Index code : codes) {
+    for (const std::int64_t code : codes) {
       history.append(code);
       for (std::size_t k = 0; k < levels_.size() && k < history.length; ++k) levels_[k].count(history.last(k + 1));
     }
   }
 
   /// Of a text that is told from its beginning, of which nothing is known.
-  double bits_per_byte(const std::vector<moe::Index>& codes) const {
+  double bits_per_byte(const std::vector<std::int64_t>& codes) const {
     double bits = 0;
     History history;
-    for (const moe::Index code : codes) {
+    for (const std::int64_t code : codes) {
       history.append(code);
       double probability = 1.0 / 256;
       for (std::size_t k = 0; k < levels_.size() && k < history.length; ++k)
@@ -47,7 +45,7 @@ class NGram {
   struct History {
     std::uint64_t bytes = 0;  ///< The eight before, the last one lowest.
     std::size_t length = 0;
-    void append(moe::Index code) {
+    void append(std::int64_t code) {
       if (code < 0 || code > 255) throw std::invalid_argument("not the code of a byte: " + std::to_string(code));
       bytes = bytes << 8 | static_cast<std::uint64_t>(code);
       ++length;

@@ -26,13 +26,14 @@ class Progress {
     if (terminal_) std::fputs("\r\033[K", stderr);
   }
 
-  void advance() {
+  /// `note` is shown behind.
+  void advance(const std::string& note = {}) {
     const std::lock_guard lock(mutex_);
     ++done_;
     const auto elapsed = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - start_);
     if (!terminal_ && done_ * 10 / total_ == (done_ - 1) * 10 / total_) return;
-    std::fprintf(stderr, terminal_ ? "\r%s: %zu of %zu, %lld s\033[K" : "%s: %zu of %zu, %lld s\n", what_.c_str(),
-                 done_, total_, static_cast<long long>(elapsed.count()));
+    std::fprintf(stderr, terminal_ ? "\r%s: %zu of %zu, %lld s%s\033[K" : "%s: %zu of %zu, %lld s%s\n", what_.c_str(),
+                 done_, total_, static_cast<long long>(elapsed.count()), note.c_str());
     std::fflush(stderr);
   }
 

@@ -66,6 +66,20 @@ TEST(Losses, TheGradientIsScaledByBothFactors) {
   EXPECT_EQ(loss::gradient_of(losses, example(), 4).logits_TE, (Matrix<double>{{2, 2}}));
 }
 
+// Nor may it refuse a routing that it does not suit.
+TEST(Losses, ALossWithCoefficientZeroIsNotComputed) {
+  struct Refusing {
+    double coefficient = 0;
+    static constexpr std::string_view name() { return "refusing"; }
+    double value(const Routing<double>&) const { throw std::logic_error("computed"); }
+    void backward(const Routing<double>&, double, Routing<double>&) const { throw std::logic_error("computed"); }
+  };
+  Routing<double> drouting;
+  EXPECT_EQ(Losses{Refusing{}}.value(example()), 0);
+  EXPECT_NO_THROW(Losses{Refusing{}}.backward(example(), 1.0, drouting));
+  EXPECT_THROW(Losses{Refusing{1.0}}.value(example()), std::logic_error);
+}
+
 TEST(Losses, NoneAreWorthZero) {
   EXPECT_EQ(Losses<>{}.value(example()), 0);
   EXPECT_TRUE(Losses<>{}.report(example()).empty());

@@ -49,12 +49,15 @@ struct Losses {
         all);
   }
 
-  /// The sum of coefficient * value.
+  /// The sum of coefficient * value; a loss whose coefficient is 0 is not computed.
   template <class S>
   S value(const Routing<S>& routing) const {
     check();
     return std::apply(
-        [&](const L&... loss) { return (S(0) + ... + (static_cast<S>(loss.coefficient) * loss.value(routing))); }, all);
+        [&](const L&... loss) {
+          return (S(0) + ... + (loss.coefficient != 0 ? static_cast<S>(loss.coefficient) * loss.value(routing) : S(0)));
+        },
+        all);
   }
 
   /// drouting += scale * d(value).
@@ -62,7 +65,12 @@ struct Losses {
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
     check();
     std::apply(
-        [&](const L&... loss) { (loss.backward(routing, scale * static_cast<S>(loss.coefficient), drouting), ...); },
+        [&](const L&... loss) {
+          const auto add = [&](const auto& one) {
+            if (one.coefficient != 0) one.backward(routing, scale * static_cast<S>(one.coefficient), drouting);
+          };
+          (add(loss), ...);
+        },
         all);
   }
 

@@ -1,0 +1,245 @@
+// Language models of bytes, dense and with experts, trained side by side on a novel (after GShard, Lepikhin et al.
+// 2020: a transformer whose every other feed-forward layer is a mixture of experts; Switch, Fedus et al. 2021, and
+// others).
+//
+// The claim: at as many active parameters for a token, and so as much computation, a model with experts learns more
+// from a step than a dense one. Measured: bits per byte of text that was not trained on, beside what counting n-grams
+// reaches; tokens a second, dropped choices and balance. Prints a sample and writes language_model.svg and .csv.
+//
+//   language_model                          dense and Switch: two minutes on two cores
+//   language_model --minutes 15             the same with more time
+//   language_model --models dense,gshard,noisy,hash,deepseek,expert-choice --text a_file_of_mine.txt
+//   language_model --save run --stop-after 300, then --resume run: goes on to the same bits
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdlib>
+#include <exception>
+#include <iostream>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "language_model/contestant.hpp"
+#include "language_model/variants.hpp"
+#include "support/budget.hpp"
+#include "support/chart.hpp"
+#include "support/ngram.hpp"
+#include "support/progress.hpp"
+#include "support/table.hpp"
+
+namespace {
+
+using example::fixed;
+using example::Index;
+using language_model::Contestant;
+using Contestants = std::vector<std::unique_ptr<Contestant>>;
+
+struct Options {
+  example::Budget budget{.steps = 2000};
+  double minutes = 0;
+  std::string text = MOE_EXAMPLE_DATA "/pride_and_prejudice.txt";
+  std::vector<std::string> models{"dense", "switch"};
+  language_model::Settings settings;
+  example::TrainingOptions training;
+  Index sampled = 300, stop_after = 0;
+  std::string save, resume;
+
+  void add_to(CLI::App& app) {
+    budget.add_to(app);
+    app.add_option("--minutes", minutes, "train all models for so long together");
+    app.add_option("--text", text, "file to learn from; its last tenth is held out");
+    app.add_option("--models", models, "of dense, switch, gshard, noisy, expert-choice, hash, deepseek")
+        ->delimiter(',')
+        ->check(CLI::IsMember(language_model::names));
+    app.add_option("--experts", settings.experts, "as large as the dense network, in all")->check(CLI::PositiveNumber);
+    app.add_option("--capacity", settings.capacity, "capacity factor in training")->check(CLI::PositiveNumber);
+    app.add_option("--load-balance", settings.load_balance, "coefficient of that loss: switch and gshard");
+    app.add_option("--router-z", settings.router_z, "the same");
+    app.add_option("--importance", settings.importance, "coefficient of that loss: noisy");
+    app.add_option("--load", settings.load, "the same");
+    app.add_option("--width", settings.size.width)->check(CLI::PositiveNumber);
+    app.add_option("--hidden", settings.size.hidden, "active in a feed-forward layer")->check(CLI::PositiveNumber);
+    app.add_option("--blocks", settings.size.blocks)->check(CLI::PositiveNumber);
+    app.add_option("--heads", settings.size.heads)->check(CLI::PositiveNumber);
+    app.add_option("--length", training.length, "bytes of a sequence")->check(CLI::PositiveNumber);
+    app.add_option("--sequences", training.sequences, "of a step")->check(CLI::PositiveNumber);
+    app.add_option("--learning-rate", training.learning_rate)->check(CLI::PositiveNumber);
+    app.add_option("--sample", sampled, "bytes of text to be made up by each model")->check(CLI::NonNegativeNumber);
+    app.add_option("--save", save, "write each model and its optimiser to <this>-<model>.safetensors");
+    app.add_option("--resume", resume, "go on from such files");
+    app.add_option("--stop-after", stop_after, "steps after which to stop, before the budget is used up");
+  }
+
+  void settle() {
+    if (minutes > 0) budget.seconds = 60 * minutes;
+    training.seed = budget.seed;
+    if (!budget.quick) return;
+    settings.size.blocks = 2;
+    settings.experts = 4;
+    training.length = 32;
+    budget.steps = 200;
+    sampled = 40;
+  }
+};
+
+/// `ffn(block)` by every other block: the even ones are dense.
+template <class F>
+std::unique_ptr<Contestant> contestant(const std::string& name, Index codes, const Options& options,
+                                       const std::function<F(Index)>& ffn, moe::Random& random) {
+  return std::make_unique<language_model::ContestantOf<F>>(
+      name, example::random_language_model<F>(codes, options.settings.size, ffn, random), options.training);
+}
+
+Contestants make_contestants(Index codes, const Options& options) {
+  const auto& size = options.settings.size;
+  Contestants list;
+  for (const std::string& name : options.models) {
+    moe::Random random(options.budget.seed);
+    if (name == "deepseek")
+      list.push_back(contestant<language_model::SharedLayer>(
+          name, codes, options,
+          [&](Index block) { return language_model::deepseek_layer(block % 2 == 0, options.settings, random); },
+          random));
+    else
+      list.push_back(contestant<language_model::Layer>(
+          name, codes, options,
+          [&](Index block) {
+            return name == "dense" || block % 2 == 0 ? example::dense_layer<float>(size.width, size.hidden, random)
+                                                     : language_model::moe_layer(name, options.settings, random);
+          },
+          random));
+    if (!options.resume.empty()) list.back()->resume(options.resume + "-" + name + ".safetensors");
+  }
+  return list;
+}
+
+/// A step of each in turn, until the budget is used up; ten looks at held-out text on the way.
+void train(Contestants& contestants, const example::Text& text, const Options& options) {
+  const example::Pace pace(options.budget.steps, options.budget.seconds);
+  const std::span<const std::int64_t> all(text.held_out),
+      glimpse = all.first((std::min)(all.size(), std::size_t{16384}));
+  example::Progress progress("training", 100);
+  Index percent = 0, looks = 0;
+  for (Index step = contestants.front()->step(); options.stop_after == 0 || step < options.stop_after; ++step) {
+    const double fraction = pace.fraction(step);
+    if (fraction >= 1) break;
+    std::string note = ";";
+    for (auto& one : contestants) {
+      one->advance(text.train, fraction);
+      note += ' ' + one->record.name + ' ' + fixed(one->record.train_bits, 2);
+    }
+    for (; percent < static_cast<Index>(100 * fraction); ++percent) progress.advance(note + " bits");
+    if (pace.fraction(step + 1) * 10 < static_cast<double>(looks + 1)) continue;
+    ++looks;
+    for (auto& one : contestants) one->record.curve.push_back({static_cast<double>(one->step()), one->bits(glimpse)});
+  }
+}
+
+/// Of orders 1 to 4.
+std::vector<double> count_n_grams(const example::Text& text) {
+  std::vector<double> bits;
+  for (int order = 1; order <= 4; ++order)
+    bits.push_back(example::NGram(order, text.train).bits_per_byte(text.held_out));
+  return bits;
+}
+
+/// Returns the held-out bits of each model.
+std::vector<double> report(const Contestants& contestants, const example::Text& text,
+                           const std::vector<double>& n_grams, const Options& options) {
+  example::Table table({"model", "parameters", "active", "steps", "train bits", "held-out bits", "tokens/s",
+                        "dropped %", "max/mean load"});
+  std::vector<double> bits;
+  for (const auto& one : contestants) {
+    const language_model::Record& record = one->record;
+    bits.push_back(one->bits(text.held_out));
+    const double tokens = static_cast<double>(one->step() * options.training.tokens());
+    table.row({record.name + (record.name == "expert-choice" ? " (*)" : ""), std::to_string(record.parameters),
+               fixed(record.active_parameters), std::to_string(one->step()), fixed(record.train_bits, 3),
+               fixed(bits.back(), 3), fixed(tokens / record.seconds), fixed(100 * record.dropped_share, 1),
+               fixed(record.max_over_mean, 2)});
+  }
+  for (std::size_t i = 0; i < n_grams.size(); ++i)
+    table.row({"n-grams of order " + std::to_string(i + 1), "", "", "", "", fixed(n_grams[i], 3)});
+  table.save_csv(options.budget.file("language_model.csv"));
+  std::cout << '\n' << table;
+  if (std::find(options.models.begin(), options.models.end(), "expert-choice") != options.models.end())
+    std::cout << "(*) Expert choice is not causal: which tokens an expert takes depends on later ones, so that these "
+                 "bits are too low.\n";
+  return bits;
+}
+
+void draw(const Contestants& contestants, const std::vector<double>& n_grams, const Options& options) {
+  example::LineChart chart{.title = "A novel, told byte by byte",
+                           .subtitle = "bits per byte of held-out text, while learning from the rest",
+                           .x_name = "steps of " + std::to_string(options.training.tokens()) + " bytes",
+                           .y_name = "bits per byte"};
+  for (const auto& one : contestants) chart.series.push_back({one->record.name, one->record.curve});
+  const double last = static_cast<double>(contestants.front()->step());
+  const double first = contestants.front()->record.curve.empty() ? 0 : contestants.front()->record.curve[0].x;
+  for (const std::size_t order : {std::size_t{3}, std::size_t{4}})
+    chart.series.push_back(
+        {"n-grams of order " + std::to_string(order), {{first, n_grams[order - 1]}, {last, n_grams[order - 1]}}, true});
+  chart.draw().save(options.budget.file("language_model.svg"));
+}
+
+void sample(const Contestants& contestants, const example::Text& text, const example::Alphabet& alphabet,
+            const Options& options) {
+  const Index known = (std::min)(options.training.length, static_cast<Index>(text.held_out.size()));
+  for (const auto& one : contestants) {
+    moe::Random random(options.budget.seed);
+    std::string made;
+    for (const std::int64_t code :
+         one->continued({text.held_out.begin(), text.held_out.begin() + known}, options.sampled, random))
+      made += alphabet.byte(code);
+    std::cout << "\n---- " << one->record.name << " goes on from the first " << known << " bytes held out\n"
+              << made << '\n';
+  }
+}
+
+/// What the test asks for: it learns, and experts are no worse than none.
+bool plausible(const Contestants& contestants, const std::vector<double>& bits, const std::vector<double>& n_grams,
+               const Options& options) {
+  const double to_beat = n_grams[options.budget.quick ? 0 : 2];
+  bool holds = true;
+  for (std::size_t i = 0; i < bits.size(); ++i) {
+    if (bits[i] < to_beat) continue;
+    std::cerr << "language_model: " << contestants[i]->record.name << " has not beaten n-grams\n";
+    holds = false;
+  }
+  return holds;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  CLI::App app{"Language models of bytes, dense and with experts, trained side by side"};
+  Options options;
+  options.add_to(app);
+  CLI11_PARSE(app, argc, argv);
+  options.settle();
+
+  example::Alphabet alphabet;
+  const example::Text text(alphabet.encode(example::read_file(options.text)));
+  options.settings.frequencies.assign(static_cast<std::size_t>(alphabet.size()), 0);
+  for (const std::int64_t code : text.train) ++options.settings.frequencies[static_cast<std::size_t>(code)];
+  std::cout << text.train.size() << " bytes to learn from, " << text.held_out.size() << " held out, " << alphabet.size()
+            << " different ones\n"
+            << std::flush;
+
+  Contestants contestants = make_contestants(alphabet.size(), options);
+  train(contestants, text, options);
+  if (!options.save.empty())
+    for (const auto& one : contestants) one->save(options.save + "-" + one->record.name + ".safetensors");
+
+  const std::vector<double> n_grams = count_n_grams(text);
+  const std::vector<double> bits = report(contestants, text, n_grams, options);
+  draw(contestants, n_grams, options);
+  sample(contestants, text, alphabet, options);
+  std::cout << "\nWritten: " << options.budget.file("language_model.csv") << ", "
+            << options.budget.file("language_model.svg") << '\n';
+  return plausible(contestants, bits, n_grams, options) ? EXIT_SUCCESS : EXIT_FAILURE;
+} catch (const std::exception& error) {
+  std::cerr << "language_model: " << error.what() << '\n';
+  return EXIT_FAILURE;
+}
