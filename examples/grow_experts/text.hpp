@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstddef>
 #include <fstream>
-#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -70,6 +69,16 @@ struct Texts {
   }
 };
 
+/// The whole lines among the first 64000 bytes of a file. Throws std::runtime_error if it cannot be read.
+inline std::string beginning_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string bytes(64000, '\0');
+  if (!file.read(bytes.data(), static_cast<std::streamsize>(bytes.size())))
+    throw std::runtime_error("cannot read the first " + std::to_string(bytes.size()) + " bytes of " + path);
+  bytes.resize(bytes.rfind('\n') + 1);
+  return bytes;
+}
+
 /// Throws std::runtime_error if a file cannot be read.
 inline Texts read_texts(const std::string& folder) {
   Texts texts;
@@ -77,9 +86,7 @@ inline Texts read_texts(const std::string& folder) {
   code_of.fill(-1);
   std::vector<std::vector<Index>> all;
   for (const Domain& domain : texts.domains) {
-    std::ifstream file(folder + "/" + std::string(domain.file), std::ios::binary);
-    const std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-    if (bytes.size() < 1000) throw std::runtime_error("cannot read " + folder + "/" + std::string(domain.file));
+    const std::string bytes = beginning_of(folder + "/" + std::string(domain.file));
     std::vector<Index> codes;
     for (const char byte : bytes) {
       Index& code = code_of[static_cast<unsigned char>(byte)];

@@ -84,7 +84,7 @@ inline Axis rounded(const Range& range, std::string_view name) {
 
 /// A unit for each of the names.
 inline Axis named(const std::vector<std::string>& names, std::string_view axis_name) {
-  Axis axis{0, static_cast<double>(names.size()), {}, axis_name};
+  Axis axis{0, (std::max)(1.0, static_cast<double>(names.size())), {}, axis_name};
   for (const std::string& name : names) axis.ticks.push_back({static_cast<double>(axis.ticks.size()) + 0.5, name});
   return axis;
 }
