@@ -64,17 +64,15 @@ struct Losses {
   template <class S>
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
     check();
-    std::apply(
-        [&](const L&... loss) {
-          const auto add = [&](const auto& one) {
-            if (one.coefficient != 0) one.backward(routing, scale * static_cast<S>(one.coefficient), drouting);
-          };
-          (add(loss), ...);
-        },
-        all);
+    std::apply([&](const L&... loss) { (add_gradient(loss, routing, scale, drouting), ...); }, all);
   }
 
  private:
+  template <class One, class S>
+  static void add_gradient(const One& loss, const Routing<S>& routing, S scale, Routing<S>& drouting) {
+    if (loss.coefficient != 0) loss.backward(routing, scale * static_cast<S>(loss.coefficient), drouting);
+  }
+
   template <class One>
   static void check(const One& loss) {
     const auto coefficient = static_cast<double>(loss.coefficient);

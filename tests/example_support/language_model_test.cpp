@@ -1,0 +1,133 @@
+#include "support/language_model.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <numbers>
+#include <stdexcept>
+#include <string>
+
+#include "language_model/contestant.hpp"
+#include "support/language_training.hpp"
+
+namespace example {
+namespace {
+
+using Layer = moe::Layer<moe::Router<double>, moe::TopK, moe::Mlp<double>, moe::Losses<moe::RouterZLoss>>;
+
+std::string some_text() {
+  std::string text;
+  for (int i = 0; i < 300; ++i) text += "to be " + std::string(i % 3 == 0 ? "or" : "and") + " not to be, ";
+  return text;
+}
+
+template <class F>
+LanguageModel<F> small_model(Index codes, std::uint64_t seed, const std::function<F(Index)>& ffn) {
+  moe::Random random(seed);
+  return random_language_model<F>(codes, {.width = 8, .heads = 2, .blocks = 2, .hidden = 6}, ffn, random);
+}
+
+LanguageModel<Layer> double_model(double z_coefficient) {
+  moe::Random random(3);
+  return small_model<Layer>(7, 4, [&](Index) {
+    return Layer{moe::Router<double>::random(3, 8, random), moe::TopK{.k = 2},
+                 moe::make_experts<moe::Mlp<double>>(3, 8, 6, random),
+                 moe::Losses{moe::RouterZLoss{.coefficient = z_coefficient}}};
+  });
+}
+
+TEST(CrossEntropy, OfEvenLogitsIsTheLogarithmOfTheirNumber) {
+  moe::Matrix<double> logits = moe::Matrix<double>::Constant(3, 8, 5.0);
+  EXPECT_NEAR(cross_entropy(logits, {0, 3, 7}), std::log(8.0), 1e-12);
+  cross_entropy_gradient(logits, {0, 3, 7});
+  EXPECT_NEAR(logits(0, 0), (1 / 8.0 - 1) / 3, 1e-12);
+  EXPECT_NEAR(logits(0, 1), 1 / 24.0, 1e-12);
+  EXPECT_THROW(cross_entropy(logits, {0}), std::invalid_argument);
+}
+
+// Embedding, blocks, head and auxiliary loss in one.
+TEST(LanguageModel, GradientsAgreeWithDifferences) {
+  const LanguageModel<Layer> model = double_model(0.1);
+  TextBatch batch{5, {0, 1, 2, 3, 4, 5, 6, 0, 1, 1}, {1, 2, 3, 4, 5, 6, 0, 1, 1, 2}};
+  const auto loss = [&](const LanguageModel<Layer>& one) {
+    auto tape = one.tape();
+    double sum = one.forward(batch, tape);
+    for (std::size_t b = 0; b < 2; ++b) sum += one.transformer.ffns[b].auxiliary_loss(tape.transformer.blocks[b].ffn);
+    return sum;
+  };
+  auto tape = model.tape();
+  LanguageModel<Layer> gradient = moe::zeros_like(model);
+  model.forward(batch, tape);
+  model.backward(batch, tape, gradient);
+  const moe::Vector<double> computed = moe::flatten(gradient), values = moe::flatten(model);
+  LanguageModel<Layer> other = model;
+  double worst = 0;
+  for (Index i = 0; i < values.size(); i += 3) {
+    const double step = 1e-5;
+    const auto at = [&](double value) {
+      moe::Vector<double> changed = values;
+      changed(i) = value;
+      moe::unflatten(changed, other);
+      return loss(other);
+    };
+    worst = (std::max)(worst, std::abs((at(values(i) + step) - at(values(i) - step)) / (2 * step) - computed(i)));
+  }
+  EXPECT_LT(worst, 1e-6 * computed.cwiseAbs().maxCoeff());
+}
+
+TEST(BitsPerByte, OfAModelThatKnowsNothingAreThoseOfTheAlphabet) {
+  LanguageModel<Layer> model = double_model(0);
+  model.head.weight_OD.setZero();
+  Codes codes(1003, 0);
+  EXPECT_NEAR(bits_per_byte(model, codes, 10), std::log2(7.0), 1e-9);
+}
+
+TEST(Text, CodesAreNumberedAsTheyCome) {
+  Alphabet alphabet;
+  EXPECT_EQ(alphabet.encode("abca"), (Codes{0, 1, 2, 0}));
+  EXPECT_EQ(alphabet.encode("cd"), (Codes{2, 3}));
+  EXPECT_EQ(alphabet.size(), 4);
+  EXPECT_EQ(alphabet.byte(3), 'd');
+  EXPECT_THROW(read_file("there is no such file"), std::runtime_error);
+}
+
+TEST(Text, BatchesHoldWhatComesNext) {
+  moe::Random random(1);
+  Codes codes;
+  for (int i = 0; i < 50; ++i) codes.push_back(i);
+  const TextBatch batch = draw_batch(codes, 20, 4, random);
+  for (std::size_t t = 0; t < 80; ++t) EXPECT_EQ(batch.next[t], batch.codes[t] + 1);
+}
+
+/// A model with experts that draw (noise), in training.
+language_model::ContestantOf<MoeLayer<float>> contestant(Index codes) {
+  moe::Random random(5);
+  const auto ffn = [&](Index) {
+    return MoeLayer<float>{moe::Router<float>::random(3, 8, random), moe::NoisyTopK<float>::zeros(3, 8, {.k = 2}),
+                           moe::make_experts<moe::Mlp<float>>(3, 8, 6, random),
+                           LossCoefficients{.importance = 0.1}.losses()};
+  };
+  return {"noisy", small_model<MoeLayer<float>>(codes, 6, ffn), TrainingOptions{.length = 8, .sequences = 4}};
+}
+
+TEST(LanguageModelExample, ATrainingThatIsTakenUpAgainEndsAtTheSameBits) {
+  Alphabet alphabet;
+  const Text text(alphabet.encode(some_text()));
+  const auto path = std::filesystem::temp_directory_path() / "moe_language_model_test.safetensors";
+  auto whole = contestant(alphabet.size()), first = contestant(alphabet.size()), second = contestant(alphabet.size());
+  for (int step = 0; step < 30; ++step) whole.advance(text.train, step / 30.0);
+  for (int step = 0; step < 12; ++step) first.advance(text.train, step / 30.0);
+  first.save(path.string());
+  second.resume(path.string());
+  EXPECT_EQ(second.step(), 12);
+  for (int step = 12; step < 30; ++step) second.advance(text.train, step / 30.0);
+  EXPECT_EQ(whole.bits(text.held_out), second.bits(text.held_out));
+  EXPECT_NE(whole.bits(text.held_out), first.bits(text.held_out));
+  EXPECT_LT(whole.bits(text.held_out), std::log2(static_cast<double>(alphabet.size())));
+  std::filesystem::remove(path);
+}
+
+}  // namespace
+}  // namespace example
