@@ -3,12 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <random>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
 #include "moe/expert/glu.hpp"
 #include "moe/expert/make_experts.hpp"
 #include "moe/expert/mlp.hpp"
+#include "moe/expert/variant_expert.hpp"
 #include "moe/gating/top_k.hpp"
 #include "moe/layer.hpp"
 #include "moe/router.hpp"
@@ -127,12 +129,84 @@ TEST(LayerExperts, TasksAreColumnsOfExpertsWithSlots) {
   typename decltype(layer)::Tape tape;
   layer.forward(Matrix<float>{{1}, {-1}, {1}}, tape);  // experts 0 and 2
   std::vector<detail::ColumnTask> tasks;
-  detail::list_column_tasks(tape.plan, tasks, [](std::size_t) { return Index{1100}; });
+  detail::list_column_tasks(tape.plan, 2, tasks, [](std::size_t) { return Index{1100}; });
   ASSERT_EQ(tasks.size(), 18u);
   EXPECT_EQ(tasks[8].expert, 0u);
   EXPECT_EQ(tasks[8].first, 1024);
   EXPECT_EQ(tasks[8].count, 76);
   EXPECT_EQ(tasks[9].expert, 2u);
+}
+
+// Two experts of 1100 columns for five threads: 2200 / 5 = 440, in steps of 64; for one, as many as are packed at once.
+TEST(LayerExperts, TasksAreSmallerWhereThereWouldBeTooFew) {
+  const Layer layer{Router<float>{Matrix<float>{{1}, {-1}}}, TopK{.k = 1, .weights = ChoiceWeights::probabilities},
+                    std::vector<Mlp<float>>(2, Mlp<float>{Matrix<float>::Ones(3, 1), Matrix<float>::Ones(1, 3)})};
+  Matrix<float> x_TD = Matrix<float>::Ones(40, 1);
+  x_TD.bottomRows(20) *= -1;
+  typename decltype(layer)::Tape tape;
+  layer.forward(x_TD, tape);
+  const auto widest = [&](Index wanted) {
+    std::vector<detail::ColumnTask> tasks;
+    detail::list_column_tasks(tape.plan, wanted, tasks, [](std::size_t) { return Index{1100}; });
+    return tasks.front().count;
+  };
+  EXPECT_EQ(widest(1), 512);
+  EXPECT_EQ(widest(5), 384);
+  EXPECT_EQ(widest(1000), 64);
+}
+
+/// The passes of two layers, the second on the first one's output, forward and then backward.
+template <class X>
+std::vector<Vector<double>> passes_of_two_layers(const std::vector<X>& experts, bool recompute) {
+  std::mt19937_64 rng(1);
+  const Layer layer{Router<float>::random(static_cast<Index>(experts.size()), 8, rng), TopK{.k = 2}, experts};
+  const Matrix<float> x_TD = support::random_matrix<float>(12, 8, 2);
+  typename decltype(layer)::Tape first(3), second(4);
+  std::vector<typename X::Tape> room;
+  if (recompute) first.recompute_in = second.recompute_in = &room;
+  auto first_gradient = zeros_like(layer), second_gradient = first_gradient;
+  const Matrix<float> h_TD = layer.forward(x_TD, first), y_TD = layer.forward(h_TD, second);
+  const Matrix<float> dh_TD = layer.backward(h_TD, y_TD, second, second_gradient);
+  const Matrix<float> dx_TD = layer.backward(x_TD, dh_TD, first, first_gradient);
+  EXPECT_EQ(room.size(), recompute ? experts.size() : 0);
+  return {y_TD.reshaped().template cast<double>(), dx_TD.reshaped().template cast<double>(), flatten(first_gradient),
+          flatten(second_gradient)};
+}
+
+TEST(LayerExperts, RecomputedActivationsGiveTheSameBits) {
+  std::mt19937_64 rng(1);
+  const auto same = [](const auto& experts) {
+    EXPECT_EQ(passes_of_two_layers(experts, true), passes_of_two_layers(experts, false));
+  };
+  const ExpertOptions dropping{.bias = true, .dropout = 0.5};
+  const auto mlps = make_experts<Mlp<float>>(3, 8, 20, rng, dropping);
+  same(mlps);
+  same(make_experts<SwiGlu<float>>(3, 8, 20, rng, dropping));
+  same(std::vector<Whole<Mlp<float>>>{{mlps[0]}, {mlps[1]}, {mlps[2]}});
+  using Any = VariantExpert<float, Mlp<float>, SwiGlu<float>, Whole<Mlp<float>>>;
+  same(std::vector<Any>{mlps[0], SwiGlu<float>::random(8, 20, rng, dropping), Whole<Mlp<float>>{mlps[2]}});
+}
+
+TEST(LayerExperts, RecomputingKeepsNoActivationsInTheTape) {
+  std::mt19937_64 rng(1);
+  const Layer layer{Router<float>::random(2, 8, rng), TopK{.k = 2}, make_experts<Mlp<float>>(2, 8, 20, rng)};
+  typename decltype(layer)::Tape tape(1);
+  std::vector<Mlp<float>::Tape> room;
+  tape.recompute_in = &room;
+  layer.forward(support::random_matrix<float>(5, 8, 2), tape);
+  EXPECT_EQ(tape.experts[0].hidden_NF.size(), 0);
+  EXPECT_EQ(room[0].hidden_NF.size(), 100);
+}
+
+TEST(LayerExperts, ExpertsThatAreLayersAreNotRecomputed) {
+  std::mt19937_64 rng(1);
+  using Inner = Layer<Router<float>, TopK, Mlp<float>>;
+  const Inner inner{Router<float>::random(2, 8, rng), TopK{.k = 2}, make_experts<Mlp<float>>(2, 8, 20, rng)};
+  const Layer layer{Router<float>::random(2, 8, rng), TopK{.k = 2}, std::vector<Inner>{inner, inner}};
+  typename decltype(layer)::Tape tape(1);
+  std::vector<Inner::Tape> room;
+  tape.recompute_in = &room;
+  EXPECT_THROW(layer.forward(support::random_matrix<float>(5, 8, 2), tape), std::invalid_argument);
 }
 
 }  // namespace

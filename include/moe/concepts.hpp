@@ -73,6 +73,7 @@ concept TrainableExpert = Expert<X, S> && requires(const X expert, X& gradient, 
 /// Optional, for an expert whose passes can be cut into columns (Mlp and Glu can): a pass is `stages` steps, one after
 /// the other, each of so many columns, and columns of one step may be worked on at the same time, `first` a multiple of
 /// 16. `begin_forward` and `begin_backward` make room in the tape. The layer then shares all experts' columns out.
+/// `saving_stages`, if it is there: the stages of the forward pass that leave all that the backward pass reads.
 /// `StagesOf` is the type itself: one that derives from it has a `forward` or `backward` of its own to be called.
 template <class X, class S>
 concept StagedExpert = Expert<X, S> &&

@@ -46,10 +46,10 @@ void list_column_tasks(const Plan<S>& plan, Index wanted, std::vector<ColumnTask
 }
 
 /// Calls work(stage, e, first, count) for the columns of all experts, as tasks, one stage after the other.
-template <class X, class S, class Exec, class Columns, class Work>
-void run_stages(const Plan<S>& plan, std::vector<ColumnTask>& tasks, const Exec& executor, Columns&& columns,
-                Work&& work) {
-  for (int stage = 0; stage < X::stages; ++stage) {
+template <class S, class Exec, class Columns, class Work>
+void run_stages(int stages, const Plan<S>& plan, std::vector<ColumnTask>& tasks, const Exec& executor,
+                Columns&& columns, Work&& work) {
+  for (int stage = 0; stage < stages; ++stage) {
     list_column_tasks(plan, tasks_to_occupy(executor), tasks, [&](std::size_t e) { return columns(stage, e); });
     executor.parallel_for(static_cast<Index>(tasks.size()), [&](Index i) {
       const ColumnTask& task = tasks[static_cast<std::size_t>(i)];
@@ -58,27 +58,71 @@ void run_stages(const Plan<S>& plan, std::vector<ColumnTask>& tasks, const Exec&
   }
 }
 
+/// The tapes that the experts' passes work with.
+template <class Tape>
+auto& tapes_at_work(Tape& tape) {
+  return tape.recompute_in != nullptr ? *tape.recompute_in : tape.experts;
+}
+
+/// Gets the room where activations are computed ready for a pass of the seeds that the tape keeps.
+template <class X, class Tape>
+void begin_in_room(const std::vector<X>& experts, Tape& tape) {
+  if (tape.recompute_in == nullptr) return;
+  require(
+      !requires(X expert, const typename X::Tape of) { expert.auxiliary_loss(of); },
+      "Layer: experts that are layers cannot be recomputed; set recompute_in in their own tapes");
+  tape.recompute_in->resize((std::max)(tape.recompute_in->size(), experts.size()));
+  for (std::size_t e = 0; e < experts.size(); ++e)
+    if constexpr (requires(typename X::Tape of) { of.random = of.random; })
+      (*tape.recompute_in)[e].random = tape.experts[e].random;
+}
+
+/// The first stages of the experts' forward passes, or the whole of those that have none, into tape.y_NO.
+template <class X, class Tape, class Exec>
+void run_forward(const std::vector<X>& experts, [[maybe_unused]] int stages, Tape& tape, const Exec& executor) {
+  const auto& plan = tape.plan;
+  auto& tapes = tapes_at_work(tape);
+  const auto x = [&](std::size_t e) { return rows_of_expert(plan, e, tape.x_ND); };
+  const auto y = [&](std::size_t e) { return rows_of_expert(plan, e, tape.y_NO); };
+  if constexpr (StagedExpert<X, typename Tape::Scalar>) {
+    for_each_used_expert(plan, [&](std::size_t e) { experts[e].begin_forward(x(e).rows(), tapes[e]); });
+    run_stages(
+        stages, plan, tape.tasks, executor, [&](int stage, std::size_t e) { return experts[e].forward_columns(stage); },
+        [&](int stage, std::size_t e, Index first, Index count) {
+          experts[e].forward_stage(stage, x(e), y(e), tapes[e], first, count);
+        });
+  } else {
+    executor.parallel_for(plan.experts(), [&](Index i) {
+      const auto e = static_cast<std::size_t>(i);
+      if (plan.rows_of(i) > 0) experts[e].forward(x(e), y(e), tapes[e]);
+    });
+  }
+}
+
+template <class X>
+constexpr int stages_of() {
+  if constexpr (requires { X::stages; })
+    return X::stages;
+  else
+    return 1;
+}
+
+/// How many stages it takes to compute what the backward pass needs again.
+template <class X>
+constexpr int saving_stages_of() {
+  if constexpr (requires { X::saving_stages; })
+    return X::saving_stages;
+  else
+    return stages_of<X>();
+}
+
 /// tape.y_NO, of the right size, = the experts' outputs for tape.x_ND.
 template <class X, class Tape, class Exec>
 void experts_forward(const std::vector<X>& experts, Tape& tape, Random* random, const Exec& executor) {
   tape.experts.resize(experts.size());
   for (auto& expert_tape : tape.experts) hand_down(random, expert_tape);
-  const auto& plan = tape.plan;
-  const auto x = [&](std::size_t e) { return rows_of_expert(plan, e, tape.x_ND); };
-  const auto y = [&](std::size_t e) { return rows_of_expert(plan, e, tape.y_NO); };
-  if constexpr (StagedExpert<X, typename Tape::Scalar>) {
-    for_each_used_expert(plan, [&](std::size_t e) { experts[e].begin_forward(x(e).rows(), tape.experts[e]); });
-    run_stages<X>(
-        plan, tape.tasks, executor, [&](int stage, std::size_t e) { return experts[e].forward_columns(stage); },
-        [&](int stage, std::size_t e, Index first, Index count) {
-          experts[e].forward_stage(stage, x(e), y(e), tape.experts[e], first, count);
-        });
-  } else {
-    executor.parallel_for(plan.experts(), [&](Index i) {
-      const auto e = static_cast<std::size_t>(i);
-      if (plan.rows_of(i) > 0) experts[e].forward(x(e), y(e), tape.experts[e]);
-    });
-  }
+  begin_in_room(experts, tape);
+  run_forward(experts, stages_of<X>(), tape, executor);
 }
 
 /// tape.dx_ND, and the gradients += those of the experts that have slots.
@@ -86,22 +130,26 @@ template <class X, class S, class Tape, class Exec>
 void experts_backward(const std::vector<X>& experts, ConstMatrixRef<S> dy_NO, Tape& tape, std::vector<X>& gradients,
                       const Exec& executor) {
   tape.dx_ND.resize(tape.x_ND.rows(), tape.x_ND.cols());
-  for (auto& expert_tape : tape.experts) hand_down_scale(tape.loss_scale, expert_tape);
+  begin_in_room(experts, tape);
+  if (tape.recompute_in != nullptr) run_forward(experts, saving_stages_of<X>(), tape, executor);
   const auto& plan = tape.plan;
+  auto& tapes = tapes_at_work(tape);
+  for (auto& expert_tape : tapes) hand_down_scale(tape.loss_scale, expert_tape);
   const auto x = [&](std::size_t e) { return rows_of_expert(plan, e, tape.x_ND); };
   const auto dy = [&](std::size_t e) { return rows_of_expert(plan, e, dy_NO); };
   const auto dx = [&](std::size_t e) { return rows_of_expert(plan, e, tape.dx_ND); };
   if constexpr (StagedExpert<X, S>) {
-    for_each_used_expert(plan, [&](std::size_t e) { experts[e].begin_backward(x(e).rows(), tape.experts[e]); });
-    run_stages<X>(
-        plan, tape.tasks, executor, [&](int stage, std::size_t e) { return experts[e].backward_columns(stage); },
+    for_each_used_expert(plan, [&](std::size_t e) { experts[e].begin_backward(x(e).rows(), tapes[e]); });
+    run_stages(
+        X::stages, plan, tape.tasks, executor,
+        [&](int stage, std::size_t e) { return experts[e].backward_columns(stage); },
         [&](int stage, std::size_t e, Index first, Index count) {
-          experts[e].backward_stage(stage, x(e), dy(e), tape.experts[e], dx(e), gradients[e], first, count);
+          experts[e].backward_stage(stage, x(e), dy(e), tapes[e], dx(e), gradients[e], first, count);
         });
   } else {
     executor.parallel_for(plan.experts(), [&](Index i) {
       const auto e = static_cast<std::size_t>(i);
-      if (plan.rows_of(i) > 0) experts[e].backward(x(e), dy(e), tape.experts[e], dx(e), gradients[e]);
+      if (plan.rows_of(i) > 0) experts[e].backward(x(e), dy(e), tapes[e], dx(e), gradients[e]);
     });
   }
 }

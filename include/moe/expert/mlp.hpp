@@ -87,7 +87,7 @@ struct Mlp {
 
   // Stage 0 works on hidden units, stage 1 on outputs; backward, on hidden units again, then on inputs and outputs.
   using StagesOf = Mlp;
-  static constexpr int stages = 2;
+  static constexpr int stages = 2, saving_stages = 1;
   Index forward_columns(int stage) const { return stage == 0 ? w1_FD.rows() : w2_DF.rows(); }
   Index backward_columns(int stage) const { return stage == 0 ? w1_FD.rows() : (std::max)(w1_FD.cols(), w2_DF.rows()); }
 
