@@ -21,15 +21,20 @@ inline double probe_fma() {
   constexpr int chains = 12, rounds = 20000;
   constexpr double lanes = packet_traits<float>::size;
   Packet sum[chains];
-  for (Packet& s : sum) s = pset1<Packet>(1.0f);
-  const Packet factor = pset1<Packet>(0.999f), term = pset1<Packet>(1e-3f);
+  Packet factor = pset1<Packet>(0.999f), term = pset1<Packet>(1e-3f);
+  for (Packet& s : sum) {
+    s = pset1<Packet>(1.0f);
+    benchmark::DoNotOptimize(s);  // or a compiler sees that all chains are the same
+  }
+  benchmark::DoNotOptimize(factor);
+  benchmark::DoNotOptimize(term);
   const auto start = std::chrono::steady_clock::now();
   for (int i = 0; i < rounds; ++i) {
 #pragma GCC unroll 12
     for (int c = 0; c < chains; ++c) sum[c] = pmadd(sum[c], factor, term);
   }
+  for (Packet& s : sum) benchmark::DoNotOptimize(s);  // before the clock: what nobody needs yet may be put off
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  for (Packet& s : sum) benchmark::DoNotOptimize(s);
   return 2 * lanes * chains * rounds / seconds.count() * 1e-9;
 }
 
@@ -46,8 +51,8 @@ inline double probe_read() {
 #pragma GCC unroll 8
     for (std::size_t s = 0; s < streams; ++s) sum[s] = padd(sum[s], ploadu<Packet>(&memory[s * part + i]));
   }
+  for (Packet& s : sum) benchmark::DoNotOptimize(s);  // before the clock: what nobody needs yet may be put off
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  for (Packet& s : sum) benchmark::DoNotOptimize(s);
   return sizeof(float) * static_cast<double>(size) / seconds.count() * 1e-9;
 }
 
