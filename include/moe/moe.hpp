@@ -31,6 +31,7 @@
 #include "moe/gating/prioritized.hpp"
 #include "moe/gating/replay.hpp"
 #include "moe/gating/scored_top_k.hpp"
+#include "moe/gating/scores.hpp"
 #include "moe/gating/sigmoid_weights.hpp"
 #include "moe/gating/sinkhorn.hpp"
 #include "moe/gating/softmax.hpp"

@@ -121,6 +121,8 @@ TEST_F(Literature, NumbersOfExpertsByToken) {
                              ChoiceWeights::probabilities, ChoiceWeights::uniform})
     expect_exact(VariableTopK{.k_T = k_T, .weights = weights});
   expect_exact(TopP{.p = 0.7, .stay_below = true});
+  expect_exact(VariableTopK{.k_T = k_T, .weights = ChoiceWeights::renormalized, .epsilon = 0.1, .norm = 2});
+  expect_exact(TopP{.p = 0.7, .weights = ChoiceWeights::renormalized, .epsilon = 0.9, .epsilon_is = Epsilon::floor});
 }
 
 TEST_F(Literature, OtherChoices) {
@@ -134,6 +136,10 @@ TEST_F(Literature, OtherChoices) {
   expect_exact(router, replay, losses, tight);
   replay.reweigh = true;
   expect_exact(router, replay, losses, tight);
+  replay.weights = ChoiceWeights::renormalized, replay.epsilon = 0.1, replay.norm = 3;
+  expect_exact(router, replay, losses, tight);
+  replay.scores = Scores{.epsilon = 0.1, .scale = 2};
+  expect_exact(router, replay, losses, tight);
 }
 
 TEST_F(Literature, ExpertChoiceAndHash) {
@@ -143,6 +149,12 @@ TEST_F(Literature, ExpertChoiceAndHash) {
   hash.tables.push_back(Hash::random(5, experts, rng).tables[0]);
   for (const auto weights : {ChoiceWeights::uniform, ChoiceWeights::renormalized, ChoiceWeights::probabilities}) {
     hash.weights = weights;
+    expect_exact(hash);
+  }
+  hash.weights = ChoiceWeights::renormalized, hash.epsilon = 0.1, hash.norm = 2;
+  expect_exact(hash);
+  for (const auto score : {Scores::Score::softmax, Scores::Score::sigmoid, Scores::Score::sqrt_softplus}) {
+    hash.scores = Scores{.score = score, .scale = 1.5};
     expect_exact(hash);
   }
 }
