@@ -35,6 +35,7 @@
 #include "moe/gating/sigmoid_weights.hpp"
 #include "moe/gating/sinkhorn.hpp"
 #include "moe/gating/softmax.hpp"
+#include "moe/gating/sparse_mixer.hpp"
 #include "moe/gating/switch_top1.hpp"
 #include "moe/gating/threshold.hpp"
 #include "moe/gating/top_k.hpp"

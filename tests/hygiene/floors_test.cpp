@@ -72,6 +72,7 @@ const std::set<std::pair<std::string, std::string>> sideways{
     {"gating/top_p.hpp", "gating/choice_weights.hpp"},             // the same
     {"gating/hash.hpp", "gating/choice_weights.hpp"},              // the same
     {"gating/replay.hpp", "gating/choice_weights.hpp"},            // the same
+    {"gating/sparse_mixer.hpp", "gating/choice_weights.hpp"},      // the same
     {"gating/sinkhorn.hpp", "gating/choice_weights.hpp"},          // the same
     {"gating/sinkhorn.hpp", "gating/sigmoid_weights.hpp"},         // the same, for k = 1
     {"gating/sinkhorn.hpp", "gating/top_k.hpp"},                   // top-k of a transport plan
