@@ -57,6 +57,7 @@
 #include "moe/loss/mixture.hpp"
 #include "moe/loss/router_z.hpp"
 #include "moe/loss/second_choice.hpp"
+#include "moe/loss/token_balance.hpp"
 #include "moe/loss/variation.hpp"
 #include "moe/no_router.hpp"
 #include "moe/optim/adamw.hpp"
