@@ -44,6 +44,7 @@
 #include "moe/layer.hpp"
 #include "moe/layer_tape.hpp"
 #include "moe/load.hpp"
+#include "moe/loss/cross_entropy.hpp"
 #include "moe/loss/device_balance.hpp"
 #include "moe/loss/distillation.hpp"
 #include "moe/loss/entropy.hpp"
