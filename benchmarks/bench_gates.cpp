@@ -1,7 +1,11 @@
 // What does it cost to decide? route/<gate>/E: each gate of the library alone, without the router's product; T = 4096
 // tokens, one thread, with a generator as in training (the gates that draw numbers spend most of their time on that).
+// %_layer: in percent of a layer's time, taken to be that of its experts' products (SwiGLU, as many rows as the gate
+// chose) at the multiply-add peak of all threads: less than any real layer takes, so that the share is stated too high.
+// Widths by E: 8: D 1024, F 3584; 64 and 256: D 2048, F 1024; 1024: D 512, F 512.
 #include <moe/moe.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <random>
 #include <vector>
@@ -17,6 +21,12 @@ using moe::TopK;
 
 constexpr Index tokens = 4096, width = 64;
 
+/// Of the products of one row in an expert: three matrices, a multiply-add counts twice.
+double flops_of_row(Index experts) {
+  const double weights = experts <= 8 ? 1024.0 * 3584 : experts <= 256 ? 2048.0 * 1024 : 512.0 * 512;
+  return 6 * weights;
+}
+
 template <class MakeGate>
 void route(benchmark::State& state, MakeGate make_gate) {
   const Index experts = state.range(0);
@@ -28,12 +38,17 @@ void route(benchmark::State& state, MakeGate make_gate) {
   batch.ids = ids;
   moe::Routing<float> routing = bench::random_routing(batch, experts);
   moe::Random random(1);
+  const auto start = std::chrono::steady_clock::now();
   for (auto _ : state) {
     routing.choices.clear();
     gate.route(batch, routing, &random);
     benchmark::DoNotOptimize(routing.choices.data());
   }
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   bench::report(state, static_cast<double>(tokens), 0);
+  const double flops = flops_of_row(experts) * static_cast<double>(routing.choices.size());
+  const double seconds_of_products = flops / (bench::peak_gflops() * 1e9);
+  state.counters["%_layer"] = 100 * seconds.count() / static_cast<double>(state.iterations()) / seconds_of_products;
 }
 
 void sizes(benchmark::internal::Benchmark* b) {
@@ -87,6 +102,7 @@ MOE_BENCH_GATE(expert_choice_over_tokens,
                always(moe::ExpertChoice{.factor = 2, .over = moe::ExpertChoice::Over::tokens, .average = true}));
 MOE_BENCH_GATE(hash, [](Index e) { return moe::Hash::random(1000, e, rng); });
 MOE_BENCH_GATE(multi_hash, [](Index e) { return multi_hash(e); });
+MOE_BENCH_GATE(sparse_mixer, always(moe::SparseMixer{}));
 MOE_BENCH_GATE(sinkhorn, always(moe::Sinkhorn{.k = 1}));
 MOE_BENCH_GATE(base_assignment, always(moe::BaseAssignment{}));
 MOE_BENCH_GATE(batch_prioritized_top2, always(moe::Prioritized{top2_of_all, moe::Priority::best_weight}));

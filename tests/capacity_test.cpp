@@ -77,5 +77,14 @@ TEST(Capacity, FormulasThatMakeNoSenseAreRefused) {
   expect_invalid([] { Capacity::v_moe(1, 0); }, {"multiple 0"});
 }
 
+// What torch gives for ceil((T / E) * tensor(factor k)): 2.4 is more than itself in float, 2.1 less.
+TEST(Capacity, DeepSpeedComputesInFloat) {
+  EXPECT_EQ(Capacity::deepspeed(1.2).slots(25, 50, 4, true), 16);  // 15 exactly
+  EXPECT_EQ(Capacity::factor(1.2).slots(25, 50, 4, true), 15);
+  EXPECT_EQ(Capacity::deepspeed(1.05).slots(20, 40, 6, true), 7);  // 7 exactly; 8 in double
+  EXPECT_EQ(Capacity::deepspeed(1.2).slots(35, 35, 6, true), 8);   // k = 1
+  EXPECT_EQ(Capacity::deepspeed(1.2).slots(0, 0, 4, true), 4);
+}
+
 }  // namespace
 }  // namespace moe

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <sstream>
+#include <stdexcept>
 #include <vector>
 
 namespace moe {
@@ -71,6 +72,22 @@ TEST(Load, PrintsOnOneLine) {
   out << load_of(plan_of({3, 1}, Capacity::exactly(1)));
   EXPECT_EQ(out.str().substr(0, 45), "tokens per expert 1 1; dropped 2 (50 %); MaxV");
   EXPECT_EQ(out.str().find('\n'), std::string::npos);
+}
+
+TEST(Load, TheSumIsTheLoadOfBothTogether) {
+  const Load sum =
+      sum_of(load_of(plan_of({3, 1}, Capacity::exactly(2))), load_of(plan_of({0, 4}, Capacity::exactly(2))));
+  EXPECT_EQ(sum.chosen, (std::vector<Index>{3, 5}));
+  EXPECT_EQ(sum.received, (std::vector<Index>{2, 3}));
+  EXPECT_EQ(sum.dropped, 3);
+  const Load together = load_of(plan_of({3, 5}));
+  EXPECT_EQ(sum.dropped_share, 3. / 8);
+  EXPECT_EQ(sum.max_violation, together.max_violation);
+  EXPECT_EQ(sum.entropy, together.entropy);
+  EXPECT_EQ(sum.coefficient_of_variation, together.coefficient_of_variation);
+  EXPECT_EQ(sum_of(Load{}, sum).chosen, sum.chosen);
+  EXPECT_EQ(sum_of(sum, Load{}).chosen, sum.chosen);
+  EXPECT_THROW(sum_of(sum, load_of(plan_of({1}))), std::invalid_argument);
 }
 
 }  // namespace

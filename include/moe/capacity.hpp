@@ -26,6 +26,7 @@ class Capacity {
     bool whole_share = false;     ///< k round(factor ceil(T / E)) instead of round(factor T k / E)
     bool whole_tokens = false;    ///< floor(k ceil(factor T) / E)
     bool of_tokens = false;       ///< round(factor T), whatever E and k
+    bool in_float = false;        ///< T / E and factor k are rounded to float, and their product too
   };
 
   /// No limit: nothing is dropped.
@@ -56,9 +57,9 @@ class Capacity {
   }
   /// V-MoE: ceil(factor T k / E), up to a multiple (4 there).
   static Capacity v_moe(double factor, Index multiple = 4) { return formula({.factor = factor, .multiple = multiple}); }
-  /// DeepSpeed: max(ceil(factor T k / E), 4), in double where DeepSpeed computes in float.
+  /// DeepSpeed: max(ceil(factor T k / E), 4), computed in float as there: a product next to a whole number may differ.
   static Capacity deepspeed(double factor, Index minimum = 4) {
-    return formula({.factor = factor, .minimum = minimum});
+    return formula({.factor = factor, .minimum = minimum, .in_float = true});
   }
   /// MegaBlocks: floor(factor T k / E).
   static Capacity megablocks(double factor) { return formula({.factor = factor, .rounding = Rounding::down}); }
@@ -124,6 +125,8 @@ class Capacity {
     const auto t = static_cast<double>(tokens), e = static_cast<double>(experts), n = static_cast<double>(choices);
     // One product, then one division: the order decides on which side of a whole number rounding errors fall.
     if (f.whole_tokens) return finish(f, t > 0 ? std::floor(n / t * std::ceil(f.factor * t) / e) : 0, t);
+    if (f.in_float && t > 0)
+      return finish(f, round(static_cast<float>(t / e) * static_cast<float>(f.factor * (n / t)), f.rounding), t);
     if (f.of_tokens) return finish(f, round(f.factor * t, f.rounding), t);
     double wanted = round(f.whole_share ? std::ceil(t / e) * f.factor
                           : f.counts_k  ? n / e * f.factor

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <numeric>
 #include <ostream>
 #include <vector>
 
@@ -23,17 +25,17 @@ struct Load {
   double entropy = 0;                   ///< In nats: ln E is even, 0 all to one.
 };
 
-template <class S>
-Load load_of(const Plan<S>& plan) {
-  Load load;
-  load.chosen = plan.chosen;
-  for (Index e = 0; e < plan.experts(); ++e) load.received.push_back(plan.rows_of(e));
-  load.dropped = static_cast<Index>(plan.dropped_choices.size());
-  const auto total = static_cast<double>(plan.slots() + load.dropped);
-  if (total == 0) return load;
+namespace detail {
+
+/// What follows from the counts.
+inline void measure_balance(Load& load) {
+  const auto experts = static_cast<double>(load.chosen.size());
+  const auto total = static_cast<double>(std::accumulate(load.chosen.begin(), load.chosen.end(), Index{0}));
+  if (total == 0) return;
   load.dropped_share = static_cast<double>(load.dropped) / total;
-  const double mean = total / static_cast<double>(plan.experts());
+  const double mean = total / experts;
   double largest = 0, squares = 0;
+  load.entropy = 0;
   for (const Index count : load.chosen) {
     const auto n = static_cast<double>(count);
     largest = (std::max)(largest, n);
@@ -41,8 +43,32 @@ Load load_of(const Plan<S>& plan) {
     if (count > 0) load.entropy -= n / total * std::log(n / total);
   }
   load.max_violation = largest / mean - 1;
-  load.coefficient_of_variation = std::sqrt(squares / static_cast<double>(plan.experts())) / mean;
+  load.coefficient_of_variation = std::sqrt(squares / experts) / mean;
+}
+
+}  // namespace detail
+
+template <class S>
+Load load_of(const Plan<S>& plan) {
+  Load load;
+  load.chosen = plan.chosen;
+  for (Index e = 0; e < plan.experts(); ++e) load.received.push_back(plan.rows_of(e));
+  load.dropped = static_cast<Index>(plan.dropped_choices.size());
+  detail::measure_balance(load);
   return load;
+}
+
+/// The load of both together, of several layers or micro-batches, say. An empty one adds nothing. Throws
+/// std::invalid_argument if the numbers of experts differ.
+inline Load sum_of(const Load& a, const Load& b) {
+  if (a.chosen.empty() || b.chosen.empty()) return a.chosen.empty() ? b : a;
+  detail::require(a.chosen.size() == b.chosen.size(), "sum_of: loads of ", a.chosen.size(), " and ", b.chosen.size(),
+                  " experts");
+  Load sum = a;
+  for (std::size_t e = 0; e < b.chosen.size(); ++e) sum.chosen[e] += b.chosen[e], sum.received[e] += b.received[e];
+  sum.dropped += b.dropped;
+  detail::measure_balance(sum);
+  return sum;
 }
 
 inline std::ostream& operator<<(std::ostream& out, const Load& load) {

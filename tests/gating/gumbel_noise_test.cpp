@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <stdexcept>
 #include <vector>
 
 #include "gating/route.hpp"
@@ -38,6 +39,17 @@ TEST(GumbelNoise, ChoosesInProportionToTheProbabilities) {
     const double p = routing.probabilities_TE(0, e);
     EXPECT_NEAR(count(e) / draws, p, 3 * std::sqrt(p * (1 - p) / draws));
   }
+}
+
+TEST(GumbelNoise, ATemperatureScalesIt) {
+  for (const double temperature : {.5, 2.}) {
+    Random random = Random::recorded({0, 0, 3});
+    const auto routing =
+        gating::route(GumbelNoise<TopK>{.gate = top(1), .temperature = temperature}, logits_TE, {}, 0, &random);
+    EXPECT_EQ(routing.noise.logits_TE, (Matrix<double>{{2, 1, 3 * temperature}}));
+    EXPECT_EQ(gating::experts_of(routing), (std::vector<Index>{temperature == 2 ? 2 : 0}));
+  }
+  EXPECT_THROW((GumbelNoise<TopK>{.gate = top(1), .temperature = 0}.check(3)), std::invalid_argument);
 }
 
 }  // namespace

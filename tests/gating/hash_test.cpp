@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <random>
@@ -116,6 +117,33 @@ TEST(Hash, CloseEmbeddingsShareAnExpert) {
 
 TEST(Hash, TablesOfDifferentLengthsAreRefused) {
   expect_invalid([] { Hash{{{0, 1}, {0}}}.check(2); }, {"tables of 2 and 1"});
+}
+
+/// DeepSeek-V4's first layers: sqrt(softplus(z)) of the table's experts, divided by their sum, times the scale.
+TEST(Hash, ScoresMayWeigh) {
+  const Hash two{.tables = {{1, 0, 1}, {0, 2, 2}},
+                 .scores = Scores{.score = Scores::Score::sqrt_softplus, .scale = 1.5}};
+  const Matrix<double> logits{{1, 2, 3}, {-1, 0, 4}}, x = Matrix<double>::Zero(2, 1);
+  Batch<double> batch = x;
+  const std::vector<std::int64_t> ids{0, 2};
+  batch.ids = ids;
+  const auto routing = gating::route(two, batch, logits);
+  EXPECT_EQ(gating::experts_of(routing), (std::vector<Index>{1, 1, 0, 2}));
+  const auto score = [](double z) { return std::sqrt(std::log1p(std::exp(z))); };
+  EXPECT_NEAR(routing.choices[0].weight, 1.5 * score(2) / (score(2) + score(1)), 1e-15);
+  EXPECT_NEAR(routing.choices[2].weight, 1.5 * score(1) / (score(2) + score(1)), 1e-15);
+  EXPECT_NEAR(routing.choices[3].weight, 1.5 * score(4) / (score(0) + score(4)), 1e-15);
+  expect_invalid([] { (Hash{.tables = {{0}}, .scores = Scores{.scale = 0}}.check(1)); }, {"Hash: scale 0"});
+}
+
+TEST(Hash, ProbabilitiesMayBeDividedAsInTopK) {
+  const Hash two{.tables = {{1}, {0}}, .weights = ChoiceWeights::renormalized, .epsilon = .25, .norm = 2};
+  const Matrix<double> logits = Matrix<double>{{.3, .4, .3}}.array().log(), x = Matrix<double>::Zero(1, 1);
+  Batch<double> batch = x;
+  const std::vector<std::int64_t> ids{0};
+  batch.ids = ids;
+  EXPECT_NEAR(gating::route(two, batch, logits).choices[0].weight, .4 / (.5 + .25), 1e-15);
+  expect_invalid([] { (Hash{.tables = {{0}}, .norm = 0}.check(1)); }, {"Hash: norm is 0"});
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "gating/route.hpp"
+#include "moe/gating/scored_top_k.hpp"
 #include "moe/gating/top_k.hpp"
 #include "support/expect_invalid.hpp"
 
@@ -46,6 +47,27 @@ TEST(Replay, ChoicesThatCannotBeAreRefused) {
   expect_invalid([&] { route({1, 0, 1}, {1, 0, 1}); }, {"token 1", "twice"});
   expect_invalid([&] { route({0, 0, 1}, {1, 0, 1}, {0, 1}); }, {"token 0 is padding"});
   expect_invalid([] { Replay<float>::uniform(2, 3, 4); }, {"k is 4"});
+}
+
+/// Indices recorded, weights anew: what the same gate would give for the same logits.
+TEST(Replay, ScoresMayWeigh) {
+  const ScoredTopK gate{.k = 2, .epsilon = .1, .scale = 2.5};
+  const auto recorded = gating::route(gate, logits_TE);
+  auto replay = Replay<float>::of(recorded, true);
+  replay.scores = Scores{.epsilon = .1, .scale = 2.5};
+  const auto replayed = gating::route(replay, logits_TE);
+  EXPECT_EQ(gating::weights_of(replayed), gating::weights_of(recorded));
+  EXPECT_EQ(replayed.probabilities_TE, recorded.probabilities_TE);
+  expect_invalid([] { (Replay<float>{.scores = Scores{.epsilon = -1}}.check(1)); }, {"Replay: scale 1 and epsilon -1"});
+}
+
+TEST(Replay, ProbabilitiesMayBeDividedAsInTopK) {
+  const TopK gate{.k = 2, .weights = ChoiceWeights::renormalized, .epsilon = .1, .norm = 2};
+  const auto recorded = gating::route(gate, logits_TE);
+  Replay<float> replay = Replay<float>::of(recorded, true);
+  replay.weights = gate.weights, replay.epsilon = gate.epsilon, replay.norm = gate.norm;
+  EXPECT_EQ(gating::weights_of(gating::route(replay, logits_TE)), gating::weights_of(recorded));
+  expect_invalid([] { (Replay<float>{.epsilon = 1}.check(1)); }, {"Replay: epsilon is 1"});
 }
 
 }  // namespace

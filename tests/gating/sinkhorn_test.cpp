@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+#include <stdexcept>
 #include <vector>
 
 #include "gating/route.hpp"
@@ -50,6 +52,19 @@ TEST(Sinkhorn, TrainingBalancesWhatEvaluationDoesNot) {
   EXPECT_EQ(gating::experts_of(gating::route(Sinkhorn{}, z)), (std::vector<Index>{0, 0, 0, 0}));
   Random random(1);
   EXPECT_EQ(gating::experts_of(gating::route(Sinkhorn{}, z, {}, 0, &random)), (std::vector<Index>{0, 0, 1, 1}));
+}
+
+TEST(Sinkhorn, ATemperatureDividesTheLogitsOfTheTransportAlone) {
+  std::mt19937_64 rng(2);
+  const auto z = random_matrix<double>(8, 4, rng);
+  const Matrix<double> tenfold = z * 10;
+  const Sinkhorn gate{.k = 2, .tolerance = 1e-300, .most_rounds = 50, .temperature = .1};
+  EXPECT_TRUE(transport(gate, z).isApprox(transport(Sinkhorn{.tolerance = 1e-300, .most_rounds = 50}, tenfold), 1e-12));
+  Random random(1);
+  const auto routing = gating::route(gate, z, {}, 0, &random);
+  EXPECT_EQ(routing.choices[0].weight,
+            gating::route(Sinkhorn{.k = 2}, z).probabilities_TE(0, routing.choices[0].expert));
+  EXPECT_THROW(Sinkhorn{.temperature = 0}.check(3), std::invalid_argument);
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <type_traits>
 #include <vector>
 
 #include "moe/moe.hpp"
@@ -121,6 +120,8 @@ TEST_F(Literature, NumbersOfExpertsByToken) {
                              ChoiceWeights::probabilities, ChoiceWeights::uniform})
     expect_exact(VariableTopK{.k_T = k_T, .weights = weights});
   expect_exact(TopP{.p = 0.7, .stay_below = true});
+  expect_exact(VariableTopK{.k_T = k_T, .weights = ChoiceWeights::renormalized, .epsilon = 0.1, .norm = 2});
+  expect_exact(TopP{.p = 0.7, .weights = ChoiceWeights::renormalized, .epsilon = 0.9, .epsilon_is = Epsilon::floor});
 }
 
 TEST_F(Literature, OtherChoices) {
@@ -134,6 +135,10 @@ TEST_F(Literature, OtherChoices) {
   expect_exact(router, replay, losses, tight);
   replay.reweigh = true;
   expect_exact(router, replay, losses, tight);
+  replay.weights = ChoiceWeights::renormalized, replay.epsilon = 0.1, replay.norm = 3;
+  expect_exact(router, replay, losses, tight);
+  replay.scores = Scores{.epsilon = 0.1, .scale = 2};
+  expect_exact(router, replay, losses, tight);
 }
 
 TEST_F(Literature, ExpertChoiceAndHash) {
@@ -143,6 +148,12 @@ TEST_F(Literature, ExpertChoiceAndHash) {
   hash.tables.push_back(Hash::random(5, experts, rng).tables[0]);
   for (const auto weights : {ChoiceWeights::uniform, ChoiceWeights::renormalized, ChoiceWeights::probabilities}) {
     hash.weights = weights;
+    expect_exact(hash);
+  }
+  hash.weights = ChoiceWeights::renormalized, hash.epsilon = 0.1, hash.norm = 2;
+  expect_exact(hash);
+  for (const auto score : {Scores::Score::softmax, Scores::Score::sigmoid, Scores::Score::sqrt_softplus}) {
+    hash.scores = Scores{.score = score, .scale = 1.5};
     expect_exact(hash);
   }
 }
@@ -173,34 +184,6 @@ TEST_F(Literature, BalanceLosses) {
   DeviceBalanceLoss communication = computation;
   communication.of = DeviceBalanceLoss::Of::communication;
   expect_exact(router, TopK{.k = 2}, Losses{computation, communication}, tight, 6, some_padding);
-}
-
-/// Every loss that is defined for any gate, by itself, where noise is drawn and where it is not.
-TEST_F(Literature, PairsOfGateAndLoss) {
-  using Of = EntropyLoss::Of;
-  const auto with_each_loss = [&](const auto& gate) {
-    const auto exact = [&](const auto& loss) { expect_exact(router, gate, Losses{loss}, tight, 6, some_padding); };
-    exact(ImportanceLoss{.coefficient = 1});
-    exact(ImportanceLoss{.coefficient = 1, .of = ImportanceLoss::Of::clean_probabilities});
-    exact(LoadBalanceLoss{.coefficient = 1, .count = LoadBalanceLoss::Count::all_choices_share});
-    exact(DeviceBalanceLoss{.coefficient = 1, .devices = 2});
-    exact(RouterZLoss{.coefficient = 1});
-    exact(EntropyLoss{.coefficient = 1});
-    exact(EntropyLoss{.coefficient = 1, .of = Of::mutual_information});
-  };
-  const auto with_noise = [&](const auto& gate) {
-    with_each_loss(gate);
-    with_each_loss(FixedNoise{gate, 2.0});
-    with_each_loss(GumbelNoise<std::remove_cvref_t<decltype(gate)>>{gate});
-  };
-  with_noise(top2);
-  with_noise(ScoredTopK{.k = 2});
-  with_noise(gshard_top2());
-  with_noise(TopP{.p = 0.7});
-  with_each_loss(Threshold{});
-  with_each_loss(ExpertChoice{});
-  with_each_loss(Sinkhorn{.k = 2});
-  with_each_loss(BaseAssignment{});
 }
 
 TEST_F(Literature, EntropyLosses) {

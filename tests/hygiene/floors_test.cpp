@@ -65,9 +65,14 @@ const std::set<std::pair<std::string, std::string>> sideways{
     {"gating/top_k.hpp", "gating/choice_weights.hpp"},             // weighs what it chose
     {"gating/variable_top_k.hpp", "gating/choice_weights.hpp"},    // the same
     {"gating/scored_top_k.hpp", "gating/choice_weights.hpp"},      // names its epsilon alike
+    {"gating/scored_top_k.hpp", "gating/scores.hpp"},              // weighs what it chose
+    {"gating/hash.hpp", "gating/scores.hpp"},                      // the same
+    {"gating/replay.hpp", "gating/scores.hpp"},                    // the same
+    {"gating/scores.hpp", "gating/choice_weights.hpp"},            // names its epsilon alike
     {"gating/top_p.hpp", "gating/choice_weights.hpp"},             // the same
     {"gating/hash.hpp", "gating/choice_weights.hpp"},              // the same
     {"gating/replay.hpp", "gating/choice_weights.hpp"},            // the same
+    {"gating/sparse_mixer.hpp", "gating/choice_weights.hpp"},      // the same
     {"gating/sinkhorn.hpp", "gating/choice_weights.hpp"},          // the same
     {"gating/sinkhorn.hpp", "gating/sigmoid_weights.hpp"},         // the same, for k = 1
     {"gating/sinkhorn.hpp", "gating/top_k.hpp"},                   // top-k of a transport plan

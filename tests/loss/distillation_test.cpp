@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <vector>
 
+#include "moe/loss/cross_entropy.hpp"
 #include "moe/testing/check_gradients.hpp"
 #include "support/expect_invalid.hpp"
 #include "support/matrices.hpp"
@@ -105,6 +107,31 @@ TEST(Distillation, NothingIsWorthZeroAndShapesMustAgree) {
 TEST(SoftLabelDistillation, ATemperatureThatIsNotPositiveAndFiniteIsRefused) {
   for (const double temperature : {0.0, -1.0, support::nan_of<double>, support::infinity_of<double>})
     expect_invalid([&] { value_of(SoftLabelDistillation{temperature}, student, teacher); }, {"temperature is"});
+}
+
+TEST(SoftLabelDistillation, CrossEntropyIsTheDivergenceAndTheTeachersEntropy) {
+  const SoftLabelDistillation loss{.cross_entropy = true};
+  EXPECT_NEAR(value_of(loss, student, teacher), std::log(2.0), 1e-15);  // the student's logarithms are ln 1/2
+  EXPECT_EQ(gradient_of(loss, student, teacher, 2), gradient_of(SoftLabelDistillation{}, student, teacher, 2));
+  expect_invalid([] { value_of(SoftLabelDistillation{.symmetric = true, .cross_entropy = true}, student, teacher); },
+                 {"symmetric", "cross_entropy"});
+}
+
+// ln p = ln (3/4, 1/4) and ln (1/2, 1/2); the third row has no label.
+TEST(CrossEntropyLoss, IsTheMeanOverTheLabelledRows) {
+  const Matrix<double> logits{{std::log(3.0), 0}, {0, 0}, {5, 7}};
+  const std::vector<Index> labels{1, 0, -1};
+  EXPECT_NEAR(CrossEntropyLoss{}.value<double>(logits, labels), (std::log(4.0) + std::log(2.0)) / 2, 1e-15);
+  Matrix<double> dlogits = Matrix<double>::Zero(3, 2);
+  CrossEntropyLoss{}.backward<double>(logits, labels, 2, dlogits);
+  EXPECT_TRUE(dlogits.isApprox(Matrix<double>{{.75, -.75}, {-.5, .5}, {0, 0}}, 1e-15)) << dlogits;
+}
+
+TEST(CrossEntropyLoss, HugeLogitsAndNoLabels) {
+  EXPECT_EQ(CrossEntropyLoss{}.value<double>(Matrix<double>{{-1000, 1000}}, std::vector<Index>{0}), 2000);
+  EXPECT_EQ(CrossEntropyLoss{}.value<double>(student, std::vector<Index>{-1}), 0);
+  expect_invalid([] { CrossEntropyLoss{}.value<double>(student, std::vector<Index>{2}); }, {"row 0", "label 2 of 2"});
+  expect_invalid([] { CrossEntropyLoss{}.value<double>(student, std::vector<Index>{}); }, {"0 labels for 1"});
 }
 
 }  // namespace

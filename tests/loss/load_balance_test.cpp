@@ -103,5 +103,25 @@ TEST(LoadBalanceLoss, AGroupThatChoseNothingAddsNothing) {
     EXPECT_EQ((LoadBalanceLoss{.count = count, .over = LoadBalanceLoss::Over::sequence}.value(routing)), 0.5);
 }
 
+/// transformers counts the choices of all layers together, and averages the probabilities over all of them.
+TEST(LoadBalanceLoss, LayersMayBeCountedTogether) {
+  const Matrix<double> p{{.5, .3, .2}, {.6, .1, .3}}, q{{.1, .7, .2}, {.3, .3, .4}};
+  const auto one = loss::decision(p, {{0, 0, .5, 0}, {1, 0, .6, 0}}),
+             other = loss::decision(q, {{0, 1, .7, 0}, {1, 2, .4, 0}});
+  Matrix<double> both(4, 3);
+  both << p, q;
+  const auto together = loss::decision(both, {{0, 0, 1, 0}, {1, 0, 1, 0}, {2, 1, 1, 0}, {3, 2, 1, 0}});
+  const LoadBalanceLoss loss{.count = LoadBalanceLoss::Count::all_choices};
+  const auto with = [&](const Routing<double>& counted) {
+    auto joint = loss;
+    joint.earlier = loss.with(counted);
+    return joint;
+  };
+  EXPECT_NEAR((with(other).value(one) + with(one).value(other)) / 2, loss.value(together), 1e-15);
+  const auto expected = loss::gradient_of(loss, together).probabilities_TE;
+  EXPECT_TRUE(loss::gradient_of(with(other), one, .5).probabilities_TE.isApprox(expected.topRows(2), 1e-14));
+  EXPECT_TRUE(loss::gradient_of(with(one), other, .5).probabilities_TE.isApprox(expected.bottomRows(2), 1e-14));
+}
+
 }  // namespace
 }  // namespace moe

@@ -33,5 +33,14 @@ TEST(SecondChoiceLoss, PaddingDoesNotCountAndNothingIsZero) {
   EXPECT_EQ(SecondChoiceLoss{}.value(loss::decision(Matrix<double>(0, 2), {})), 0);
 }
 
+TEST(SecondChoiceLoss, EpsilonIsAddedToTheSum) {
+  // Token 0: (0, .3, .2) / (.5 + .5); token 1: (.25, 0, .25) / (.5 + .5). P = (.125, .15, .225).
+  const SecondChoiceLoss loss{.epsilon = .5};
+  EXPECT_NEAR(loss.value(example()), 3 * (.5 * .125 + .5 * .15), 1e-15);
+  // Token 0: dq = 3 / 4 (1, 1, 0), sum dq q = .225, divided by 1.
+  const auto drouting = loss::gradient_of(loss, example());
+  EXPECT_TRUE(drouting.probabilities_TE.row(0).isApprox(Matrix<double>{{0, .75 - .225, -.225}}, 1e-14));
+}
+
 }  // namespace
 }  // namespace moe

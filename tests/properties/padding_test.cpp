@@ -147,5 +147,14 @@ RC_GTEST_PROP(Padding, OrdersOfPriority, ()) {
   assert_padding_changes_nothing_with(moe::Prioritized{sizes.top_k, priority}, sizes);
 }
 
+RC_GTEST_PROP(Padding, SampledAndReroutedChoices, ()) {
+  Sizes sizes = draw_sizes();
+  if (*rc::gen::arbitrary<bool>())
+    assert_padding_changes_nothing_with(moe::SparseMixer{.k = sizes.k, .band = 0.5}, sizes);
+  else
+    assert_padding_changes_nothing_with(
+        moe::NoTokenLeftBehind{.top_k = {.k = sizes.k, .weights = moe::ChoiceWeights::probabilities}}, sizes);
+}
+
 }  // namespace
 }  // namespace properties

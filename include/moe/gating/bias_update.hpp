@@ -14,8 +14,8 @@ struct BiasUpdateOptions {
 };
 
 /// b_e += rate * sign(mean count - count_e), sign(0) = 0 (Wang et al. 2024, arXiv 2408.15664, algorithm 1; DeepSeek-V3,
-/// Megatron-Core). Counting is the caller's: pass the load of the training pass, or the sum of several; padding is
-/// never in it. Throws std::invalid_argument if the sizes differ.
+/// Megatron-Core). Counting is the caller's: pass the load of the training pass, or sum_of several, of a
+/// step's micro-batches; padding is never in it. Throws std::invalid_argument if the sizes differ.
 inline void update_bias(Vector<double>& selection_bias_E, const Load& load, BiasUpdateOptions options = {}) {
   const auto experts = static_cast<Index>(load.chosen.size());
   if (selection_bias_E.size() == 0) selection_bias_E.setZero(experts);

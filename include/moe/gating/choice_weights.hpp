@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <string_view>
 
 #include "moe/core.hpp"
 #include "moe/kernel/softmax.hpp"
@@ -34,6 +35,12 @@ struct Weighing {
   double epsilon = 0;
   Epsilon epsilon_is = Epsilon::added;
   double norm = 1;  // q: the sum is (sum of p^q)^(1/q)
+
+  /// Throws std::invalid_argument, in the name of `gate`, if a number makes no sense.
+  void check(std::string_view gate) const {
+    require(epsilon >= 0 && epsilon < 1, gate, ": epsilon is ", epsilon, ", it must be in [0, 1)");
+    require(norm >= 1 && norm <= 7, gate, ": norm is ", norm, ", it must be in [1, 7]: beyond, powers underflow");
+  }
 
   /// Sets the weights of all choices, from `routing.probabilities_TE` and the logits that weigh.
   template <class S>

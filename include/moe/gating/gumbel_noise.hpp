@@ -14,16 +14,19 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// The gate selects by logits + g, g standard Gumbel, so that a token's first choice is e with probability softmax_e;
-/// the weights are those of the logits without noise. Without a generator there is no noise. Draws: token by token, E
-/// numbers each, -log(-log(uniform)).
+/// The gate selects by logits + temperature g, g standard Gumbel, so that a token's first choice is e with probability
+/// softmax(logits / temperature)_e; the weights are those of the logits without noise. Without a generator there is no
+/// noise. Draws: token by token, E numbers each, -log(-log(uniform)).
 template <class G>
 struct GumbelNoise {
   G gate;
   bool first_is_best = false;  ///< true: the first choice is the best without noise, only the later ones are sampled
                                ///< (DeepSpeed's top-2; false is its top-1 with the noise policy "RSample").
+  double temperature = 1;      ///< mesh: moe_switch_temperature, with Switch's gate.
 
   void check(Index experts) const {
+    detail::require(detail::has_finite_bits(temperature) && temperature > 0, "GumbelNoise: temperature is ",
+                    temperature, ", it must be finite and more than 0");
     if constexpr (requires { gate.check(experts); }) gate.check(experts);
   }
 
@@ -34,13 +37,13 @@ struct GumbelNoise {
       noise.drawn = true;
       noise.weighs = false;
       noise.normal_TE.setZero(routing.tokens(), routing.experts());
-      noise.stddev_TE.setOnes(routing.tokens(), routing.experts());
+      noise.stddev_TE.setConstant(routing.tokens(), routing.experts(), static_cast<S>(temperature));
       noise.logits_TE = routing.logits_TE;
       for (Index t = 0; t < routing.tokens(); ++t) {
         if (!routing.is_valid(t)) continue;
         for (Index e = 0; e < routing.experts(); ++e) {
           noise.normal_TE(t, e) = static_cast<S>(random->gumbel());
-          noise.logits_TE(t, e) += noise.normal_TE(t, e);
+          noise.logits_TE(t, e) += noise.stddev_TE(t, e) * noise.normal_TE(t, e);
         }
         Index best = 0;
         detail::top_k(routing.logits_TE.row(t).data(), routing.experts(), Index{1}, &best);

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
 #include "moe/gating/choice_weights.hpp"
+#include "moe/gating/scores.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/kernel/softmax.hpp"
 #include "moe/random.hpp"
@@ -21,11 +23,16 @@ MOE_NAMESPACE_BEGIN
 
 /// Token t goes to tables[h][batch.ids[t]] for each of the H tables, with weight 1 / H (Roller et al. 2021, section 3;
 /// several tables are its multi-hash, without the cutting of weights): the experts' mean, nothing is learned, and
-/// NoRouter will do. Where two tables name one expert, it counts twice. Or with the probabilities as weights: the table
-/// selects, learned scores weigh (DeepSeek-V4's first layers).
+/// NoRouter will do. Where two tables name one expert, it counts twice. Or the tables select, and what is learned
+/// weighs: other ChoiceWeights, or Scores (DeepSeek-V4's first layers: Scores{.score = Scores::Score::sqrt_softplus,
+/// .scale = ...}, and one table for each of its k experts).
 struct Hash {
   std::vector<std::vector<Index>> tables;          ///< Of experts, by id; all of the same length.
   ChoiceWeights weights = ChoiceWeights::uniform;  ///< uniform: 1 / H.
+  double epsilon = 0;                              ///< This and the next two as in TopK.
+  Epsilon epsilon_is = Epsilon::added;
+  double norm = 1;
+  std::optional<Scores> scores = {};  ///< Set: they weigh.
 
   /// Every id to an expert drawn uniformly (the paper's random hash).
   template <class Generator>
@@ -96,6 +103,8 @@ struct Hash {
   }
 
   void check(Index experts) const {
+    weighing().check("Hash");
+    if (scores) scores->check("Hash");
     detail::require(!tables.empty() && !tables[0].empty(), "Hash: the table is empty");
     for (const std::vector<Index>& table : tables) {
       detail::require(table.size() == tables[0].size(), "Hash: tables of ", tables[0].size(), " and ", table.size(),
@@ -123,16 +132,21 @@ struct Hash {
         routing.probabilities_TE(t, expert) += share;
         routing.choices.push_back({t, expert, share, static_cast<int>(h)});
       }
+    if (scores) return scores->weigh(routing);
     if (weights == ChoiceWeights::uniform) return;
     for (Index t = 0; t < routing.tokens(); ++t)
       detail::softmax_row(routing.logits_TE.row(t).data(), routing.experts(), routing.probabilities_TE.row(t).data());
-    detail::Weighing{weights}.weigh(routing);
+    weighing().weigh(routing);
   }
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
-    if (weights != ChoiceWeights::uniform) detail::Weighing{weights}.backward(routing, drouting);
+    if (scores) return scores->backward(routing, drouting);
+    if (weights != ChoiceWeights::uniform) weighing().backward(routing, drouting);
   }
+
+ private:
+  detail::Weighing weighing() const { return {weights, epsilon, epsilon_is, norm}; }
 };
 
 static_assert(TrainableGate<Hash, float>);

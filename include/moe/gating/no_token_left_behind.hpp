@@ -1,6 +1,7 @@
 // Rerouting: a choice that finds no room goes to the token's next best expert that has some.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <vector>
 
@@ -15,60 +16,85 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// A TopK with ChoiceWeights::probabilities whose choices are served in order of priority; one that finds its expert
-/// full goes, with that expert's probability as weight, to the most probable expert that has room and that the token
-/// does not have yet (Fedus et al. 2021, appendix B, "No-Token-Left-Behind"). A choice for which no expert is left
-/// stays as it was and is dropped. `capacity` must be the layer's.
+/// A TopK with ChoiceWeights::probabilities, served in rounds: first every choice asks its own expert, in order of
+/// priority; then those that found it full ask, with that expert's probability as weight, the token's next best expert,
+/// and so on (Fedus et al. 2021, appendix B, "No-Token-Left-Behind"; mesh). Nobody loses the place of an earlier round.
+/// A choice for which no expert is left stays as it was and is dropped. `capacity` must be the layer's.
 struct NoTokenLeftBehind {
   TopK top_k = {.k = 1, .weights = ChoiceWeights::probabilities};
   Capacity capacity = Capacity::factor(1);
+  Index attempts = 0;  ///< Experts that a choice asks, its own among them (mesh's moe_switch_top_k); 0: all.
 
   void check(Index experts) const {
     top_k.check(experts);
     detail::require(top_k.weights == ChoiceWeights::probabilities,
                     "NoTokenLeftBehind: the weights must be ChoiceWeights::probabilities, which do not change when "
                     "another of the token's choices does");
+    detail::require(attempts >= 0, "NoTokenLeftBehind: attempts is ", attempts, ", it must be 0 (all) or more");
   }
 
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
     top_k.route(batch, routing, random);
-    const Index experts = routing.experts();
-    const auto at = [](Index i) { return static_cast<std::size_t>(i); };
-    const Index groups = batch.groups();
-    std::vector<Index>& indices = routing.workspace.indices;
-    indices.assign(at(groups * experts + groups + experts), 0);
-    Index *room = indices.data(), *tokens = room + groups * experts, *order = tokens + groups;
-    for (Index t = 0; t < routing.tokens(); ++t) tokens[batch.group_of(t)] += routing.is_valid(t) ? 1 : 0;
-    for (Index g = 0; g < groups; ++g)
-      for (Index e = 0; e < experts; ++e)
-        room[g * experts + e] = capacity.slots(tokens[g], tokens[g] * top_k.k, experts, random != nullptr);
-    Buffer<Matrix<S>>& has_TE = routing.workspace.rows_TE;  // 1: the token has the expert
-    has_TE.resize(routing.tokens(), experts);
-    has_TE.setZero();
-    for (const Choice<S>& c : routing.choices) has_TE(c.token, c.expert) = S(1);
-
-    for (Choice<S>& c : routing.choices) {
-      Index* free = room + batch.group_of(c.token) * experts;
-      if (free[c.expert] == 0) {
-        detail::top_k(routing.selection_logits_TE().row(c.token).data(), experts, experts, order);
-        for (Index place = 0; place < experts; ++place) {
-          const Index e = order[place];
-          if (free[e] == 0 || has_TE(c.token, e) != S(0)) continue;
-          has_TE(c.token, c.expert) = S(0);
-          has_TE(c.token, e) = S(1);
-          c.expert = e;
-          c.weight = routing.probabilities_TE(c.token, e);
-          break;
-        }
-      }
-      if (free[c.expert] > 0) --free[c.expert];
+    const Index experts = routing.experts(), groups = batch.groups();
+    std::vector<Index>& indices = routing.workspace.indices;  // tokens of each group, room, choices without a place
+    const auto most = static_cast<Index>(routing.choices.size());  // room for them all, so that no batch allocates anew
+    indices.reserve(at((groups + most) * (1 + experts)));
+    indices.assign(at(groups * (1 + experts)), 0);
+    for (Index t = 0; t < routing.tokens(); ++t) indices[at(batch.group_of(t))] += routing.is_valid(t) ? 1 : 0;
+    for (Index g = 0; g < groups; ++g) {
+      const Index tokens = indices[at(g)];
+      const Index slots = capacity.slots(tokens, tokens * top_k.k, experts, random != nullptr);
+      std::fill_n(indices.begin() + groups + g * experts, experts, slots);
     }
+    for (std::size_t i = 0; i < routing.choices.size(); ++i) {
+      const Choice<S>& c = routing.choices[i];
+      Index& room = indices[at(groups + batch.group_of(c.token) * experts + c.expert)];
+      if (room > 0)
+        --room;
+      else
+        indices.push_back(static_cast<Index>(i));
+    }
+    reroute(batch, routing);
   }
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     top_k.backward(routing, drouting);
+  }
+
+ private:
+  static std::size_t at(Index i) { return static_cast<std::size_t>(i); }
+
+  /// The rounds after the first.
+  template <class S>
+  void reroute(const Batch<S>& batch, Routing<S>& routing) const {
+    const Index experts = routing.experts(), known = batch.groups() * (1 + experts);
+    std::vector<Index>& indices = routing.workspace.indices;
+    const Index waiting = static_cast<Index>(indices.size()) - known;
+    indices.resize(at(known + waiting * (1 + experts)));
+    Index *room = indices.data() + batch.groups(), *choice = indices.data() + known, *order = choice + waiting;
+    Buffer<Matrix<S>>& has_TE = routing.workspace.rows_TE;  // 1: another choice of the token went to the expert
+    has_TE.resize(routing.tokens(), experts);
+    for (Index w = 0; w < waiting; ++w) {
+      const Index token = routing.choices[at(choice[w])].token;
+      has_TE.row(token).setZero();
+      detail::top_k(routing.selection_logits_TE().row(token).data(), experts, experts, order + w * experts);
+    }
+    const Index last = attempts == 0 ? experts : (std::min)(experts, top_k.k - 1 + attempts);
+    for (Index place = top_k.k; place < last; ++place)
+      for (Index w = 0; w < waiting; ++w) {
+        if (choice[w] < 0) continue;
+        Choice<S>& c = routing.choices[at(choice[w])];
+        const Index e = order[w * experts + place];
+        Index& free = room[batch.group_of(c.token) * experts + e];
+        if (free == 0 || has_TE(c.token, e) != S(0)) continue;
+        --free;
+        has_TE(c.token, e) = S(1);
+        c.expert = e;
+        c.weight = routing.probabilities_TE(c.token, e);
+        choice[w] = -1;
+      }
   }
 };
 

@@ -3,12 +3,14 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 #include "moe/batch.hpp"
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
 #include "moe/gating/choice_weights.hpp"
+#include "moe/gating/scores.hpp"
 #include "moe/kernel/softmax.hpp"
 #include "moe/routing.hpp"
 
@@ -18,9 +20,18 @@ MOE_NAMESPACE_BEGIN
 /// gate's would, and teach the router; else they are the recorded ones, bit for bit, and constants.
 template <class S>
 struct Replay {
-  std::vector<Choice<S>> choices;
+  std::vector<Choice<S>> choices = {};
   bool reweigh = false;
   ChoiceWeights weights = ChoiceWeights::softmax_of_chosen;  ///< With reweigh.
+  double epsilon = 0;                                        ///< This and the next two as in TopK.
+  Epsilon epsilon_is = Epsilon::added;
+  double norm = 1;
+  std::optional<Scores> scores = {};  ///< With reweigh. Set: they weigh, as ScoredTopK's would.
+
+  void check(Index) const {
+    weighing().check("Replay");
+    if (scores) scores->check("Replay");
+  }
 
   /// The choices of a pass: Replay<float>::of(tape.routing).
   static Replay of(const Routing<S>& routing, bool reweigh = false) { return {routing.choices, reweigh}; }
@@ -57,14 +68,19 @@ struct Replay {
     routing.choices = choices;
     for (Choice<S>& c : routing.choices)
       if (c.fate == Fate::dropped) c.fate = Fate::sent;  // the plan will drop it again, if it must
-    if (reweigh) detail::Weighing{weights}.weigh(routing);
+    if (reweigh && scores) return scores->weigh(routing);
+    if (reweigh) weighing().weigh(routing);
   }
 
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    if (reweigh && scores) return scores->backward(routing, drouting);
     if (!reweigh)
       for (Choice<S>& c : drouting.choices) c.weight = S(0);
-    detail::Weighing{reweigh ? weights : ChoiceWeights::uniform}.backward(routing, drouting);
+    (reweigh ? weighing() : detail::Weighing{ChoiceWeights::uniform}).backward(routing, drouting);
   }
+
+ private:
+  detail::Weighing weighing() const { return {weights, epsilon, epsilon_is, norm}; }
 };
 
 static_assert(TrainableGate<Replay<float>, float>);

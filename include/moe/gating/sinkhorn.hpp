@@ -18,20 +18,23 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// In training (with a generator) the choices are the top-k of P = diag(a) exp(logits) diag(b), whose rows add up to 1
-/// / T and columns to 1 / E: from b = 1, a = 1 / T / (K b + epsilon), b = 1 / E / (K' a + epsilon), until the mean
-/// change of b is at most the tolerance (Clark et al. 2022; Megatron-Core). P has no gradient. In evaluation the
-/// choices are the top-k of the logits. Weights: sigmoid(logit) for k = 1, else softmax over all experts, as it is.
-/// Meant to go without balance losses.
+/// In training (with a generator) the choices are the top-k of P = diag(a) exp(logits / temperature) diag(b), whose
+/// rows add up to 1 / T and columns to 1 / E: from b = 1, a = 1 / T / (K b + epsilon), b = 1 / E / (K' a + epsilon),
+/// until the mean change of b is at most the tolerance (Clark et al. 2022; Megatron-Core). P has no gradient. In
+/// evaluation the choices are the top-k of the logits. Weights: sigmoid(logit) for k = 1, else softmax over all
+/// experts, as it is. Meant to go without balance losses.
 struct Sinkhorn {
   Index k = 1;
   double tolerance = 1e-4;
   double epsilon = 1e-8;
   Index most_rounds = 1000;
+  double temperature = 1;  ///< Of the transport alone: its entropic regularisation (lingvo: 0.1, with 50 rounds).
 
   void check(Index experts) const {
     detail::require(k >= 1 && k <= experts, "Sinkhorn: k is ", k,
                     ", it must be 1 or more and at most the number of experts, ", experts);
+    detail::require(detail::has_finite_bits(temperature) && temperature > 0, "Sinkhorn: temperature is ", temperature,
+                    ", it must be finite and more than 0");
     detail::require(tolerance > 0 && epsilon >= 0 && most_rounds > 0, "Sinkhorn: tolerance ", tolerance, ", epsilon ",
                     epsilon, ", most_rounds ", most_rounds, ": they must be more than 0, at least 0, more than 0");
   }
@@ -74,8 +77,9 @@ struct Sinkhorn {
     p_TE.resize(routing.tokens(), experts);
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (!routing.is_valid(t)) continue;
-      const S shift = (std::max)(S(0), detail::largest(routing.logits_TE.row(t).data(), experts));
-      kernel.row(t) = (routing.logits_TE.row(t).array() - shift).exp();
+      kernel.row(t) = routing.logits_TE.row(t) / static_cast<S>(temperature);
+      const S shift = (std::max)(S(0), detail::largest(kernel.row(t).data(), experts));
+      kernel.row(t) = (kernel.row(t).array() - shift).exp();
       epsilon_T(t) = static_cast<S>(epsilon) * std::exp(-shift);
     }
     const S row_sum = S(1) / static_cast<S>((std::max)(routing.valid_tokens, Index{1}));

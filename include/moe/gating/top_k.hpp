@@ -27,8 +27,7 @@ struct TopK {
   void check(Index experts) const {
     detail::require(k >= 1 && k <= experts, "TopK: k is ", k,
                     ", it must be 1 or more and at most the number of experts, ", experts);
-    detail::require(epsilon >= 0 && epsilon < 1, "TopK: epsilon is ", epsilon, ", it must be in [0, 1)");
-    detail::require(norm >= 1 && norm <= 7, "TopK: norm is ", norm, ", it must be in [1, 7]: beyond, powers underflow");
+    weighing().check("TopK");
     const bool normalizes = weights == ChoiceWeights::softmax_of_chosen || weights == ChoiceWeights::renormalized;
     detail::require(k > 1 || experts == 1 || !normalizes,
                     "TopK: with k = 1 the normalised weight is always 1 and the router learns nothing from the task; "

@@ -21,9 +21,13 @@ struct TopP {
   Index most = 0;  ///< At most so many experts a token; 0: no limit.
   ChoiceWeights weights = ChoiceWeights::probabilities;
   bool stay_below = false;  ///< At most p instead of at least p.
+  double epsilon = 0;       ///< This and the next two as in TopK.
+  Epsilon epsilon_is = Epsilon::added;
+  double norm = 1;
 
   void check(Index experts) const {
     detail::require(p > 0 && p <= 1, "TopP: p is ", p, ", it must be in (0, 1]");
+    weighing().check("TopP");
     detail::require(most >= 0 && most <= experts, "TopP: most is ", most, ", it must be 0 (no limit) .. ", experts);
   }
 
@@ -47,13 +51,16 @@ struct TopP {
       }
     }
     detail::sort_by_rank(routing.choices);
-    detail::Weighing{weights}.weigh(routing);
+    weighing().weigh(routing);
   }
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
-    detail::Weighing{weights}.backward(routing, drouting);
+    weighing().backward(routing, drouting);
   }
+
+ private:
+  detail::Weighing weighing() const { return {weights, epsilon, epsilon_is, norm}; }
 };
 
 static_assert(TrainableGate<TopP, float>);

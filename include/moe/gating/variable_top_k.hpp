@@ -22,12 +22,16 @@ MOE_NAMESPACE_BEGIN
 struct VariableTopK {
   std::vector<Index> k_T;  ///< One for each row of the batch, padding too.
   ChoiceWeights weights = ChoiceWeights::softmax_of_chosen;
+  double epsilon = 0;  ///< This and the next two as in TopK.
+  Epsilon epsilon_is = Epsilon::added;
+  double norm = 1;
 
   void check(Index experts) const {
     const bool divided = weights == ChoiceWeights::softmax_of_chosen || weights == ChoiceWeights::renormalized;
     detail::require(k_T.empty() || experts == 1 || !divided || *std::max_element(k_T.begin(), k_T.end()) != 1,
                     "VariableTopK: with k = 1 the normalised weight is always 1 and the router learns nothing from the "
                     "task; use other weights");
+    weighing().check("VariableTopK");
     for (std::size_t t = 0; t < k_T.size(); ++t)
       detail::require(k_T[t] >= 0 && k_T[t] <= experts, "VariableTopK: k of token ", t, " is ", k_T[t],
                       ", it must be in 0 .. ", experts);
@@ -50,13 +54,16 @@ struct VariableTopK {
         routing.choices.push_back({t, chosen[static_cast<std::size_t>(rank)], S(0), static_cast<int>(rank)});
     }
     detail::sort_by_rank(routing.choices);
-    detail::Weighing{weights}.weigh(routing);
+    weighing().weigh(routing);
   }
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
-    detail::Weighing{weights}.backward(routing, drouting);
+    weighing().backward(routing, drouting);
   }
+
+ private:
+  detail::Weighing weighing() const { return {weights, epsilon, epsilon_is, norm}; }
 };
 
 static_assert(TrainableGate<VariableTopK, float>);

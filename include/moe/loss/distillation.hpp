@@ -36,16 +36,20 @@ struct MeanSquaredDistillation {
 
 /// Mean over rows of temperature^2 KL(softmax(teacher / temperature) || softmax(student / temperature)), of logits
 /// (Hinton et al. 2015): the factor keeps the gradient's size as the temperature changes. Or, symmetric, of
-/// temperature^2 (KL(teacher || student) + KL(student || teacher)) / 2 (MoEBERT's loss on the logits).
+/// temperature^2 (KL(teacher || student) + KL(student || teacher)) / 2 (MoEBERT's loss on the logits). Or of
+/// temperature^2 times the cross-entropy -sum p_teacher log p_student: the same gradient, and the teacher's entropy
+/// more.
 struct SoftLabelDistillation {
   double temperature = 1;
   bool symmetric = false;
+  bool cross_entropy = false;
 
   template <class S>
   S value(ConstMatrixRef<S> student, ConstMatrixRef<S> teacher) const {
     S sum = 0;
     for_each_row<S>(student, teacher, [&](Index, const Vector<S>& p, const Vector<S>& log_q, const Vector<S>& log_p) {
-      const S forward = divergence<S>(p, log_p, log_q);
+      const S forward =
+          cross_entropy ? divergence<S>(p, Vector<S>::Zero(p.size()), log_q) : divergence<S>(p, log_p, log_q);
       sum += symmetric ? (forward + divergence<S>(log_q.array().exp(), log_q, log_p)) / 2 : forward;
     });
     const S t = static_cast<S>(temperature);
@@ -86,6 +90,9 @@ struct SoftLabelDistillation {
   void for_each_row(ConstMatrixRef<S> student, ConstMatrixRef<S> teacher, F&& f) const {
     detail::require(detail::has_finite_bits(temperature) && temperature > 0, "SoftLabelDistillation: temperature is ",
                     temperature, ", it must be finite and more than 0");
+    detail::require(!symmetric || !cross_entropy,
+                    "SoftLabelDistillation: symmetric is of divergences, not with "
+                    "cross_entropy");
     detail::require(student.rows() == teacher.rows() && student.cols() == teacher.cols(),
                     "distillation: the student has ", student.rows(), " x ", student.cols(), " outputs, the teacher ",
                     teacher.rows(), " x ", teacher.cols());

@@ -53,7 +53,8 @@ struct LoadBalanceLoss {
 
   /// `earlier` and this pass: f over the whole batch while P and the gradient are the present micro-batch's
   /// (Megatron-Core's global_aux_loss). After each micro-batch, loss.earlier = loss.with(tape.routing); after a step,
-  /// loss.earlier = {}.
+  /// loss.earlier = {}. Layers counted together (transformers' Mixtral family): in each layer's backward pass `earlier`
+  /// is what the other layers chose, and the coefficient is divided by the number of layers.
   template <class S>
   Earlier with(const Routing<S>& routing) const {
     Earlier sum = earlier;

@@ -1,0 +1,118 @@
+// SparseMixer: sampled experts, and an estimate of the gradient that top-k leaves out.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+
+#include "moe/batch.hpp"
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/gating/choice_weights.hpp"
+#include "moe/kernel/selection.hpp"
+#include "moe/kernel/softmax.hpp"
+#include "moe/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// SparseMixer-v2 (Liu et al. 2023, arXiv 2310.00811; 2024, GRIN, arXiv 2409.12136; Phi-3.5-MoE). The experts are
+/// chosen one after the other. Of those that are left, with m their largest logit, the ones with (m - z) / max(|z|, m)
+/// > 2 band are out; p is the softmax over the rest. In training the choice is drawn from p, in evaluation it is the
+/// largest; it weighs p, or, where it is not the largest and a uniform draw is 3/4 or less, p * midpoint. The gradient
+/// is that of p in either case: with the sampled step to the midpoint a third-order estimate (Heun) of the gradient
+/// through the choice itself, which differences of one pass do not show. Priority as with TopK; draws: token by token,
+/// choice by choice, E Gumbel numbers and one uniform.
+struct SparseMixer {
+  Index k = 2;
+  double band = 0.01;        ///< Phi-3.5-MoE's router_jitter_noise.
+  double midpoint = 0.3333;  ///< As in Phi-3.5-MoE; in the paper 1 / 3.
+
+  void check(Index experts) const {
+    detail::require(k >= 1 && k <= experts, "SparseMixer: k is ", k,
+                    ", it must be 1 or more and at most the number of experts, ", experts);
+    detail::require(band >= 0 && midpoint > 0 && midpoint <= 1, "SparseMixer: band ", band, " and midpoint ", midpoint,
+                    ", they must be at least 0, and in (0, 1]");
+  }
+
+  template <class S>
+  void route(const Batch<S>&, Routing<S>& routing, Random* random) const {
+    const Index experts = routing.experts(), valid = routing.valid_tokens;
+    auto& workspace = routing.workspace;
+    workspace.expert_E.resize(experts);
+    workspace.expert2_E.resize(experts);
+    routing.choices_per_token = k;
+    routing.choices.resize(static_cast<std::size_t>(valid * k));
+    Index nth = 0;
+    for (Index t = 0; t < routing.tokens(); ++t) {
+      detail::softmax_row(routing.weighing_logits_TE().row(t).data(), experts, routing.probabilities_TE.row(t).data());
+      if (!routing.is_valid(t)) continue;
+      for (Index rank = 0; rank < k; ++rank) {
+        Vector<S>&p_E = workspace.expert_E, &sampled_E = workspace.expert2_E;
+        const auto earlier = [&](Index r) { return routing.choices[at(r * valid + nth)].expert; };
+        const Index best = masked_softmax(routing, t, rank, earlier, p_E);
+        Index chosen = best;
+        S weighs = 1;
+        if (random != nullptr) {
+          for (Index e = 0; e < experts; ++e) {
+            const auto draw = static_cast<S>(random->gumbel());
+            const S logit = routing.weighing_logits_TE()(t, e);
+            sampled_E(e) = p_E(e) > 0 ? logit + draw : -std::numeric_limits<S>::infinity();
+          }
+          detail::top_k(sampled_E.data(), experts, Index{1}, &chosen);
+          if (!(p_E(chosen) > 0)) chosen = best;  // logits that are not finite
+          if (!(random->uniform() > 0.75) && chosen != best) weighs = static_cast<S>(midpoint);
+        }
+        routing.choices[at(rank * valid + nth)] = {t, chosen, weighs * p_E(chosen), static_cast<int>(rank)};
+      }
+      ++nth;
+    }
+  }
+
+  /// dz = dw p_chosen (one at the chosen - p).
+  template <class S>
+  void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    const Index valid = routing.valid_tokens;
+    detail::Weighing{ChoiceWeights::uniform}.backward(routing, drouting);
+    Vector<S>& p_E = drouting.workspace.expert_E;
+    p_E.resize(routing.experts());
+    for (Index i = 0; i < static_cast<Index>(routing.choices.size()); ++i) {
+      const Choice<S>& c = routing.choices[at(i)];
+      const auto earlier = [&](Index r) { return routing.choices[at(r * valid + i % valid)].expert; };
+      masked_softmax(routing, c.token, c.rank, earlier, p_E);
+      const S slope = drouting.choices[at(i)].weight * p_E(c.expert);
+      auto dlogits_E = drouting.weighing_logits_TE().row(c.token);
+      dlogits_E -= slope * p_E.transpose();
+      dlogits_E(c.expert) += slope;
+    }
+  }
+
+ private:
+  static std::size_t at(Index i) { return static_cast<std::size_t>(i); }
+
+  /// p of the token's choice of this rank, those of the ranks before being earlier(0), earlier(1), ...; returns the
+  /// expert of the largest.
+  template <class S, class Earlier>
+  Index masked_softmax(const Routing<S>& routing, Index t, Index rank, Earlier&& earlier, Vector<S>& p_E) const {
+    constexpr S nothing = -std::numeric_limits<S>::infinity();
+    p_E = routing.weighing_logits_TE().row(t).transpose();
+    for (Index r = 0; r < rank; ++r) p_E(earlier(r)) = nothing;
+    Index best = -1;
+    for (Index e = 0; e < p_E.size(); ++e) {  // not by value alone: all that are left may be -infinity
+      bool is_left = true;
+      for (Index r = 0; r < rank; ++r) is_left = is_left && earlier(r) != e;
+      if (is_left && (best < 0 || detail::selection_rank(p_E(e)) > detail::selection_rank(p_E(best)))) best = e;
+    }
+    const S largest = p_E(best);
+    for (Index e = 0; e < p_E.size(); ++e) {
+      const S distance = (largest - p_E(e)) / (std::max)(std::abs(p_E(e)), largest);
+      if (distance > static_cast<S>(2 * band)) p_E(e) = nothing;
+    }
+    detail::softmax_row(p_E.data(), p_E.size(), p_E.data());
+    return best;
+  }
+};
+
+static_assert(TrainableGate<SparseMixer, float>);
+
+MOE_NAMESPACE_END

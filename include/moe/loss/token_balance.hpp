@@ -1,0 +1,58 @@
+// Balance of tokens where experts choose: none should be everyone's favourite, and none left over.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+#include <vector>
+
+#include "moe/concepts.hpp"
+#include "moe/core.hpp"
+#include "moe/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// n * sum over a group's n tokens of (mean over experts of p_te)^2, and the mean over groups; p the softmax of each
+/// expert over the group's tokens: for ExpertChoice{.over = ExpertChoice::Over::tokens} (the loss of mesh's
+/// expert-selection gating). 1, the least, if every token gets the same. Without padding; 0 for an empty batch.
+struct TokenBalanceLoss {
+  double coefficient = 1e-2;
+
+  static constexpr std::string_view name() { return "token_balance"; }
+
+  template <class S>
+  S value(const Routing<S>& routing) const {
+    S sum = 0;
+    std::vector<Index> tokens;
+    for_each_token(routing, tokens, [&](Index, S mean, S share) { sum += share * mean * mean; });
+    return sum;
+  }
+
+  template <class S>
+  void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
+    const S factor = scale * S(2) / static_cast<S>(routing.experts());
+    for_each_token(routing, drouting.workspace.indices, [&](Index t, S mean, S share) {
+      drouting.probabilities_TE.row(t).array() += factor * share * mean;
+    });
+  }
+
+ private:
+  /// Calls f(token, mean over experts of p, n of its group / number of groups that have a token).
+  template <class S, class F>
+  static void for_each_token(const Routing<S>& routing, std::vector<Index>& tokens, F&& f) {
+    const Index size = routing.group_size > 0 ? routing.group_size : routing.tokens();
+    if (size == 0) return;
+    const auto group = [size](Index t) { return static_cast<std::size_t>(t / size); };
+    tokens.assign(group(routing.tokens()), 0);
+    Index used = 0;
+    for (Index t = 0; t < routing.tokens(); ++t)
+      if (routing.is_valid(t)) used += tokens[group(t)]++ == 0 ? 1 : 0;
+    for (Index t = 0; t < routing.tokens(); ++t)
+      if (routing.is_valid(t))
+        f(t, routing.probabilities_TE.row(t).sum() / static_cast<S>(routing.experts()),
+          static_cast<S>(tokens[group(t)]) / static_cast<S>(used));
+  }
+};
+
+static_assert(AuxiliaryLoss<TokenBalanceLoss, float>);
+
+MOE_NAMESPACE_END
