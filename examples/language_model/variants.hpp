@@ -1,17 +1,19 @@
 // The feed-forward parts that a model may have, all with as many active parameters as the dense one.
 #pragma once
 
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "../support/moe_language.hpp"
+#include "../support/shared_moe_language.hpp"
 
 namespace language_model {
 
 using example::Index;
 using Layer = example::MoeLayer<float>;
 using Expert = moe::Mlp<float, moe::Relu>;
-using SharedLayer = moe::Shared<Layer, Expert>;
+using SharedLayer = example::SharedMoeLayer;
 
 inline const std::vector<std::string> names{"dense", "switch", "gshard", "noisy", "expert-choice", "hash", "deepseek"};
 
