@@ -7,7 +7,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace capacity_test {
 
 using support::expect_invalid;
 
@@ -77,5 +77,5 @@ TEST(Capacity, FormulasThatMakeNoSenseAreRefused) {
   expect_invalid([] { Capacity::v_moe(1, 0); }, {"multiple 0"});
 }
 
-}  // namespace
+}  // namespace capacity_test
 }  // namespace moe

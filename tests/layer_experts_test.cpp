@@ -15,7 +15,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace layer_experts_test {
 
 using support::same_bits;
 
@@ -135,5 +135,5 @@ TEST(LayerExperts, TasksAreColumnsOfExpertsWithSlots) {
   EXPECT_EQ(tasks[9].expert, 2u);
 }
 
-}  // namespace
+}  // namespace layer_experts_test
 }  // namespace moe

@@ -7,7 +7,7 @@
 #include <vector>
 
 namespace moe {
-namespace {
+namespace load_test {
 
 /// chosen[e] choices of expert e, by as many tokens.
 Plan<float> plan_of(const std::vector<Index>& chosen, const Capacity& capacity = Capacity::unlimited()) {
@@ -73,5 +73,5 @@ TEST(Load, PrintsOnOneLine) {
   EXPECT_EQ(out.str().find('\n'), std::string::npos);
 }
 
-}  // namespace
+}  // namespace load_test
 }  // namespace moe

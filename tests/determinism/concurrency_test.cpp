@@ -14,7 +14,7 @@
 #include "passes.hpp"
 
 namespace determinism {
-namespace {
+namespace concurrency_test {
 
 TEST(Concurrency, ManyThreadsOnOneLayer) {
   constexpr int threads = 4, repetitions = 5;
@@ -175,5 +175,5 @@ TEST(Pools, WhoseThreadsAreAllBusyDoNotDeadlock) {
   EXPECT_EQ(different, 0);
 }
 
-}  // namespace
+}  // namespace concurrency_test
 }  // namespace determinism

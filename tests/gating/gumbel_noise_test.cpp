@@ -8,7 +8,7 @@
 #include "gating/route.hpp"
 
 namespace moe {
-namespace {
+namespace gumbel_noise_test {
 
 constexpr TopK top(Index k) { return {.k = k, .weights = ChoiceWeights::probabilities}; }
 const Matrix<double> logits_TE{{2, 1, 0}};
@@ -40,5 +40,5 @@ TEST(GumbelNoise, ChoosesInProportionToTheProbabilities) {
   }
 }
 
-}  // namespace
+}  // namespace gumbel_noise_test
 }  // namespace moe

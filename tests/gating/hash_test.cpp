@@ -12,7 +12,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace hash_test {
 
 using support::expect_invalid;
 
@@ -118,5 +118,5 @@ TEST(Hash, TablesOfDifferentLengthsAreRefused) {
   expect_invalid([] { Hash{{{0, 1}, {0}}}.check(2); }, {"tables of 2 and 1"});
 }
 
-}  // namespace
+}  // namespace hash_test
 }  // namespace moe

@@ -9,7 +9,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace replay_test {
 
 using support::expect_invalid;
 
@@ -48,5 +48,5 @@ TEST(Replay, ChoicesThatCannotBeAreRefused) {
   expect_invalid([] { Replay<float>::uniform(2, 3, 4); }, {"k is 4"});
 }
 
-}  // namespace
+}  // namespace replay_test
 }  // namespace moe

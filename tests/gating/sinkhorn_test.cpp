@@ -7,7 +7,7 @@
 #include "gating/route.hpp"
 
 namespace moe {
-namespace {
+namespace sinkhorn_test {
 
 Matrix<double> transport(const Sinkhorn& gate, const Matrix<double>& logits_TE,
                          std::span<const std::uint8_t> valid = {}) {
@@ -52,5 +52,5 @@ TEST(Sinkhorn, TrainingBalancesWhatEvaluationDoesNot) {
   EXPECT_EQ(gating::experts_of(gating::route(Sinkhorn{}, z, {}, 0, &random)), (std::vector<Index>{0, 0, 1, 1}));
 }
 
-}  // namespace
+}  // namespace sinkhorn_test
 }  // namespace moe

@@ -9,7 +9,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace top_p_test {
 
 Matrix<double> logits() {
   const Matrix<double> p{{.5, .3, .2}, {.1, .8, .1}, {.25, .25, .5}};
@@ -44,5 +44,5 @@ TEST(TopP, SettingsOutOfRangeAreRefused) {
   support::expect_invalid([] { (TopP{.p = .5, .most = 5}.check(4)); }, {"most is 5"});
 }
 
-}  // namespace
+}  // namespace top_p_test
 }  // namespace moe

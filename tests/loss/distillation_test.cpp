@@ -9,7 +9,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace distillation_test {
 
 using support::expect_invalid;
 
@@ -107,5 +107,5 @@ TEST(SoftLabelDistillation, ATemperatureThatIsNotPositiveAndFiniteIsRefused) {
     expect_invalid([&] { value_of(SoftLabelDistillation{temperature}, student, teacher); }, {"temperature is"});
 }
 
-}  // namespace
+}  // namespace distillation_test
 }  // namespace moe

@@ -6,7 +6,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace load_balance_test {
 
 using Count = LoadBalanceLoss::Count;
 
@@ -103,5 +103,5 @@ TEST(LoadBalanceLoss, AGroupThatChoseNothingAddsNothing) {
     EXPECT_EQ((LoadBalanceLoss{.count = count, .over = LoadBalanceLoss::Over::sequence}.value(routing)), 0.5);
 }
 
-}  // namespace
+}  // namespace load_balance_test
 }  // namespace moe

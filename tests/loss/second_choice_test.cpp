@@ -5,7 +5,7 @@
 #include "loss/decisions.hpp"
 
 namespace moe {
-namespace {
+namespace second_choice_test {
 
 // Without the first choices, (.5, .3, .2) is (0, .6, .4), and (.25, .5, .25) is (.5, 0, .5). Second choices: 1 and 0.
 Routing<double> example() {
@@ -33,5 +33,5 @@ TEST(SecondChoiceLoss, PaddingDoesNotCountAndNothingIsZero) {
   EXPECT_EQ(SecondChoiceLoss{}.value(loss::decision(Matrix<double>(0, 2), {})), 0);
 }
 
-}  // namespace
+}  // namespace second_choice_test
 }  // namespace moe

@@ -8,7 +8,7 @@
 #include "draws.hpp"
 
 namespace properties {
-namespace {
+namespace padding_test {
 
 /// The batch's rows with others between them, which hold NaN, zeros or ordinary numbers.
 struct Padded {
@@ -147,5 +147,5 @@ RC_GTEST_PROP(Padding, OrdersOfPriority, ()) {
   assert_padding_changes_nothing_with(moe::Prioritized{sizes.top_k, priority}, sizes);
 }
 
-}  // namespace
+}  // namespace padding_test
 }  // namespace properties
