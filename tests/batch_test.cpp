@@ -8,7 +8,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace batch_test {
 
 using support::expect_invalid;
 
@@ -107,5 +107,5 @@ TEST(Batch, AGroupSizeThatDoesNotDivideTheTokensIsRefused) {
   expect_invalid([&] { batch.check(); }, {"group_size is -1"});
 }
 
-}  // namespace
+}  // namespace batch_test
 }  // namespace moe

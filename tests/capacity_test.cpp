@@ -7,7 +7,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace capacity_test {
 
 using support::expect_invalid;
 
@@ -86,5 +86,5 @@ TEST(Capacity, DeepSpeedComputesInFloat) {
   EXPECT_EQ(Capacity::deepspeed(1.2).slots(0, 0, 4, true), 4);
 }
 
-}  // namespace
+}  // namespace capacity_test
 }  // namespace moe

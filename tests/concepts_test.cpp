@@ -11,7 +11,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace concepts_test {
 
 // The smallest part of each kind, as a user would write it.
 struct Doubling {
@@ -90,5 +90,5 @@ TEST(Concepts, APartsOwnCheckOfAGradientIsAsked) {
   support::expect_invalid([] { detail::check_gradient("part", Checked{}, Checked{}); }, {"asked 1"});
 }
 
-}  // namespace
+}  // namespace concepts_test
 }  // namespace moe

@@ -5,7 +5,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace core_test {
 
 using support::expect_invalid;
 
@@ -50,5 +50,5 @@ TEST(Core, OverlapCountsTheOuterStride) {
   EXPECT_TRUE(detail::overlap<float>(m.topLeftCorner(3, 3), m.bottomRows(2)));
 }
 
-}  // namespace
+}  // namespace core_test
 }  // namespace moe

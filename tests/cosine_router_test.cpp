@@ -11,7 +11,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace cosine_router_test {
 
 using support::expect_invalid;
 
@@ -112,5 +112,5 @@ TEST(CosineRouter, SizesThatDoNotFitAreRefused) {
   expect_invalid([&] { router.check(); }, {"log_scale has 0 entries"});
 }
 
-}  // namespace
+}  // namespace cosine_router_test
 }  // namespace moe

@@ -10,7 +10,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace dispatch_options_test {
 
 using support::expect_invalid;
 
@@ -76,5 +76,5 @@ TEST(HandleNonFinite, PaddingIsNotRead) {
   EXPECT_NO_THROW(detail::handle_non_finite(NonFinite::refuse, example.routing));
 }
 
-}  // namespace
+}  // namespace dispatch_options_test
 }  // namespace moe

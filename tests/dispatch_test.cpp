@@ -6,7 +6,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace dispatch_test {
 
 const Matrix<float> x_TD{{1, 2}, {3, 4}, {5, 6}};
 
@@ -90,5 +90,5 @@ TEST(Dispatch, RowsThatAreNotThoseOfThePlanAreRefused) {
                           {"combine_backward: 2 x 2 for the slots"});
 }
 
-}  // namespace
+}  // namespace dispatch_test
 }  // namespace moe

@@ -13,7 +13,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace executor_test {
 
 /// Starts a thread for every task.
 class EagerPool {
@@ -132,5 +132,5 @@ static_assert(Executor<DefaultExecutor>);
 static_assert(Executor<PoolExecutor<EagerPool>>);
 static_assert(!Executor<int>);
 
-}  // namespace
+}  // namespace executor_test
 }  // namespace moe

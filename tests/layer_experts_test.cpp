@@ -17,7 +17,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace layer_experts_test {
 
 using support::same_bits;
 
@@ -209,5 +209,5 @@ TEST(LayerExperts, ExpertsThatAreLayersAreNotRecomputed) {
   EXPECT_THROW(layer.forward(support::random_matrix<float>(5, 8, 2), tape), std::invalid_argument);
 }
 
-}  // namespace
+}  // namespace layer_experts_test
 }  // namespace moe

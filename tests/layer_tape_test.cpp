@@ -7,7 +7,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace layer_tape_test {
 
 struct Nothing {};
 struct Drawing {
@@ -79,5 +79,5 @@ TEST(LayerTape, AnExpertsTapeWithoutAGeneratorDrawsNoSeed) {
   EXPECT_EQ(random.uniform(), same.uniform());
 }
 
-}  // namespace
+}  // namespace layer_tape_test
 }  // namespace moe

@@ -19,7 +19,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace layer_test {
 
 const TopK top1{.k = 1, .weights = ChoiceWeights::uniform};
 const Matrix<double> x_TD{{1, 0}, {0, 1}, {2, 1}};
@@ -187,5 +187,5 @@ TEST(Layer, ShowsTheBuffersOfItsParts) {
                                              "experts.1.gate.gate.selection_bias"}));
 }
 
-}  // namespace
+}  // namespace layer_test
 }  // namespace moe

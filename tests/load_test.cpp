@@ -8,7 +8,7 @@
 #include <vector>
 
 namespace moe {
-namespace {
+namespace load_test {
 
 /// chosen[e] choices of expert e, by as many tokens.
 Plan<float> plan_of(const std::vector<Index>& chosen, const Capacity& capacity = Capacity::unlimited()) {
@@ -90,5 +90,5 @@ TEST(Load, TheSumIsTheLoadOfBothTogether) {
   EXPECT_THROW(sum_of(sum, load_of(plan_of({1}))), std::invalid_argument);
 }
 
-}  // namespace
+}  // namespace load_test
 }  // namespace moe

@@ -7,7 +7,7 @@
 #include <string>
 
 namespace moe {
-namespace {
+namespace moe_test {
 
 TEST(Umbrella, BringsAllThatALayerNeeds) {
   std::mt19937_64 generator{1};
@@ -26,5 +26,5 @@ TEST(Version, OneNumberHoldsAllThree) {
   EXPECT_EQ(MOE_VERSION % 100, MOE_VERSION_PATCH);
 }
 
-}  // namespace
+}  // namespace moe_test
 }  // namespace moe

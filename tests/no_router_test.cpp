@@ -7,7 +7,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace no_router_test {
 
 static_assert(ScoringRouter<NoRouter<float>>);
 
@@ -33,5 +33,5 @@ TEST(NoRouter, NoExpertsAreRefused) {
   support::expect_invalid([] { NoRouter<float>{-2}.check(); }, {"-2 experts"});
 }
 
-}  // namespace
+}  // namespace no_router_test
 }  // namespace moe

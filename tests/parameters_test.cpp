@@ -9,7 +9,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace parameters_test {
 
 using support::expect_invalid;
 
@@ -121,5 +121,5 @@ TEST(Parameters, OtherShapesAreRefusedByName) {
                  {"the gradient", "'b'", "1 x 1", "3 x 1"});
 }
 
-}  // namespace
+}  // namespace parameters_test
 }  // namespace moe

@@ -8,7 +8,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace plan_test {
 
 using support::expect_invalid;
 using Indices = std::vector<Index>;
@@ -124,5 +124,5 @@ TEST(Plan, AChoiceOfAnExpertThatDoesNotExistIsRefused) {
   expect_invalid([] { Decision(2, 2, {{1, -7, 1}}).plan(Capacity::unlimited()); }, {"expert -7"});
 }
 
-}  // namespace
+}  // namespace plan_test
 }  // namespace moe

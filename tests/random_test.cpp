@@ -10,7 +10,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace random_test {
 
 TEST(Random, UniformIsTheTopBitsOfTheStandardsGenerator) {
   // The first output of mt19937_64 with the seed 5489 is 14514284786278117030.
@@ -118,5 +118,5 @@ TEST(Random, FillNormalScalesTheDraws) {
   EXPECT_EQ(values(1), 3 * detail::random_normal(same));
 }
 
-}  // namespace
+}  // namespace random_test
 }  // namespace moe

@@ -10,7 +10,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace router_test {
 
 using support::expect_invalid;
 
@@ -153,5 +153,5 @@ TEST(Router, JitterOutsideItsIntervalIsRefused) {
   }
 }
 
-}  // namespace
+}  // namespace router_test
 }  // namespace moe

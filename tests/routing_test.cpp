@@ -6,7 +6,7 @@
 #include <vector>
 
 namespace moe {
-namespace {
+namespace routing_test {
 
 Routing<float> decided() {
   const Matrix<float> x_TD = Matrix<float>::Ones(3, 1);
@@ -71,5 +71,5 @@ TEST(Routing, SelectionComparesTheNoisyLogitsWhereNoiseWasDrawn) {
   EXPECT_EQ(&routing.selection_logits_TE(), &routing.noise.logits_TE);
 }
 
-}  // namespace
+}  // namespace routing_test
 }  // namespace moe

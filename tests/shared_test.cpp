@@ -28,7 +28,7 @@
 #include "support/one_thread.hpp"
 
 namespace moe {
-namespace {
+namespace shared_test {
 
 using support::expect_invalid;
 using support::same_bits;
@@ -271,5 +271,5 @@ TEST(Shared, CallsThatDoNotFitLeaveTheGradientAlone) {
   expect_refused([&] { exchanged.backward_into(x_TD, x_TD, tape, dx, gradient); }, {"7 x 20", "7 x 21"});
 }
 
-}  // namespace
+}  // namespace shared_test
 }  // namespace moe

@@ -8,7 +8,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace weights_test {
 
 Matrix<float> numbered(Index rows, Index columns) {
   return Matrix<float>::NullaryExpr(rows, columns, [&](Index i, Index j) { return static_cast<float>(100 * i + j); });
@@ -69,5 +69,5 @@ TEST(Weights, AreEmptyOnceMovedFrom) {
   EXPECT_EQ(b.matrix(), numbered(17, 2));
 }
 
-}  // namespace
+}  // namespace weights_test
 }  // namespace moe

@@ -12,7 +12,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace out_of_memory_test {
 
 constexpr Index experts = 3, width = 4, hidden = 5, tokens = 7;
 
@@ -161,5 +161,5 @@ TEST(OutOfMemory, OfAnOptimiserLeavesTheModelAsItWas) {
   EXPECT_TRUE(support::same_parameters(layer, before));
 }
 
-}  // namespace
+}  // namespace out_of_memory_test
 }  // namespace moe

@@ -12,7 +12,7 @@
 #include "moe/moe.hpp"
 
 namespace moe {
-namespace {
+namespace steady_state_test {
 
 constexpr Index tokens = 40, experts = 4, width = 6, hidden = 9;
 
@@ -254,5 +254,5 @@ TEST(SteadyState, OfOtherTokensThatGoElsewhere) {
   EXPECT_EQ(allocation::counted(), 0);
 }
 
-}  // namespace
+}  // namespace steady_state_test
 }  // namespace moe

@@ -14,7 +14,7 @@
 #include "passes.hpp"
 
 namespace determinism {
-namespace {
+namespace concurrency_test {
 
 TEST(Concurrency, ManyThreadsOnOneLayer) {
   constexpr int threads = 4, repetitions = 5;
@@ -56,6 +56,7 @@ struct Fragile {
 
   using Tape = moe::Linear<double>::Tape;
 
+  Index output_width() const { return linear.output_width(); }
   void fail_in(Pass pass) const {
     if (throws && alarm->pass == pass) throw std::runtime_error("expert " + std::to_string(number));
   }
@@ -81,10 +82,10 @@ void expect_exception(const Exec& executor) {
   const auto alarm = std::make_shared<Fragile::Alarm>();
   std::vector<Fragile> experts;
   for (int e = 0; e < 6; ++e)
-    experts.push_back({support::random_expert<moe::Linear<double>>(width, width, rng), e, e == 2 || e >= 4, alarm});
+    experts.push_back({support::random_expert<moe::Linear<double>>(width, hidden, rng), e, e == 2 || e >= 4, alarm});
   const moe::Layer layer{support::random_router(6, width, rng), moe::TopK{.k = 2}, experts};
   const moe::Matrix<double> x_TD = support::random_matrix(tokens, width, rng);
-  const moe::Matrix<double> dy_TD = support::random_matrix(tokens, width, rng);
+  const moe::Matrix<double> dy_TO = support::random_matrix(tokens, hidden, rng);
   const auto healthy = run(layer, x_TD, executor, {});
 
   typename std::remove_const_t<decltype(layer)>::Tape tape;
@@ -100,10 +101,10 @@ void expect_exception(const Exec& executor) {
   for (int repetition = 0; repetition < 8; ++repetition) {
     alarm->pass = Fragile::Pass::forward;
     EXPECT_EQ(message([&] { layer.forward(x_TD, tape, executor); }), "expert 2");
-    EXPECT_THROW(layer.backward(x_TD, dy_TD, tape, gradient, executor), std::invalid_argument);
+    EXPECT_THROW(layer.backward(x_TD, dy_TO, tape, gradient, executor), std::invalid_argument);
     alarm->pass = Fragile::Pass::backward;
     layer.forward(x_TD, tape, executor);
-    EXPECT_EQ(message([&] { layer.backward(x_TD, dy_TD, tape, gradient, executor); }), "expert 2");
+    EXPECT_EQ(message([&] { layer.backward(x_TD, dy_TO, tape, gradient, executor); }), "expert 2");
   }
   alarm->pass = Fragile::Pass::none;
   EXPECT_EQ(run(layer, x_TD, executor, {}), healthy);
@@ -175,5 +176,5 @@ TEST(Pools, WhoseThreadsAreAllBusyDoNotDeadlock) {
   EXPECT_EQ(different, 0);
 }
 
-}  // namespace
+}  // namespace concurrency_test
 }  // namespace determinism

@@ -10,7 +10,7 @@
 #include "passes.hpp"
 
 namespace determinism {
-namespace {
+namespace executors_test {
 
 /// Tasks in the reverse order: whatever depends on the order shows without any thread.
 struct Backwards {
@@ -87,5 +87,5 @@ TEST(Executors, RefusesANegativeNumberOfThreads) {
 }
 #endif
 
-}  // namespace
+}  // namespace executors_test
 }  // namespace determinism

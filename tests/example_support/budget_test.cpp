@@ -12,7 +12,7 @@
 #include "file_text.hpp"
 #include "gtest/gtest.h"
 
-namespace {
+namespace budget_test {
 
 example::Budget parsed(const std::string& options) {
   CLI::App app;
@@ -91,6 +91,6 @@ TEST(Pace, RefusesNoBudget) {
   EXPECT_NO_THROW(example::Pace(0, 1));
 }
 
-}  // namespace
+}  // namespace budget_test
 
 #endif

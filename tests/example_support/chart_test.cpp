@@ -6,7 +6,7 @@
 #include "file_text.hpp"
 #include "gtest/gtest.h"
 
-namespace {
+namespace chart_test {
 
 using example::Range;
 
@@ -80,4 +80,4 @@ TEST(Chart, NothingToShow) {
   EXPECT_EQ(test::times(test::saved(example::HeatMap{}.draw(), "none.svg"), "nan"), 0);
 }
 
-}  // namespace
+}  // namespace chart_test

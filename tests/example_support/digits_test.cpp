@@ -8,7 +8,7 @@
 #include "file_text.hpp"
 #include "gtest/gtest.h"
 
-namespace {
+namespace digits_test {
 
 const std::string path = MOE_SOURCE_DIR "/examples/data/digits8x8.csv";
 
@@ -58,4 +58,4 @@ TEST(Digits, PicturesKeepTheirLabels) {
   EXPECT_THROW(example::read_digits(small, 1, 5), std::runtime_error);
 }
 
-}  // namespace
+}  // namespace digits_test

@@ -13,7 +13,7 @@
 #include "support/language_training.hpp"
 
 namespace example {
-namespace {
+namespace language_model_test {
 
 using Layer = moe::Layer<moe::Router<double>, moe::TopK, moe::Mlp<double>, moe::Losses<moe::RouterZLoss>>;
 
@@ -129,5 +129,5 @@ TEST(LanguageModelExample, ATrainingThatIsTakenUpAgainEndsAtTheSameBits) {
   std::filesystem::remove(path);
 }
 
-}  // namespace
+}  // namespace language_model_test
 }  // namespace example

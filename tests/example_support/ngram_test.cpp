@@ -10,7 +10,7 @@
 #include "file_text.hpp"
 #include "gtest/gtest.h"
 
-namespace {
+namespace ngram_test {
 
 using example::NGram;
 using Codes = std::vector<moe::Index>;
@@ -54,4 +54,4 @@ TEST(NGram, OfANovel) {
     EXPECT_NEAR(NGram(order, train).bits_per_byte(held_out), bits.at(static_cast<std::size_t>(order) - 1), 6e-4);
 }
 
-}  // namespace
+}  // namespace ngram_test

@@ -7,7 +7,7 @@
 #include "file_text.hpp"
 #include "gtest/gtest.h"
 
-namespace {
+namespace svg_test {
 
 using example::Plot;
 using example::Point;
@@ -54,4 +54,4 @@ TEST(Plot, TurnsLabelsThatWouldCollide) {
   EXPECT_EQ(turned("as long as half of the plot"), 2);
 }
 
-}  // namespace
+}  // namespace svg_test

@@ -6,7 +6,7 @@
 #include "file_text.hpp"
 #include "gtest/gtest.h"
 
-namespace {
+namespace table_test {
 
 using example::Table;
 
@@ -30,4 +30,4 @@ TEST(Table, PrintsColumns) {
   EXPECT_EQ(out.str(), "name   bits\n-----------\ndense  1.26\n");
 }
 
-}  // namespace
+}  // namespace table_test

@@ -14,7 +14,7 @@
 #include "moe/testing/check_gradients.hpp"
 
 namespace example {
-namespace {
+namespace transformer_test {
 
 using Matrix = moe::Matrix<double>;
 using Input = moe::ConstMatrixRef<double>;
@@ -203,5 +203,5 @@ TEST(Transformer, IsCausalAndKeepsSequencesApart) {
   for (Index t = 0; t < x.rows(); ++t) EXPECT_EQ(before.row(t) == after.row(t), t != 3 && t != 4) << t;
 }
 
-}  // namespace
+}  // namespace transformer_test
 }  // namespace example

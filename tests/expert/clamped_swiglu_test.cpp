@@ -13,7 +13,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace clamped_swiglu_test {
 
 using support::expect_invalid;
 
@@ -93,5 +93,5 @@ TEST(ClampedSwiGlu, SettingsThatMakeNoSenseAreRefused) {
   expect_invalid([] { unit({.offset = support::nan_of<double>}).check(1); }, {"offset is nan"});
 }
 
-}  // namespace
+}  // namespace clamped_swiglu_test
 }  // namespace moe

@@ -25,7 +25,7 @@
 #include "support/one_thread.hpp"
 
 namespace moe {
-namespace {
+namespace dropout_test {
 
 constexpr Index width = 5, experts = 3, tokens = 8;
 constexpr ExpertOptions options{.bias = true, .multiplier = true, .dropout = 0.4};
@@ -153,5 +153,5 @@ TEST(ExpertDropout, RatesThatMakeNoSenseAreRefused) {
   support::expect_invalid([&] { outputs(layer, 7); }, {"rate is -1"});
 }
 
-}  // namespace
+}  // namespace dropout_test
 }  // namespace moe

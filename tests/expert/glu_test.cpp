@@ -9,7 +9,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace glu_test {
 
 using support::expect_invalid;
 
@@ -144,5 +144,5 @@ TEST(Glu, AGradientOfOtherShapesIsRefused) {
   expect_invalid([&] { example.backward(x, dy, pass.tape, pass.dx, gradient); }, {"'w2' is 2 x 2", "2 x 3"});
 }
 
-}  // namespace
+}  // namespace glu_test
 }  // namespace moe

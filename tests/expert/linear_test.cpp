@@ -8,7 +8,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace linear_test {
 
 using support::expect_invalid;
 
@@ -69,5 +69,5 @@ TEST(LinearExpert, AGradientWithoutTheBiasIsRefused) {
   EXPECT_EQ(gradient.weight_OD, Matrix<float>::Zero(3, 2));
 }
 
-}  // namespace
+}  // namespace linear_test
 }  // namespace moe

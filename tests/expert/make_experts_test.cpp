@@ -8,7 +8,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace make_experts_test {
 
 TEST(MakeExperts, EachHasWeightsOfItsOwn) {
   std::mt19937_64 generator{1};
@@ -37,5 +37,5 @@ TEST(MakeExperts, NoExpertsAreRefused) {
   support::expect_invalid([&] { make_experts<Mlp<float>>(-3, 4, 5, generator); }, {"-3 experts"});
 }
 
-}  // namespace
+}  // namespace make_experts_test
 }  // namespace moe

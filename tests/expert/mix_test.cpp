@@ -11,7 +11,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace mix_test {
 
 using support::expect_invalid;
 
@@ -79,5 +79,5 @@ TEST(Mix, ShapesThatDoNotFitAreRefused) {
   expect_invalid([&] { SigmoidMix<float>::random(0, generator); }, {"width 0"});
 }
 
-}  // namespace
+}  // namespace mix_test
 }  // namespace moe

@@ -11,7 +11,7 @@
 template struct moe::Mlp<long double>;  // a scalar without packets
 
 namespace moe {
-namespace {
+namespace mlp_test {
 
 using support::expect_invalid;
 
@@ -110,5 +110,5 @@ TEST(Mlp, AGradientOfOtherShapesIsRefused) {
   expect_invalid([&] { example.backward(x, dy, pass.tape, pass.dx, gradient); }, {"'w1' is 2 x 2", "3 x 2"});
 }
 
-}  // namespace
+}  // namespace mlp_test
 }  // namespace moe

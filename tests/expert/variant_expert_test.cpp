@@ -28,7 +28,7 @@
 #include "support/one_thread.hpp"
 
 namespace moe {
-namespace {
+namespace variant_expert_test {
 
 using support::expect_invalid;
 using support::same_bits;
@@ -231,5 +231,5 @@ TEST(VariantExpert, WhatDoesNotMatchIsRefused) {
   expect_invalid([&] { layer.forward(x); }, {"outputs have 5 and 2 columns"});
 }
 
-}  // namespace
+}  // namespace variant_expert_test
 }  // namespace moe

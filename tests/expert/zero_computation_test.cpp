@@ -12,7 +12,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace zero_computation_test {
 
 using support::expect_invalid;
 
@@ -90,5 +90,5 @@ TEST(ConstantExpert, ShapesThatDoNotFitAreRefused) {
   expect_invalid([&] { constant.check(2); }, {"value has 3 entries", "width 2"});
 }
 
-}  // namespace
+}  // namespace zero_computation_test
 }  // namespace moe

@@ -10,7 +10,7 @@
 #include "gating/route.hpp"
 
 namespace moe {
-namespace {
+namespace base_assignment_test {
 
 double total(const std::vector<Index>& experts, const Matrix<double>& z) {
   double sum = 0;
@@ -73,5 +73,5 @@ TEST(BaseAssignment, InEvaluationEachTokenGoesToItsBest) {
   EXPECT_NEAR(routing.choices[0].weight, 1 / (1 + std::exp(-1.)), 1e-15);
 }
 
-}  // namespace
+}  // namespace base_assignment_test
 }  // namespace moe

@@ -5,7 +5,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace bias_update_test {
 
 Load counted(std::vector<Index> chosen) {
   Load load;
@@ -31,5 +31,5 @@ TEST(BiasUpdate, AnotherNumberOfExpertsIsRefused) {
   support::expect_invalid([&] { update_bias(bias, counted({1, 2, 3})); }, {"2 biases for 3"});
 }
 
-}  // namespace
+}  // namespace bias_update_test
 }  // namespace moe

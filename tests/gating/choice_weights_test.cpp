@@ -9,7 +9,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace choice_weights_test {
 
 using detail::Weighing;
 
@@ -83,5 +83,5 @@ TEST(ChoiceWeights, EpsilonIsPartOfTheGradient) {
   EXPECT_EQ(gradient({ChoiceWeights::renormalized, 2, Epsilon::floor}), (Matrix<double>{{0.125, -0.0625, -0.0625}}));
 }
 
-}  // namespace
+}  // namespace choice_weights_test
 }  // namespace moe

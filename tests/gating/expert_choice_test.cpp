@@ -11,7 +11,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace expert_choice_test {
 
 using support::expect_invalid;
 using Rounding = ExpertChoice::Rounding;
@@ -90,5 +90,5 @@ TEST(ExpertChoice, AFactorOutsideItsIntervalIsRefused) {
   EXPECT_NO_THROW(ExpertChoice{.factor = 4}.check(4));
 }
 
-}  // namespace
+}  // namespace expert_choice_test
 }  // namespace moe

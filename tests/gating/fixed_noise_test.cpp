@@ -11,7 +11,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace fixed_noise_test {
 
 using support::expect_invalid;
 
@@ -68,5 +68,5 @@ TEST(FixedNoise, TheGatesOwnCheckIsAsked) {
   EXPECT_NO_THROW((FixedNoise{Softmax{}, 1.0}.check(4)));
 }
 
-}  // namespace
+}  // namespace fixed_noise_test
 }  // namespace moe

@@ -9,7 +9,7 @@
 #include "gating/route.hpp"
 
 namespace moe {
-namespace {
+namespace gumbel_noise_test {
 
 constexpr TopK top(Index k) { return {.k = k, .weights = ChoiceWeights::probabilities}; }
 const Matrix<double> logits_TE{{2, 1, 0}};
@@ -52,5 +52,5 @@ TEST(GumbelNoise, ATemperatureScalesIt) {
   EXPECT_THROW((GumbelNoise<TopK>{.gate = top(1), .temperature = 0}.check(3)), std::invalid_argument);
 }
 
-}  // namespace
+}  // namespace gumbel_noise_test
 }  // namespace moe

@@ -13,7 +13,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace hash_test {
 
 using support::expect_invalid;
 
@@ -146,5 +146,5 @@ TEST(Hash, ProbabilitiesMayBeDividedAsInTopK) {
   expect_invalid([] { (Hash{.tables = {{0}}, .norm = 0}.check(1)); }, {"Hash: norm is 0"});
 }
 
-}  // namespace
+}  // namespace hash_test
 }  // namespace moe

@@ -13,7 +13,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace no_token_left_behind_test {
 
 // All prefer expert 0; the second best is 1 for tokens 0 and 1, 2 for token 2.
 const Matrix<double> logits_TE{{3, 2, 1}, {3, 2, 1}, {3, 1, 2}};
@@ -98,5 +98,5 @@ TEST(NoTokenLeftBehind, NormalisedWeightsAreRefused) {
   support::expect_invalid([] { NoTokenLeftBehind{.top_k = {.k = 2}}.check(3); }, {"probabilities"});
 }
 
-}  // namespace
+}  // namespace no_token_left_behind_test
 }  // namespace moe

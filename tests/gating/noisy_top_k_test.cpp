@@ -12,7 +12,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace noisy_top_k_test {
 
 using support::expect_invalid;
 
@@ -112,5 +112,5 @@ TEST(NoisyTopK, SettingsThatDoNotFitAreRefused) {
   expect_invalid([&] { gate.check(2); }, {"k is 3"});
 }
 
-}  // namespace
+}  // namespace noisy_top_k_test
 }  // namespace moe

@@ -10,7 +10,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace optional_choices_test {
 
 using Send = OptionalChoices::Send;
 
@@ -53,5 +53,5 @@ TEST(OptionalChoices, AThresholdOutOfRangeIsRefused) {
   support::expect_invalid([] { OptionalChoices{.threshold = 2}.check(4); }, {"threshold is 2"});
 }
 
-}  // namespace
+}  // namespace optional_choices_test
 }  // namespace moe

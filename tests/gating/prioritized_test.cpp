@@ -10,7 +10,7 @@
 #include "moe/plan.hpp"
 
 namespace moe {
-namespace {
+namespace prioritized_test {
 
 using Pairs = std::set<std::pair<Index, Index>>;  // token, expert
 
@@ -80,5 +80,5 @@ TEST(Prioritized, WithoutAGeneratorTheRandomOrderIsTheGatesOwn) {
             (std::vector<Index>{1, 2, 0}));
 }
 
-}  // namespace
+}  // namespace prioritized_test
 }  // namespace moe

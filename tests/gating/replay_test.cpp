@@ -10,7 +10,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace replay_test {
 
 using support::expect_invalid;
 
@@ -70,5 +70,5 @@ TEST(Replay, ProbabilitiesMayBeDividedAsInTopK) {
   expect_invalid([] { (Replay<float>{.epsilon = 1}.check(1)); }, {"Replay: epsilon is 1"});
 }
 
-}  // namespace
+}  // namespace replay_test
 }  // namespace moe

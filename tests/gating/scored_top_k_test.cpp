@@ -9,7 +9,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace scored_top_k_test {
 
 using support::expect_invalid;
 
@@ -74,5 +74,5 @@ TEST(ScoredTopK, TheSumMayHaveAFloor) {
             0.5);
 }
 
-}  // namespace
+}  // namespace scored_top_k_test
 }  // namespace moe

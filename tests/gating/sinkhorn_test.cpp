@@ -9,7 +9,7 @@
 #include "gating/route.hpp"
 
 namespace moe {
-namespace {
+namespace sinkhorn_test {
 
 Matrix<double> transport(const Sinkhorn& gate, const Matrix<double>& logits_TE,
                          std::span<const std::uint8_t> valid = {}) {
@@ -67,5 +67,5 @@ TEST(Sinkhorn, ATemperatureDividesTheLogitsOfTheTransportAlone) {
   EXPECT_THROW(Sinkhorn{.temperature = 0}.check(3), std::invalid_argument);
 }
 
-}  // namespace
+}  // namespace sinkhorn_test
 }  // namespace moe

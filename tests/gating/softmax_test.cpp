@@ -8,7 +8,7 @@
 #include "gating/route.hpp"
 
 namespace moe {
-namespace {
+namespace softmax_test {
 
 const Matrix<double> logits_TE{{std::log(1.0), std::log(3.0)}, {0, 0}};
 
@@ -34,5 +34,5 @@ TEST(SoftmaxGate, TheGradientIsThatOfASoftmax) {
   EXPECT_TRUE(drouting.logits_TE.isApprox(Matrix<double>{{-3.0 / 16, 3.0 / 16}, {0, 0}}, 1e-14));
 }
 
-}  // namespace
+}  // namespace softmax_test
 }  // namespace moe

@@ -13,7 +13,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace sparse_mixer_test {
 
 // With a band of 0.1: 2 and 1.7 are left for the first choice, since 0.3 / 2 < 0.2 and 1 / 2 > 0.2; then 1.7 alone, or,
 // were 1.7 the first, 2 alone.
@@ -93,5 +93,5 @@ TEST(SparseMixer, SettingsThatMakeNoSenseAreRefused) {
   support::expect_invalid([] { SparseMixer{.midpoint = 0}.check(3); }, {"midpoint 0"});
 }
 
-}  // namespace
+}  // namespace sparse_mixer_test
 }  // namespace moe

@@ -8,7 +8,7 @@
 #include "gating/route.hpp"
 
 namespace moe {
-namespace {
+namespace switch_top1_test {
 
 TEST(SwitchTop1, TheBestExpertHasItsProbabilityAsWeight) {
   const auto routing = gating::route(switch_top1(), Matrix<double>{{std::log(1.0), std::log(3.0)}});
@@ -20,5 +20,5 @@ TEST(SwitchTop1, IsAcceptedForAnyNumberOfExperts) {
   for (const Index experts : {1, 2, 64}) EXPECT_NO_THROW(switch_top1().check(experts));
 }
 
-}  // namespace
+}  // namespace switch_top1_test
 }  // namespace moe

@@ -8,7 +8,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace threshold_test {
 
 const Matrix<double> logits_TE{{1, -1, 2}, {-3, -1, -2}, {0, 0, 0}};
 
@@ -28,5 +28,5 @@ TEST(Threshold, AThresholdOfOneIsRefused) {
   support::expect_invalid([] { Threshold{.threshold = 1}.check(3); }, {"threshold is 1"});
 }
 
-}  // namespace
+}  // namespace threshold_test
 }  // namespace moe

@@ -11,7 +11,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace top_k_test {
 
 using gating::experts_of;
 using gating::route;
@@ -134,5 +134,5 @@ TEST(TopK, WeightsMayBeDividedByAnotherNorm) {
   support::expect_invalid([] { TopK{.norm = 0.5}.check(4); }, {"norm is 0.5"});
 }
 
-}  // namespace
+}  // namespace top_k_test
 }  // namespace moe

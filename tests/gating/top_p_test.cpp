@@ -9,7 +9,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace top_p_test {
 
 Matrix<double> logits() {
   const Matrix<double> p{{.5, .3, .2}, {.1, .8, .1}, {.25, .25, .5}};
@@ -53,5 +53,5 @@ TEST(TopP, ProbabilitiesMayBeDividedAsInTopK) {
   support::expect_invalid([] { (TopP{.norm = 9}.check(4)); }, {"TopP: norm is 9"});
 }
 
-}  // namespace
+}  // namespace top_p_test
 }  // namespace moe

@@ -13,7 +13,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace variable_top_k_test {
 
 TEST(VariableTopK, EachTokenChoosesItsOwnNumber) {
   const Matrix<double> logits{{3, 2, 1}, {1, 2, 3}, {2, 3, 1}};
@@ -54,5 +54,5 @@ TEST(VariableTopK, NumbersThatDoNotFitAreRefused) {
                           {"1 k for 2 tokens"});
 }
 
-}  // namespace
+}  // namespace variable_top_k_test
 }  // namespace moe

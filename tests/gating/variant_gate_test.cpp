@@ -16,7 +16,7 @@
 #include "moe/testing/check_gradients.hpp"
 
 namespace moe {
-namespace {
+namespace variant_gate_test {
 
 using AnyGate = VariantGate<double, TopK, NoisyTopK<double>, ScoredTopK>;
 using AnyLayer = Layer<Router<double>, AnyGate, Linear<double>>;
@@ -90,5 +90,5 @@ TEST(VariantGate, RefusesWhatTheGateAtHandRefusesAndGradientsOfAnother) {
   EXPECT_THROW(layer.backward(x_TD, x_TD, tape, other), std::invalid_argument);
 }
 
-}  // namespace
+}  // namespace variant_gate_test
 }  // namespace moe

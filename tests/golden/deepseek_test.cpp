@@ -12,7 +12,7 @@
 #include "moe/loss/load_balance.hpp"
 #include "moe/shared.hpp"
 
-namespace {
+namespace deepseek_test {
 
 using namespace golden;
 using moe::ScoredTopK;
@@ -111,4 +111,4 @@ TEST(DeepSeek, BalanceLosses) {
   fixture.finish({"P", "f"});  // parts of the losses
 }
 
-}  // namespace
+}  // namespace deepseek_test

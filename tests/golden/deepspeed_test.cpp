@@ -8,7 +8,7 @@
 #include "moe/gating/prioritized.hpp"
 #include "moe/loss/load_balance.hpp"
 
-namespace {
+namespace deepspeed_test {
 
 using namespace golden;
 using moe::LoadBalanceLoss;
@@ -72,4 +72,4 @@ TEST(DeepSpeed, TopKByLogitAgainstZero) {
                  Random(1), true, share);
 }
 
-}  // namespace
+}  // namespace deepspeed_test

@@ -7,7 +7,7 @@
 #include "moe/gating/softmax.hpp"
 #include "moe/loss/entropy.hpp"
 
-namespace {
+namespace entropy_test {
 
 using namespace golden;
 using moe::EntropyLoss;
@@ -33,4 +33,4 @@ TEST(Limoe, EntropyLosses) {
   fixture.finish();
 }
 
-}  // namespace
+}  // namespace entropy_test

@@ -3,7 +3,7 @@
 #include "golden.hpp"
 #include "moe/expert/mlp.hpp"
 
-namespace {
+namespace expert_choice_test {
 
 using namespace golden;
 
@@ -35,4 +35,4 @@ TEST_P(ExpertChoice, Fixture) {
 
 INSTANTIATE_TEST_SUITE_P(ExpertChoice, ExpertChoice, testing::Values("expert_choice_cf2", "expert_choice_cf1_T1"));
 
-}  // namespace
+}  // namespace expert_choice_test

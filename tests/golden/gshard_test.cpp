@@ -8,7 +8,7 @@
 #include "moe/loss/load_balance.hpp"
 #include "moe/loss/router_z.hpp"
 
-namespace {
+namespace gshard_test {
 
 using namespace golden;
 using moe::LoadBalanceLoss;
@@ -107,4 +107,4 @@ TEST_P(StMoe, Fixture) {
 INSTANTIATE_TEST_SUITE_P(StMoe, StMoe,
                          testing::Values("st_moe_top2", "st_moe_top2_straight_through", "st_moe_top3_overflow"));
 
-}  // namespace
+}  // namespace gshard_test

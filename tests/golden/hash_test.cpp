@@ -6,7 +6,7 @@
 #include "moe/gating/hash.hpp"
 #include "moe/no_router.hpp"
 
-namespace {
+namespace hash_test {
 
 using namespace golden;
 
@@ -39,4 +39,4 @@ TEST(Hash, BalancedTable) {
   expect_fixture(fixture, hash);
 }
 
-}  // namespace
+}  // namespace hash_test

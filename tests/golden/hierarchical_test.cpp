@@ -6,7 +6,7 @@
 #include "moe/gating/softmax.hpp"
 #include "moe/loss/hierarchical_mixture.hpp"
 
-namespace {
+namespace hierarchical_test {
 
 using namespace golden;
 using Inner = Layer<moe::Router<double>, moe::Softmax, moe::Linear<double>>;
@@ -64,4 +64,4 @@ TEST(Hierarchical, MixtureOf1994) {
   fixture.finish({"nll.per_token", "posterior", "posterior.inner", "probs.inner"});  // follow from the others
 }
 
-}  // namespace
+}  // namespace hierarchical_test

@@ -7,7 +7,7 @@
 #include "moe/gating/softmax.hpp"
 #include "moe/loss/mixture.hpp"
 
-namespace {
+namespace local_experts_test {
 
 using namespace golden;
 using Mixture = Layer<moe::Router<double>, moe::Softmax, moe::Linear<double>>;
@@ -75,4 +75,4 @@ TEST_P(LocalExperts, Fixture) {
 INSTANTIATE_TEST_SUITE_P(LocalExperts, LocalExperts,
                          testing::Values("local_experts_1991", "local_experts_1991_far_targets"));
 
-}  // namespace
+}  // namespace local_experts_test

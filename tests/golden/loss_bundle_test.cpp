@@ -8,7 +8,7 @@
 #include "moe/loss/load_balance.hpp"
 #include "moe/loss/router_z.hpp"
 
-namespace {
+namespace loss_bundle_test {
 
 using namespace golden;
 using moe::ImportanceLoss;
@@ -48,4 +48,4 @@ TEST_P(LossBundle, Fixture) {
 
 INSTANTIATE_TEST_SUITE_P(LossBundle, LossBundle, testing::Values("loss_bundle", "loss_bundle_logits80"));
 
-}  // namespace
+}  // namespace loss_bundle_test

@@ -10,7 +10,7 @@
 #include "moe/loss/load_balance.hpp"
 #include "moe/loss/router_z.hpp"
 
-namespace {
+namespace megatron_test {
 
 using namespace golden;
 using moe::LoadBalanceLoss;
@@ -95,4 +95,4 @@ TEST(Megatron, Sinkhorn) {
   fixture.finish();
 }
 
-}  // namespace
+}  // namespace megatron_test

@@ -7,7 +7,7 @@
 #include "moe/expert/glu.hpp"
 #include "moe/loss/load_balance.hpp"
 
-namespace {
+namespace mixtral_test {
 
 using namespace golden;
 using moe::LoadBalanceLoss;
@@ -79,4 +79,4 @@ TEST(Mixtral, BalanceWithPadding) {
   fixture.finish();
 }
 
-}  // namespace
+}  // namespace mixtral_test

@@ -8,7 +8,7 @@
 #include "moe/loss/load_balance.hpp"
 #include "moe/surgery/neuron_importance.hpp"
 
-namespace {
+namespace moebert_test {
 
 using namespace golden;
 using X = moe::Mlp<double, moe::Gelu>;
@@ -60,4 +60,4 @@ TEST(MoeBert, SplitByImportance) {
   fixture.finish();
 }
 
-}  // namespace
+}  // namespace moebert_test

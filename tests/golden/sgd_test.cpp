@@ -6,7 +6,7 @@
 #include "moe/loss/load_balance.hpp"
 #include "moe/optim/sgd.hpp"
 
-namespace {
+namespace sgd_test {
 
 using namespace golden;
 using moe::LoadBalanceLoss;
@@ -43,4 +43,4 @@ TEST(Sgd, FiveSteps) {
   fixture.finish();
 }
 
-}  // namespace
+}  // namespace sgd_test

@@ -7,7 +7,7 @@
 #include "moe/loss/importance.hpp"
 #include "moe/loss/load.hpp"
 
-namespace {
+namespace shazeer_test {
 
 using namespace golden;
 
@@ -67,4 +67,4 @@ TEST(Shazeer, SoftmaxBeforeTopK) {
                        .variance = moe::Variance::unbiased});
 }
 
-}  // namespace
+}  // namespace shazeer_test

@@ -5,7 +5,7 @@
 #include "moe/expert/mlp.hpp"
 #include "moe/soft_layer.hpp"
 
-namespace {
+namespace soft_moe_test {
 
 using namespace golden;
 using X = moe::Mlp<double, moe::Gelu>;
@@ -57,4 +57,4 @@ TEST_P(SoftMoeNormalized, Fixture) {
 
 INSTANTIATE_TEST_SUITE_P(SoftMoe, SoftMoeNormalized, testing::Values("soft_moe_basic", "soft_moe_masked"));
 
-}  // namespace
+}  // namespace soft_moe_test

@@ -8,7 +8,7 @@
 #include "moe/loss/load_balance.hpp"
 #include "moe/loss/router_z.hpp"
 
-namespace {
+namespace switch_test {
 
 using namespace golden;
 using moe::LoadBalanceLoss;
@@ -51,4 +51,4 @@ INSTANTIATE_TEST_SUITE_P(Switch, Switch,
 
 TEST(Switch, SinglePrecision) { expect_fixture<float>("f32_switch"); }
 
-}  // namespace
+}  // namespace switch_test

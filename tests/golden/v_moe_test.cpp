@@ -8,7 +8,7 @@
 #include "moe/loss/load.hpp"
 #include "moe/loss/load_balance.hpp"
 
-namespace {
+namespace v_moe_test {
 
 using namespace golden;
 
@@ -51,4 +51,4 @@ TEST(VMoe, BatchPrioritised) {
                                           fixture.number("noise_std")});
 }
 
-}  // namespace
+}  // namespace v_moe_test

@@ -8,7 +8,7 @@
 #include "moe/kernel/activations.hpp"
 #include "moe/testing/check_gradients.hpp"
 
-namespace {
+namespace experts_test {
 
 using namespace moe;
 
@@ -32,4 +32,4 @@ TYPED_TEST(ActivationGradients, OfMlp) { expect_exact<Mlp<double, TypeParam>>();
 
 TYPED_TEST(ActivationGradients, OfGlu) { expect_exact<Glu<double, TypeParam>>(); }
 
-}  // namespace
+}  // namespace experts_test

@@ -12,7 +12,7 @@
 #include "check_case.hpp"
 
 namespace gradients {
-namespace {
+namespace gates_test {
 
 using moe::ChoiceWeights;
 using Mlp = moe::Mlp<double, moe::Silu>;
@@ -169,5 +169,5 @@ TEST(GradientGrid, OutputWidthAndEmptyBatches) {
     });
 }
 
-}  // namespace
+}  // namespace gates_test
 }  // namespace gradients

@@ -7,7 +7,7 @@
 #include "moe/moe.hpp"
 #include "moe/testing/check_gradients.hpp"
 
-namespace {
+namespace literature_test {
 
 using namespace moe;
 using X = Linear<double>;
@@ -222,4 +222,4 @@ TEST_F(Literature, Distillation) {
   EXPECT_TRUE(report);
 }
 
-}  // namespace
+}  // namespace literature_test

@@ -15,7 +15,7 @@
 #include "mutants.hpp"
 
 namespace gradients {
-namespace {
+namespace mutants_test {
 
 using moe::ChoiceWeights;
 using Mlp = mutants::Mlp;
@@ -186,5 +186,5 @@ TEST(GradientMutants, InSlotLosses) {
   expect_halves_found<moe::MixtureNegativeLogLikelihood>();
 }
 
-}  // namespace
+}  // namespace mutants_test
 }  // namespace gradients

@@ -11,7 +11,7 @@
 #include "moe/moe.hpp"
 #include "moe/testing/check_gradients.hpp"
 
-namespace {
+namespace pairs_test {
 
 using namespace moe;
 
@@ -196,4 +196,4 @@ TEST_F(Pairs, OfLearnedNoise) {
   }
 }
 
-}  // namespace
+}  // namespace pairs_test

@@ -13,7 +13,7 @@
 #include "support/matrices.hpp"
 #include "support/random_model.hpp"
 
-namespace {
+namespace shared_depths_test {
 
 using moe::Index;
 using Matrix = moe::Matrix<double>;
@@ -151,4 +151,4 @@ TEST(SharedDepths, TrainsAsOneModel) {
   EXPECT_LT(last, first / 10);
 }
 
-}  // namespace
+}  // namespace shared_depths_test

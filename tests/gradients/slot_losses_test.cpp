@@ -10,7 +10,7 @@
 #include "check_slots.hpp"
 
 namespace gradients {
-namespace {
+namespace slot_losses_test {
 
 template <class G, class SlotLoss>
 void check_slot_loss(Summary& summary, const std::string& name, Index experts, const G& gate, const Setting& setting,
@@ -60,5 +60,5 @@ TEST(GradientGrid, MixtureNegativeLogLikelihood) {
   check_slot_loss(summary, "variance 0.7", moe::MixtureNegativeLogLikelihood{.variance = 0.7});
 }
 
-}  // namespace
+}  // namespace slot_losses_test
 }  // namespace gradients

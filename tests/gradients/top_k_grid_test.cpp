@@ -11,7 +11,7 @@
 #include "check_case.hpp"
 
 namespace gradients {
-namespace {
+namespace top_k_grid_test {
 
 struct GridPoint {
   Index experts, k, tokens;
@@ -80,5 +80,5 @@ TEST(GradientGrid, TopK) {
             }
 }
 
-}  // namespace
+}  // namespace top_k_grid_test
 }  // namespace gradients

@@ -8,7 +8,7 @@
 #include "moe/moe.hpp"
 
 namespace moe {
-namespace {
+namespace huge_layer_test {
 
 constexpr Index width = 24576, hidden = 33280, tokens = 3;
 
@@ -29,7 +29,7 @@ double hidden_unit(const Matrix<float>& x, Index t, Index f) {
   return sum > 0 ? sum : 0;
 }
 
-}  // namespace
+}  // namespace huge_layer_test
 
 TEST(HugeLayer, OfMoreThan4GiBPassesForwardAndBackward) {
   std::vector<Mlp<float>> experts(1);

@@ -19,7 +19,7 @@
 #include <csignal>
 #endif
 
-namespace {
+namespace atomic_file_test {
 
 using moe::io::SafetensorsError;
 using moe::io::SafetensorsWriter;
@@ -180,4 +180,4 @@ TEST(AtomicFile, AKilledWriterLeavesAWholeFile) {
 
 #endif
 
-}  // namespace
+}  // namespace atomic_file_test

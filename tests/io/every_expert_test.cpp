@@ -15,7 +15,7 @@
 #include "temporary_folder.hpp"
 
 namespace moe {
-namespace {
+namespace every_expert_test {
 
 constexpr Index width = 5;
 
@@ -69,5 +69,5 @@ TEST(ModelFile, AnExpertOfAnotherTypeOrWidthIsAMismatch) {
   EXPECT_TRUE(support::same_parameters(before, other));
 }
 
-}  // namespace
+}  // namespace every_expert_test
 }  // namespace moe

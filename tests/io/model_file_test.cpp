@@ -13,7 +13,7 @@
 #include "moe/io/safetensors.hpp"
 #include "temporary_folder.hpp"
 
-namespace {
+namespace model_file_test {
 
 using moe::io::DType;
 using moe::io::Safetensors;
@@ -227,4 +227,4 @@ TEST(ModelFile, AnyRowMajorTypeIsAParameter) {
   EXPECT_EQ(Safetensors::open(folder / "model").tensor("table").shape, (std::vector<std::uint64_t>{2, 3}));
 }
 
-}  // namespace
+}  // namespace model_file_test

@@ -22,7 +22,7 @@
 #include <fstream>
 #endif
 
-namespace {
+namespace safetensors_corpus_test {
 
 using moe::io::Safetensors;
 using moe::io::SafetensorsError;
@@ -250,4 +250,4 @@ TEST(SafetensorsOpen, DeclaredSizesAreNotAllocated) {
 
 #endif
 
-}  // namespace
+}  // namespace safetensors_corpus_test

@@ -12,7 +12,7 @@
 #include "hostile_corpus.hpp"
 #include "temporary_folder.hpp"
 
-namespace {
+namespace safetensors_test {
 
 using moe::io::DType;
 using moe::io::Precision;
@@ -263,4 +263,4 @@ TEST(SafetensorsWriter, NeverWritesWhatTheReaderRefuses) {
   EXPECT_EQ(folder.files(), 0);
 }
 
-}  // namespace
+}  // namespace safetensors_test

@@ -11,7 +11,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace activations_test {
 
 using detail::Chunk;
 
@@ -184,5 +184,5 @@ TEST(Activations, TanhKeepsItsPrecisionNearZero) {
     EXPECT_FLOAT_EQ(Tanh::value<float>(Chunk<float>::Constant(x))(3), std::tanh(x));
 }
 
-}  // namespace
+}  // namespace activations_test
 }  // namespace moe

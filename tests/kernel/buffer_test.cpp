@@ -7,7 +7,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace buffer_test {
 
 const Matrix<float> values{{1, 2}, {3, 4}, {5, 6}};
 
@@ -92,5 +92,5 @@ TEST(Buffer, AssignedToItselfStaysAsItIs) {
   EXPECT_EQ(buffer, values);
 }
 
-}  // namespace
+}  // namespace buffer_test
 }  // namespace moe

@@ -8,7 +8,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace chunk_test {
 
 TEST(Chunk, APartialChunkIsPadded) {
   const std::vector<float> values{1, 2, 3};
@@ -56,5 +56,5 @@ TEST(Chunk, TheBitsOfAnElementDoNotDependOnItsPlace) {
   EXPECT_TRUE(support::same_bits(out.tail(36), shifted));
 }
 
-}  // namespace
+}  // namespace chunk_test
 }  // namespace moe

@@ -10,7 +10,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace dropout_test {
 
 using support::expect_invalid;
 using Seed = std::optional<std::uint64_t>;
@@ -58,5 +58,5 @@ TEST(Dropout, RatesThatMakeNoSenseAreRefused) {
   Dropout{0.999}.check();
 }
 
-}  // namespace
+}  // namespace dropout_test
 }  // namespace moe

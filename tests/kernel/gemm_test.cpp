@@ -5,7 +5,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace gemm_test {
 
 using detail::Strided;
 
@@ -123,5 +123,5 @@ TEST(Gemm, NaNReachesItsOwnRowOnly) {
   EXPECT_EQ(c.bottomRows(2), expected.bottomRows(2));
 }
 
-}  // namespace
+}  // namespace gemm_test
 }  // namespace moe

@@ -9,7 +9,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace linear_test {
 
 const Matrix<float> x{{1, 2, 3}, {4, 5, 6}};
 const Matrix<float> w{{1, 0, -1}, {2, 1, 0}};
@@ -101,5 +101,5 @@ TEST(LinearKernel, ShapesThatDoNotFitTogetherAreRefused) {
   support::expect_invalid([&] { detail::linear_weight_gradient<float>(dy, x, dw, db, Serial{}); }, {"weight of 5 x 3"});
 }
 
-}  // namespace
+}  // namespace linear_test
 }  // namespace moe

@@ -7,7 +7,7 @@
 #include "support/matrices.hpp"
 
 namespace moe::detail {
-namespace {
+namespace packing_test {
 
 using support::random_matrix;
 
@@ -81,5 +81,5 @@ TYPED_TEST(Packing, ATileIsAddedAsFarAsItIsWide) {
   EXPECT_EQ(to.rightCols(7), before.rightCols(7));
 }
 
-}  // namespace
+}  // namespace packing_test
 }  // namespace moe::detail

@@ -8,7 +8,7 @@
 #include "support/matrices.hpp"
 
 namespace moe::detail {
-namespace {
+namespace panels_test {
 
 using support::random_matrix;
 using support::same_bits;
@@ -169,5 +169,5 @@ TYPED_TEST(Panels, RowsMayBePartsOfAWiderMatrix) {
   EXPECT_EQ(y_wide.rightCols(20), (Matrix<S>::Zero(9, 20)));
 }
 
-}  // namespace
+}  // namespace panels_test
 }  // namespace moe::detail

@@ -14,7 +14,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace selection_test {
 
 using support::infinity_of;
 using support::nan_of;
@@ -127,5 +127,5 @@ TEST(Selection, TheBitsTellNaNAndInfinityFromFiniteNumbers) {
   expect_bits_tell_what_is_finite<long double>();
 }
 
-}  // namespace
+}  // namespace selection_test
 }  // namespace moe

@@ -8,7 +8,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace softmax_test {
 
 using support::infinity_of;
 using support::nan_of;
@@ -136,5 +136,5 @@ TEST(SoftmaxKernel, TheDotProductCountsEveryEntryOnce) {
   EXPECT_EQ(detail::dot_rows(ones.data(), ones.data(), Index{35}), 35);
 }
 
-}  // namespace
+}  // namespace softmax_test
 }  // namespace moe

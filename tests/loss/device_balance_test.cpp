@@ -6,7 +6,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace device_balance_test {
 
 using Of = DeviceBalanceLoss::Of;
 using support::expect_invalid;
@@ -63,5 +63,5 @@ TEST(DeviceBalanceLoss, DevicesThatDoNotDivideTheExpertsAreRefused) {
   expect_invalid([] { DeviceBalanceLoss{.devices = 0}.value(example()); }, {"0 devices"});
 }
 
-}  // namespace
+}  // namespace device_balance_test
 }  // namespace moe

@@ -11,7 +11,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace distillation_test {
 
 using support::expect_invalid;
 
@@ -134,5 +134,5 @@ TEST(CrossEntropyLoss, HugeLogitsAndNoLabels) {
   expect_invalid([] { CrossEntropyLoss{}.value<double>(student, std::vector<Index>{}); }, {"0 labels for 1"});
 }
 
-}  // namespace
+}  // namespace distillation_test
 }  // namespace moe

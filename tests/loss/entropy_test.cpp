@@ -10,7 +10,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace entropy_test {
 
 using Of = EntropyLoss::Of;
 using support::expect_invalid;
@@ -75,5 +75,5 @@ TEST(EntropyLoss, ItsNameTellsWhichEntropy) {
   EXPECT_EQ(EntropyLoss{.of = Of::mutual_information}.name(), "mutual_information");
 }
 
-}  // namespace
+}  // namespace entropy_test
 }  // namespace moe

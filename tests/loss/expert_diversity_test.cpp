@@ -8,7 +8,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace expert_diversity_test {
 
 using support::expect_invalid;
 
@@ -47,5 +47,5 @@ TEST(ExpertDiversityLoss, ACoefficientThatIsNotFiniteIsRefused) {
                  {"coefficient is", "nan"});
 }
 
-}  // namespace
+}  // namespace expert_diversity_test
 }  // namespace moe

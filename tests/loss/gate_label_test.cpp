@@ -14,7 +14,7 @@
 #include "support/random_model.hpp"
 
 namespace moe {
-namespace {
+namespace gate_label_test {
 
 using support::expect_invalid;
 
@@ -84,5 +84,5 @@ TEST(GateLabelLoss, TheGradientAgreesWithDifferences) {
   EXPECT_TRUE(report) << report;
 }
 
-}  // namespace
+}  // namespace gate_label_test
 }  // namespace moe

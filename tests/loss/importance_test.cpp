@@ -6,7 +6,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace importance_test {
 
 using Of = ImportanceLoss::Of;
 
@@ -64,5 +64,5 @@ TEST(ImportanceLoss, OfNothingIsZero) {
     }
 }
 
-}  // namespace
+}  // namespace importance_test
 }  // namespace moe

@@ -6,7 +6,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace load_balance_test {
 
 using Count = LoadBalanceLoss::Count;
 
@@ -123,5 +123,5 @@ TEST(LoadBalanceLoss, LayersMayBeCountedTogether) {
   EXPECT_TRUE(loss::gradient_of(with(one), other, .5).probabilities_TE.isApprox(expected.bottomRows(2), 1e-14));
 }
 
-}  // namespace
+}  // namespace load_balance_test
 }  // namespace moe

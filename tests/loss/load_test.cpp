@@ -8,7 +8,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace load_test {
 
 using Threshold = LoadLoss::Threshold;
 
@@ -106,5 +106,5 @@ TEST(LoadLoss, AGateThatDoesNotChooseAFixedNumberIsRefused) {
   support::expect_invalid([&] { LoadLoss{}.value(routing); }, {"LoadLoss", "fixed number k"});
 }
 
-}  // namespace
+}  // namespace load_test
 }  // namespace moe

@@ -13,7 +13,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace losses_test {
 
 using support::expect_invalid;
 
@@ -110,5 +110,5 @@ TEST(Losses, OneValuePrintsWithItsCoefficient) {
   EXPECT_EQ(out.str(), "sum 3 (x 0.5)");
 }
 
-}  // namespace
+}  // namespace losses_test
 }  // namespace moe

@@ -8,7 +8,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace mixture_test {
 
 using support::expect_invalid;
 
@@ -130,5 +130,5 @@ TEST(MixtureLosses, AVarianceThatIsNotPositiveAndFiniteIsRefused) {
     expect_invalid([&] { Example().value(MixtureNegativeLogLikelihood{.variance = variance}); }, {"variance is"});
 }
 
-}  // namespace
+}  // namespace mixture_test
 }  // namespace moe

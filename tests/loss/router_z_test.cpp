@@ -8,7 +8,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace router_z_test {
 
 // Log-sum-exp: ln 4 and ln 2.
 Routing<double> example() {
@@ -42,5 +42,5 @@ TEST(RouterZLoss, OfNothingIsZero) {
   EXPECT_EQ(loss::gradient_of(RouterZLoss{}, empty).logits_TE.size(), 0);
 }
 
-}  // namespace
+}  // namespace router_z_test
 }  // namespace moe

@@ -5,7 +5,7 @@
 #include "loss/decisions.hpp"
 
 namespace moe {
-namespace {
+namespace second_choice_test {
 
 // Without the first choices, (.5, .3, .2) is (0, .6, .4), and (.25, .5, .25) is (.5, 0, .5). Second choices: 1 and 0.
 Routing<double> example() {
@@ -42,5 +42,5 @@ TEST(SecondChoiceLoss, EpsilonIsAddedToTheSum) {
   EXPECT_TRUE(drouting.probabilities_TE.row(0).isApprox(Matrix<double>{{0, .75 - .225, -.225}}, 1e-14));
 }
 
-}  // namespace
+}  // namespace second_choice_test
 }  // namespace moe

@@ -7,7 +7,7 @@
 #include "moe/gating/expert_choice.hpp"
 
 namespace moe {
-namespace {
+namespace token_balance_test {
 
 // Two experts over three tokens: each column adds up to 1. Means by token: .4, .35, .25.
 Routing<double> example() { return loss::decision(Matrix<double>{{.5, .3}, {.2, .5}, {.3, .2}}, {}); }
@@ -37,5 +37,5 @@ TEST(TokenBalanceLoss, PaddingDoesNotCountAndNothingIsZero) {
   EXPECT_EQ(TokenBalanceLoss{}.value(loss::decision(Matrix<double>(0, 2), {})), 0);
 }
 
-}  // namespace
+}  // namespace token_balance_test
 }  // namespace moe

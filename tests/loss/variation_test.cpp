@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 namespace moe {
-namespace {
+namespace variation_test {
 
 using detail::squared_variation;
 
@@ -44,5 +44,5 @@ TEST(Variation, TheGradientIsThatOfTheQuotient) {
   EXPECT_TRUE(gradient(values, Variance::unbiased, 0).isApprox(Vector<double>{{-0.75, 0.25}}, 1e-15));
 }
 
-}  // namespace
+}  // namespace variation_test
 }  // namespace moe

@@ -9,7 +9,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace adamw_test {
 
 using optim::Toy;
 using optim::toy;
@@ -108,5 +108,5 @@ TEST(AdamW, OptionsChangedLaterAreCheckedAtTheNextStep) {
   EXPECT_EQ(adam.steps, 0);
 }
 
-}  // namespace
+}  // namespace adamw_test
 }  // namespace moe

@@ -17,7 +17,7 @@
 #include "support/random_model.hpp"
 
 namespace moe {
-namespace {
+namespace frozen_test {
 
 TEST(Frozen, NothingIsFrozenByDefault) { EXPECT_FALSE(Frozen().contains("router.weight")); }
 
@@ -185,5 +185,5 @@ TEST(Frozen, RowsThatAreNotThereOrNotRunsAreRefused) {
   support::expect_invalid([&] { Frozen::all_but({"mow"}).check(block); }, {"'mow'"});
 }
 
-}  // namespace
+}  // namespace frozen_test
 }  // namespace moe

@@ -7,7 +7,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace gradient_norm_test {
 
 using optim::Toy;
 using optim::toy;
@@ -55,5 +55,5 @@ TEST(GradientNorm, AllFiniteSeesEveryEntry) {
   EXPECT_FALSE(detail::all_finite(toy(0, 0, -support::infinity_of<float>)));
 }
 
-}  // namespace
+}  // namespace gradient_norm_test
 }  // namespace moe

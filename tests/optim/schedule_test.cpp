@@ -5,7 +5,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace schedule_test {
 
 using support::expect_invalid;
 
@@ -38,5 +38,5 @@ TEST(Schedule, SettingsThatDoNotFitAreRefused) {
   expect_invalid([] { (CosineSchedule{.peak = 1, .total = 4, .floor = 2}.at(0)); }, {"floor 2"});
 }
 
-}  // namespace
+}  // namespace schedule_test
 }  // namespace moe

@@ -7,7 +7,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace sgd_test {
 
 using optim::Toy;
 using optim::toy;
@@ -86,5 +86,5 @@ TEST(Sgd, OptionsThatDoNotFitAreRefused) {
   expect_invalid([&] { Sgd(model, {.weight_decay = support::nan_of<double>}); }, {"weight_decay is"});
 }
 
-}  // namespace
+}  // namespace sgd_test
 }  // namespace moe

@@ -8,7 +8,7 @@
 #include "draws.hpp"
 
 namespace properties {
-namespace {
+namespace layer_test {
 
 template <class Layer>
 using StepOf = Step<std::remove_cvref_t<Layer>>;
@@ -206,5 +206,5 @@ RC_GTEST_PROP(Parameters, FlattenAndUnflattenAreInverse, ()) {
                           layer, copy);
 }
 
-}  // namespace
+}  // namespace layer_test
 }  // namespace properties

@@ -9,7 +9,7 @@
 #include "support/reference_moe.hpp"
 
 namespace properties {
-namespace {
+namespace losses_test {
 
 using Count = moe::LoadBalanceLoss::Count;
 using Of = moe::ImportanceLoss::Of;
@@ -123,5 +123,5 @@ TEST(Losses, ChanceIsTheFrequencyOfSelection) {
   }
 }
 
-}  // namespace
+}  // namespace losses_test
 }  // namespace properties

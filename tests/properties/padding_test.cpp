@@ -8,7 +8,7 @@
 #include "draws.hpp"
 
 namespace properties {
-namespace {
+namespace padding_test {
 
 /// The batch's rows with others between them, which hold NaN, zeros or ordinary numbers.
 struct Padded {
@@ -156,5 +156,5 @@ RC_GTEST_PROP(Padding, SampledAndReroutedChoices, ()) {
         moe::NoTokenLeftBehind{.top_k = {.k = sizes.k, .weights = moe::ChoiceWeights::probabilities}}, sizes);
 }
 
-}  // namespace
+}  // namespace padding_test
 }  // namespace properties

@@ -9,7 +9,7 @@
 
 #include "moe/moe.hpp"
 
-namespace {
+namespace portable_vectors_test {
 
 using moe::Index;
 using Matrix = moe::Matrix<double>;
@@ -139,4 +139,4 @@ TEST(PortableVectors, Capacity) {
   EXPECT_EQ((moe::ExpertChoice{.factor = 2}.slots(128, 32)), 8);
 }
 
-}  // namespace
+}  // namespace portable_vectors_test

@@ -11,7 +11,7 @@
 #include "draws.hpp"
 
 namespace properties {
-namespace {
+namespace routing_test {
 
 using Routing = moe::Routing<double>;
 
@@ -163,5 +163,5 @@ RC_GTEST_PROP(Plan, BothOrdersAgree, ()) {
       RC_ASSERT(plan.token[static_cast<std::size_t>(plan.token_slots[static_cast<std::size_t>(i)])] == t);
 }
 
-}  // namespace
+}  // namespace routing_test
 }  // namespace properties

@@ -6,7 +6,7 @@
 #include "draws.hpp"
 
 namespace properties {
-namespace {
+namespace surgery_test {
 
 template <class Layer>
 using Adam = moe::AdamW<std::remove_cvref_t<Layer>>;
@@ -217,5 +217,5 @@ RC_GTEST_PROP(Surgery, ALayerKeepsTrainingAfterAnyOperations, ()) {
   }
 }
 
-}  // namespace
+}  // namespace surgery_test
 }  // namespace properties

@@ -8,7 +8,7 @@
 #include "reliability/small_layer.hpp"
 
 namespace moe {
-namespace {
+namespace empty_batch_test {
 
 using namespace reliability;
 
@@ -93,5 +93,5 @@ TEST(EmptyBatch, BetweenOthersLeavesTheTapeUsable) {
   EXPECT_TRUE(support::same_bits(layer.forward(x_TD, tape), before));
 }
 
-}  // namespace
+}  // namespace empty_batch_test
 }  // namespace moe

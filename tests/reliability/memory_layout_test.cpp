@@ -7,7 +7,7 @@
 #include "reliability/small_layer.hpp"
 
 namespace moe {
-namespace {
+namespace memory_layout_test {
 
 using namespace reliability;
 
@@ -113,5 +113,5 @@ TEST(MemoryLayout, AssigningALayerToItselfChangesNothing) {
   EXPECT_TRUE(support::same_parameters(layer, small_layer()));
 }
 
-}  // namespace
+}  // namespace memory_layout_test
 }  // namespace moe

@@ -9,7 +9,7 @@
 #include "reliability/small_layer.hpp"
 
 namespace moe {
-namespace {
+namespace non_finite_test {
 
 using namespace reliability;
 
@@ -142,5 +142,5 @@ TEST(NonFinite, AnUpstreamGradientOfNaNIsRefusedByTheOptimiser) {
   EXPECT_TRUE(support::same_parameters(layer, before));
 }
 
-}  // namespace
+}  // namespace non_finite_test
 }  // namespace moe

@@ -10,7 +10,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace refused_calls_test {
 
 using namespace reliability;
 using support::expect_invalid;
@@ -222,5 +222,5 @@ TEST(RefusedCalls, AMovedFromLayerIsRefusedUntilItIsAssigned) {
   EXPECT_TRUE(support::same_bits(layer.forward(x_TD), taken.forward(x_TD)));
 }
 
-}  // namespace
+}  // namespace refused_calls_test
 }  // namespace moe

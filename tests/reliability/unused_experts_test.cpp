@@ -5,7 +5,7 @@
 #include "reliability/small_layer.hpp"
 
 namespace moe {
-namespace {
+namespace unused_experts_test {
 
 using namespace reliability;
 
@@ -105,5 +105,5 @@ TEST(UnusedExperts, TheLossesOfDroppedTokensStillTeachTheRouter) {
   EXPECT_GT(gradient.router.weight_ED.norm(), 0);
 }
 
-}  // namespace
+}  // namespace unused_experts_test
 }  // namespace moe

@@ -24,7 +24,7 @@
 #include "support/one_thread.hpp"
 
 namespace moe {
-namespace {
+namespace cost_test {
 
 constexpr Index width = 4, hidden = 6, tokens = 10;
 const TopK top1{.k = 1, .weights = ChoiceWeights::uniform};
@@ -174,5 +174,5 @@ TEST(Cost, ATapeWithoutAPassIsRefused) {
   support::expect_invalid([&] { cost_of(layer, tape); }, {"the tape holds no forward pass"});
 }
 
-}  // namespace
+}  // namespace cost_test
 }  // namespace moe

@@ -10,7 +10,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace routing_table_test {
 
 // Three tokens, the last is padding, two experts of one place: token 1's choice of expert 0 finds no room.
 struct Report : ::testing::Test {
@@ -70,5 +70,5 @@ TEST(HeatMap, SharesOfEachRow) {
   support::expect_invalid([&] { write_heat_map_svg(out, Matrix<double>::Zero(2, 2), {"one"}, ""); }, {"1 names for 2"});
 }
 
-}  // namespace
+}  // namespace routing_table_test
 }  // namespace moe

@@ -9,7 +9,7 @@
 #include "surgery/surgery.hpp"
 
 namespace moe {
-namespace {
+namespace add_experts_test {
 
 using support::expect_invalid;
 using support::same_parameters;
@@ -72,5 +72,5 @@ TEST(AddExperts, WhatDoesNotFitIsRefusedAndNothingChanges) {
   EXPECT_TRUE(same_parameters(layer, before));
 }
 
-}  // namespace
+}  // namespace add_experts_test
 }  // namespace moe

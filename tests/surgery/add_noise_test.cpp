@@ -10,7 +10,7 @@
 #include "surgery/surgery.hpp"
 
 namespace moe {
-namespace {
+namespace add_noise_test {
 
 using support::expect_invalid;
 using support::same_parameters;
@@ -37,5 +37,5 @@ TEST(AddNoise, LargeEntriesGetFiniteNoise) {
   EXPECT_TRUE(router.weight_ED.isApproxToConstant(1e20f, 0.1f));
 }
 
-}  // namespace
+}  // namespace add_noise_test
 }  // namespace moe

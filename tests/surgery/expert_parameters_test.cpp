@@ -12,7 +12,7 @@
 #include "surgery/surgery.hpp"
 
 namespace moe {
-namespace {
+namespace expert_parameters_test {
 
 using Names = std::vector<std::string>;
 
@@ -62,5 +62,5 @@ TEST(ExpertParameters, NewcomersAloneAreTrained) {
   EXPECT_NE(flatten(layer.experts[3]), flatten(before.experts[3]));
 }
 
-}  // namespace
+}  // namespace expert_parameters_test
 }  // namespace moe

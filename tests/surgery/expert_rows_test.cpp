@@ -13,7 +13,7 @@
 #include "surgery/surgery.hpp"
 
 namespace moe {
-namespace {
+namespace expert_rows_test {
 
 using support::expect_invalid;
 using support::same_bits;
@@ -125,5 +125,5 @@ TEST(ExpertRows, AUsersGateSaysWhatFollows) {
   EXPECT_EQ(layer.gate.favour_E, (Vector<double>{{3, 1, 2}}));
 }
 
-}  // namespace
+}  // namespace expert_rows_test
 }  // namespace moe

@@ -8,7 +8,7 @@
 #include "support/expect_invalid.hpp"
 
 namespace moe {
-namespace {
+namespace expert_sources_test {
 
 using support::expect_invalid;
 
@@ -43,5 +43,5 @@ TEST(Heirs, TakeTurns) {
   for (const Index all : {0, 1, 2, 0}) EXPECT_EQ(heirs.take(2), all);
 }
 
-}  // namespace
+}  // namespace expert_sources_test
 }  // namespace moe

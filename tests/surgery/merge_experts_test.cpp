@@ -9,7 +9,7 @@
 #include "surgery/surgery.hpp"
 
 namespace moe {
-namespace {
+namespace merge_experts_test {
 
 using support::expect_invalid;
 using support::same_parameters;
@@ -42,5 +42,5 @@ TEST(MergeExperts, WhatIsNotAPairIsRefused) {
   expect_invalid([&] { merge_experts(layer, 1, 2, {.share = 1.5}); }, {"share is 1.5"});
 }
 
-}  // namespace
+}  // namespace merge_experts_test
 }  // namespace moe

@@ -13,7 +13,7 @@
 #include "support/random_model.hpp"
 
 namespace moe {
-namespace {
+namespace neuron_importance_test {
 
 using support::expect_invalid;
 
@@ -148,5 +148,5 @@ TEST(MoeBert, SplitsByImportanceAndDistills) {
   expect_distilled(Layer{Router<double>::random(3, 4, rng), switch_top1(), experts}, batch, y_TD);
 }
 
-}  // namespace
+}  // namespace neuron_importance_test
 }  // namespace moe

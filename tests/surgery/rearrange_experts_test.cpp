@@ -11,7 +11,7 @@
 #include "surgery/surgery.hpp"
 
 namespace moe {
-namespace {
+namespace rearrange_experts_test {
 
 using support::expect_invalid;
 using support::same_parameters;
@@ -103,5 +103,5 @@ TEST(RearrangeExperts, ASingleExpertMayStay) {
   expect_invalid([&] { remove_expert(layer, 0, adam); }, {"no expert would be left"});
 }
 
-}  // namespace
+}  // namespace rearrange_experts_test
 }  // namespace moe

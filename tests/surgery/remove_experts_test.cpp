@@ -9,7 +9,7 @@
 #include "surgery/surgery.hpp"
 
 namespace moe {
-namespace {
+namespace remove_experts_test {
 
 using support::expect_invalid;
 
@@ -34,5 +34,5 @@ TEST(PruneByLoad, ALoadOfAnotherLayerIsRefused) {
   expect_invalid([&] { prune_by_load(layer, Load{.chosen = {1, 2}, .received = {}}, 1); }, {"2 experts", "has 3"});
 }
 
-}  // namespace
+}  // namespace remove_experts_test
 }  // namespace moe

@@ -12,7 +12,7 @@
 #include "support/random_model.hpp"
 
 namespace moe {
-namespace {
+namespace select_units_test {
 
 using support::expect_invalid;
 
@@ -77,5 +77,5 @@ TEST(SelectUnits, UnitsThatAreNotThereAreRefused) {
   expect_invalid([&] { select_units(torn, {2}); }, {"the hidden widths differ"});
 }
 
-}  // namespace
+}  // namespace select_units_test
 }  // namespace moe

@@ -10,7 +10,7 @@
 #include "surgery/surgery.hpp"
 
 namespace moe {
-namespace {
+namespace split_expert_test {
 
 using support::expect_invalid;
 using support::same_parameters;
@@ -43,5 +43,5 @@ TEST(SplitExpert, WithoutABiasTheMassCannotBeHalved) {
   expect_invalid([&] { split_expert(cosine, 0, {}); }, {"has no bias"});
 }
 
-}  // namespace
+}  // namespace split_expert_test
 }  // namespace moe

@@ -11,7 +11,7 @@
 #include "surgery/surgery.hpp"
 
 namespace moe {
-namespace {
+namespace upcycle_test {
 
 using support::expect_invalid;
 using support::same_parameters;
@@ -66,5 +66,5 @@ TEST(Upcycle, WhatCannotBeIsRefused) {
   expect_invalid([] { upcycle(network(), 1, {.weight_sum = 0}); }, {"weight_sum is 0"});
 }
 
-}  // namespace
+}  // namespace upcycle_test
 }  // namespace moe

@@ -10,7 +10,7 @@
 #include "support/matrices.hpp"
 
 namespace moe {
-namespace {
+namespace check_gradients_test {
 
 using testing::check_gradients;
 
@@ -130,5 +130,5 @@ TEST(CheckGradients, ALayerIsCheckedWithItsRouterNoiseAndLosses) {
   EXPECT_EQ(report.checked + report.kinks, 24 + parameter_count(layer));
 }
 
-}  // namespace
+}  // namespace check_gradients_test
 }  // namespace moe
