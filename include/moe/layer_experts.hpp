@@ -1,5 +1,6 @@
 // Runs the experts of a layer over their slots. Experts that offer it are run stage by stage, all at once: a task is a
-// few hundred columns of one expert, so that few experts too are work for several threads. Others are a task each.
+// few hundred columns of one expert, so that few experts too are work for several threads. Others are a task each. An
+// expert beside the layer, that sees every token, is run in the same way.
 #pragma once
 
 #include <algorithm>
@@ -30,13 +31,19 @@ auto rows_of_expert(const Plan<S>& plan, std::size_t e, Rows& rows) {
   return rows.middleRows(plan.begin_of(static_cast<Index>(e)), plan.rows_of(static_cast<Index>(e)));
 }
 
+/// Of all columns of a stage, as many as a task gets: `most`, or fewer if that leaves less tasks than `wanted`. No
+/// result depends on where columns are cut.
+inline Index columns_of_task(Index all, Index wanted, Index most) {
+  return std::clamp(all / wanted / 64 * 64, Index{64}, most);
+}
+
 /// The tasks of a stage; `columns(e)` is how many columns an expert has in it. Many rows are packed once for many
-/// columns, unless that leaves less tasks than `wanted`. No result depends on where columns are cut.
+/// columns.
 template <class S, class Columns>
 void list_column_tasks(const Plan<S>& plan, Index wanted, std::vector<ColumnTask>& tasks, Columns&& columns) {
   Index total = 0;
   for_each_used_expert(plan, [&](std::size_t e) { total += columns(e); });
-  const Index of_many_rows = std::clamp(total / wanted / 64 * 64, Index{64}, Index{512});
+  const Index of_many_rows = columns_of_task(total, wanted, 512);
   tasks.clear();
   for_each_used_expert(plan, [&](std::size_t e) {
     const Index at_once = plan.rows_of(static_cast<Index>(e)) <= 16 ? 128 : of_many_rows;
@@ -151,6 +158,36 @@ void experts_backward(const std::vector<X>& experts, ConstMatrixRef<S> dy_NO, Ta
       const auto e = static_cast<std::size_t>(i);
       if (plan.rows_of(i) > 0) experts[e].backward(x(e), dy(e), tapes[e], dx(e), gradients[e]);
     });
+  }
+}
+
+/// The passes of one expert, the columns of its stages as tasks if it has them; `begin_backward` is the caller's.
+template <class S, class X, class Exec>
+void expert_forward(const X& expert, ConstMatrixRef<S> x, MatrixRef<S> y, typename X::Tape& tape,
+                    const Exec& executor) {
+  if constexpr (StagedExpert<X, S>) {
+    expert.begin_forward(x.rows(), tape);
+    for (int stage = 0; stage < X::stages; ++stage) {
+      const Index all = expert.forward_columns(stage);
+      parallel_blocks(executor, all, columns_of_task(all, tasks_to_occupy(executor), 256),
+                      [&](Index first, Index count) { expert.forward_stage(stage, x, y, tape, first, count); });
+    }
+  } else {
+    expert.forward(x, y, tape);
+  }
+}
+template <class S, class X, class Exec>
+void expert_backward(const X& expert, ConstMatrixRef<S> x, ConstMatrixRef<S> dy, typename X::Tape& tape,
+                     MatrixRef<S> dx, X& gradient, const Exec& executor) {
+  if constexpr (StagedExpert<X, S>) {
+    for (int stage = 0; stage < X::stages; ++stage) {
+      const Index all = expert.backward_columns(stage);
+      parallel_blocks(
+          executor, all, columns_of_task(all, tasks_to_occupy(executor), 256),
+          [&](Index first, Index count) { expert.backward_stage(stage, x, dy, tape, dx, gradient, first, count); });
+    }
+  } else {
+    expert.backward(x, dy, tape, dx, gradient);
   }
 }
 

@@ -13,41 +13,12 @@
 #include "moe/executor.hpp"
 #include "moe/expert/mix.hpp"
 #include "moe/kernel/buffer.hpp"
+#include "moe/layer_experts.hpp"
 #include "moe/layer_tape.hpp"
 #include "moe/parameters.hpp"
 #include "moe/random.hpp"
 
 MOE_NAMESPACE_BEGIN
-
-namespace detail {
-
-/// The passes of one expert, the columns of its stages as tasks if it has them; `begin_backward` is the caller's.
-template <class S, class X, class Exec>
-void expert_forward(const X& expert, ConstMatrixRef<S> x, MatrixRef<S> y, typename X::Tape& tape,
-                    const Exec& executor) {
-  if constexpr (StagedExpert<X, S>) {
-    expert.begin_forward(x.rows(), tape);
-    for (int stage = 0; stage < X::stages; ++stage)
-      parallel_blocks(executor, expert.forward_columns(stage), 256,
-                      [&](Index first, Index count) { expert.forward_stage(stage, x, y, tape, first, count); });
-  } else {
-    expert.forward(x, y, tape);
-  }
-}
-template <class S, class X, class Exec>
-void expert_backward(const X& expert, ConstMatrixRef<S> x, ConstMatrixRef<S> dy, typename X::Tape& tape,
-                     MatrixRef<S> dx, X& gradient, const Exec& executor) {
-  if constexpr (StagedExpert<X, S>) {
-    for (int stage = 0; stage < X::stages; ++stage)
-      parallel_blocks(executor, expert.backward_columns(stage), 256, [&](Index first, Index count) {
-        expert.backward_stage(stage, x, dy, tape, dx, gradient, first, count);
-      });
-  } else {
-    expert.backward(x, dy, tape, dx, gradient);
-  }
-}
-
-}  // namespace detail
 
 /// y = a layer(x) + b expert(x), the weights a and b of each token by `mix`: PlainSum, 1 and 1 (DeepSeek's shared
 /// experts); SigmoidMix, 1 and a sigmoid (Qwen2-MoE's); SoftmaxMix, a softmax (residual MoE). Padding gets a zero row.
