@@ -11,7 +11,7 @@ using moe::Index;
 
 template <class S>
 using AnyGate = moe::VariantGate<S, moe::TopK, moe::OptionalChoices, moe::NoisyTopK<S>, moe::ExpertChoice, moe::Hash,
-                                 moe::ScoredTopK, moe::Prioritized<moe::TopK>>;
+                                 moe::ScoredTopK, moe::Prioritized<moe::TopK>, moe::FixedNoise<moe::TopK>>;
 
 /// A coefficient of 0 switches a loss off.
 using RoutingLosses = moe::Losses<moe::ImportanceLoss, moe::LoadLoss, moe::LoadBalanceLoss, moe::RouterZLoss>;
