@@ -10,8 +10,9 @@ namespace example {
 using moe::Index;
 
 template <class S>
-using AnyGate = moe::VariantGate<S, moe::TopK, moe::OptionalChoices, moe::NoisyTopK<S>, moe::ExpertChoice, moe::Hash,
-                                 moe::ScoredTopK, moe::Prioritized<moe::TopK>, moe::NoTokenLeftBehind>;
+using AnyGate =
+    moe::VariantGate<S, moe::TopK, moe::OptionalChoices, moe::NoisyTopK<S>, moe::ExpertChoice, moe::Hash,
+                     moe::ScoredTopK, moe::Prioritized<moe::TopK>, moe::NoTokenLeftBehind, moe::FixedNoise<moe::TopK>>;
 
 /// A coefficient of 0 switches a loss off.
 using RoutingLosses = moe::Losses<moe::ImportanceLoss, moe::LoadLoss, moe::LoadBalanceLoss, moe::RouterZLoss>;
