@@ -11,7 +11,7 @@
 #include "moe/testing/check_gradients.hpp"
 #include "support/moe_layer.hpp"
 
-namespace {
+namespace vision_test {
 
 using example::Index;
 using Ffn = example::MoeLayer<double>;
@@ -109,4 +109,4 @@ TEST(Vision, TheGradientMayBeAdjusted) {
   EXPECT_EQ(moe::flatten(training.model), before);
 }
 
-}  // namespace
+}  // namespace vision_test
