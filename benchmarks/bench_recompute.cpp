@@ -8,9 +8,9 @@ namespace {
 
 constexpr std::size_t depth = 4;
 
-template <class... Matrices>
-double bytes_of(const Matrices&... matrices) {
-  return static_cast<double>((0 + ... + matrices.size())) * sizeof(float);
+template <class... Buffers>
+double bytes_of(const Buffers&... buffers) {
+  return static_cast<double>((0 + ... + buffers.capacity())) * sizeof(float);
 }
 
 double hidden_bytes(const moe::SwiGlu<float>::Tape& tape) {

@@ -13,6 +13,7 @@
 #include "moe/expert/variant_expert.hpp"
 #include "moe/gating/top_k.hpp"
 #include "moe/layer.hpp"
+#include "moe/report/cost.hpp"
 #include "moe/router.hpp"
 #include "support/matrices.hpp"
 
@@ -196,6 +197,55 @@ TEST(LayerExperts, RecomputingKeepsNoActivationsInTheTape) {
   layer.forward(support::random_matrix<float>(5, 8, 2), tape);
   EXPECT_EQ(tape.experts[0].hidden_NF.size(), 0);
   EXPECT_EQ(room[0].hidden_NF.size(), 100);
+}
+
+// What an earlier pass kept, or another room holds, would be taken for this pass's.
+TEST(LayerExperts, BackwardWantsTheRoomOfTheForwardPass) {
+  std::mt19937_64 rng(1);
+  const Layer layer{Router<float>::random(2, 8, rng), TopK{.k = 2}, make_experts<Mlp<float>>(2, 8, 20, rng)};
+  const Matrix<float> x_TD = support::random_matrix<float>(5, 8, 2);
+  typename decltype(layer)::Tape tape(1);
+  std::vector<Mlp<float>::Tape> room;
+  auto gradient = zeros_like(layer);
+  Matrix<float> dx_TD = Matrix<float>::Constant(5, 8, 7);
+  layer.forward(x_TD, tape);
+  tape.recompute_in = &room;
+  EXPECT_THROW(layer.backward_into(x_TD, x_TD, tape, dx_TD, gradient), std::invalid_argument);
+  EXPECT_EQ(dx_TD(0, 0), 7);
+  layer.forward(x_TD, tape);
+  EXPECT_EQ(tape.experts[0].hidden_NF.size(), 0);
+  tape.recompute_in = nullptr;
+  EXPECT_THROW(layer.backward_into(x_TD, x_TD, tape, dx_TD, gradient), std::invalid_argument);
+}
+
+// The tape then has no expert's activations, of no type.
+TEST(LayerExperts, TheCostOfARecomputedPassIsThatOfAKeptOne) {
+  std::mt19937_64 rng(1);
+  using Any = VariantExpert<float, Mlp<float>, SwiGlu<float>>;
+  const Layer layer{Router<float>::random(2, 8, rng), TopK{.k = 2},
+                    std::vector<Any>{Mlp<float>::random(8, 20, rng), SwiGlu<float>::random(8, 20, rng)}};
+  const Matrix<float> x_TD = support::random_matrix<float>(5, 8, 2);
+  typename decltype(layer)::Tape kept(1), recomputed(1);
+  std::vector<Any::Tape> room;
+  recomputed.recompute_in = &room;
+  layer.forward(x_TD, kept);
+  layer.forward(x_TD, recomputed);
+  EXPECT_EQ(cost_of(layer, kept).multiply_adds, cost_of(layer, recomputed).multiply_adds);
+}
+
+/// Says how many tasks it runs at a time, in a type of its own.
+struct Threads {
+  int count;
+  int threads_at_work() const { return count; }
+  template <class F>
+  void parallel_for(Index tasks, F&& f) const {
+    Serial{}.parallel_for(tasks, f);
+  }
+};
+
+TEST(LayerExperts, AnyIntegerSaysHowManyThreadsThereAre) {
+  EXPECT_EQ(detail::tasks_to_occupy(Threads{3}), 3);
+  EXPECT_EQ(detail::tasks_to_occupy(Threads{-1}), 1);
 }
 
 TEST(LayerExperts, ExpertsThatAreLayersAreNotRecomputed) {

@@ -1,6 +1,7 @@
 // Who runs the tasks of a layer: the calling thread, OpenMP's team, or a thread pool of the user's. An executor is a
 // value with `parallel_for(count, f)`, which calls f(0) ... f(count - 1), each once, and returns when all are done.
-// Tasks never share an output, so every executor gives the same bits.
+// Tasks never share an output, so every executor gives the same bits. Optional: `threads_at_work()`, how many tasks it
+// runs at a time, lets work be cut no smaller than that asks for.
 #pragma once
 
 #include <algorithm>
@@ -165,7 +166,7 @@ namespace detail {
 template <class Exec>
 Index tasks_to_occupy(const Exec& executor) {
   if constexpr (requires { executor.threads_at_work(); })
-    return (std::max)(executor.threads_at_work(), Index{1});
+    return (std::max)(static_cast<Index>(executor.threads_at_work()), Index{1});
   else
     return 8;
 }

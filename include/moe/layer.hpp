@@ -285,6 +285,8 @@ struct Layer {
   void check(const Batch<S>& batch, const Tape& tape, ConstMatrixRef<S> dx_TD, const Layer& gradient) const {
     check(batch);
     detail::require(tape.width >= 0, "Layer::backward: the tape holds no forward pass");
+    detail::require(tape.recompute_in == tape.computed_in,
+                    "Layer::backward: recompute_in is not what it was in the forward pass");
     detail::require(tape.width == batch.x_TD.cols() && tape.plan.tokens() == batch.tokens() &&
                         tape.experts.size() == experts.size(),
                     "Layer::backward: the tape is of ", tape.plan.tokens(), " tokens of width ", tape.width, " and ",

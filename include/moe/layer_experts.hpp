@@ -41,8 +41,10 @@ inline Index columns_of_task(Index all, Index wanted, Index most) {
 /// columns.
 template <class S, class Columns>
 void list_column_tasks(const Plan<S>& plan, Index wanted, std::vector<ColumnTask>& tasks, Columns&& columns) {
-  Index total = 0;
+  Index total = 0, most_tasks = 0;
   for_each_used_expert(plan, [&](std::size_t e) { total += columns(e); });
+  for (Index e = 0; e < plan.experts(); ++e) most_tasks += columns(static_cast<std::size_t>(e)) / 64 + 1;
+  tasks.reserve(static_cast<std::size_t>(most_tasks));  // of any plan: no later one allocates
   const Index of_many_rows = columns_of_task(total, wanted, 512);
   tasks.clear();
   for_each_used_expert(plan, [&](std::size_t e) {
@@ -126,9 +128,11 @@ constexpr int saving_stages_of() {
 /// tape.y_NO, of the right size, = the experts' outputs for tape.x_ND.
 template <class X, class Tape, class Exec>
 void experts_forward(const std::vector<X>& experts, Tape& tape, Random* random, const Exec& executor) {
+  if (tape.computed_in != tape.recompute_in) tape.experts.clear();  // activations of another pass
   tape.experts.resize(experts.size());
   for (auto& expert_tape : tape.experts) hand_down(random, expert_tape);
   begin_in_room(experts, tape);
+  tape.computed_in = tape.recompute_in;
   run_forward(experts, stages_of<X>(), tape, executor);
 }
 

@@ -46,10 +46,12 @@ struct LayerTape {
   RouterTape router;
   std::vector<ExpertTape> experts;
 
-  /// Set by the caller: the hidden activations are not kept here. Both passes use this room, which all layers of a
-  /// model may share, one pass at a time; backward computes them again, from the same draws, to the same bits. Not for
-  /// experts that are layers.
+  /// Set by the caller before a forward pass: the hidden activations are not kept here. Both passes use this room,
+  /// which all layers of a model may share, one pass at a time; backward computes them again, from the same draws, to
+  /// the same bits. Not for experts that have losses of their own, as layers do; the expert of a Shared keeps its
+  /// activations.
   std::vector<ExpertTape>* recompute_in = nullptr;
+  std::vector<ExpertTape>* computed_in = nullptr;  ///< By the recorded pass.
 
   std::vector<detail::ColumnTask> tasks;  // of the experts' stages
   Index width = -1;                       ///< D of the recorded pass; -1: none.

@@ -53,6 +53,9 @@ class Buffer : public Eigen::Map<Plain> {
   }
   void resize(Index size) { resize(size, 1); }
 
+  /// Entries that there is memory for: of the largest size so far.
+  Index capacity() const { return memory_.size(); }
+
  private:
   void view(Index row_count, Index column_count) {
     new (static_cast<View*>(this)) View(memory_.data(), row_count, column_count);  // as Eigen's manual re-seats a Map

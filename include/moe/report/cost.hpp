@@ -105,7 +105,10 @@ Cost cost_of_part(const Part& part, const PartTape& tape, Index rows) {
                          part.expert.index();
                          tape.of.index();
                        }) {
-    part.visit([&](const auto& own, auto i) { cost = cost_of_part(own, std::get<i>(tape.of), rows); });
+    part.visit([&](const auto& own, auto i) {
+      const auto* const of = std::get_if<i>(&tape.of);  // none if activations are recomputed elsewhere
+      cost = of != nullptr ? cost_of_part(own, *of, rows) : cost_of_rows(own, rows);
+    });
   } else {
     cost = cost_of_rows(part, rows);
   }
