@@ -1,6 +1,7 @@
 // The loss of telling classes, and its gradient.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -13,7 +14,12 @@ namespace example {
 
 using moe::Index;
 
-/// The mean of -log p(label), in nats; the logits become log-probabilities.
+inline Index labelled(const std::vector<std::int64_t>& label) {
+  return static_cast<Index>(std::count_if(label.begin(), label.end(), [](std::int64_t l) { return l >= 0; }));
+}
+
+/// The mean of -log p(label), in nats, over the tokens that have a label, 0 or more; the logits become
+/// log-probabilities.
 template <class S>
 double cross_entropy(moe::Matrix<S>& logits_TV, const std::vector<std::int64_t>& label) {
   moe::detail::require(static_cast<Index>(label.size()) == logits_TV.rows(), "cross_entropy: ", label.size(),
@@ -23,17 +29,24 @@ double cross_entropy(moe::Matrix<S>& logits_TV, const std::vector<std::int64_t>&
     auto row = logits_TV.row(t).array();
     row -= row.maxCoeff();
     row -= std::log(row.exp().sum());
-    nats -= static_cast<double>(row(label[static_cast<std::size_t>(t)]));
+    const std::int64_t wanted = label[static_cast<std::size_t>(t)];
+    if (wanted >= 0) nats -= static_cast<double>(row(wanted));
   }
-  return nats / static_cast<double>(label.size());
+  return nats / static_cast<double>((std::max)(labelled(label), Index{1}));
 }
 
 /// From the log-probabilities that it left, the gradient of that mean in their place.
 template <class S>
 void cross_entropy_gradient(moe::Matrix<S>& logp_TV, const std::vector<std::int64_t>& label) {
   logp_TV = logp_TV.array().exp();
-  for (Index t = 0; t < logp_TV.rows(); ++t) logp_TV(t, label[static_cast<std::size_t>(t)]) -= S(1);
-  logp_TV /= static_cast<S>(logp_TV.rows());
+  for (Index t = 0; t < logp_TV.rows(); ++t) {
+    const std::int64_t wanted = label[static_cast<std::size_t>(t)];
+    if (wanted >= 0)
+      logp_TV(t, wanted) -= S(1);
+    else
+      logp_TV.row(t).setZero();
+  }
+  logp_TV /= static_cast<S>((std::max)(labelled(label), Index{1}));
 }
 
 }  // namespace example

@@ -10,7 +10,7 @@
 
 namespace example {
 
-/// Tokens and what comes after each, as sequences of one length.
+/// Tokens and what comes after each, as sequences of one length. -1 instead: this token need not tell anything.
 struct TextBatch {
   Index length;
   std::vector<std::int64_t> codes, next;
