@@ -6,7 +6,7 @@
 #include "gtest/gtest.h"
 #include "moe/random.hpp"
 
-namespace {
+namespace cross_entropy_test {
 
 TEST(CrossEntropy, TokensWithoutLabelDoNotCount) {
   moe::Random random(1);
@@ -30,4 +30,4 @@ TEST(CrossEntropy, OfNoLabelIsZero) {
   EXPECT_TRUE(logits_TV.isZero(0));
 }
 
-}  // namespace
+}  // namespace cross_entropy_test
