@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <numbers>
 
+#include "../support/domains.hpp"
 #include "model.hpp"
-#include "support/domains.hpp"
 
 namespace choice {
 

@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "../support/svg.hpp"
 #include "model.hpp"
-#include "support/svg.hpp"
 
 namespace choice {
 

@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
+#include "../support/moe_language.hpp"
 #include "moe/moe.hpp"
-#include "support/moe_language.hpp"
 
 namespace choice {
 

@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "../support/chart_frame.hpp"
+#include "../support/svg.hpp"
 #include "run.hpp"
-#include "support/chart_frame.hpp"
-#include "support/svg.hpp"
 
 namespace scaling {
 

@@ -7,8 +7,8 @@
 #include <span>
 #include <vector>
 
+#include "../support/moe_language.hpp"
 #include "moe/moe.hpp"
-#include "support/moe_language.hpp"
 
 namespace scaling {
 
