@@ -9,10 +9,6 @@
 //
 //   hierarchical            5 runs, some 15 seconds of a processor
 //   hierarchical --quick    2 short runs, some 5 seconds
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 #include <cmath>
 #include <cstddef>
 #include <cstdlib>
@@ -129,9 +125,6 @@ int main(int argc, char** argv) try {
       ->capture_default_str()
       ->check(CLI::Range(2, 64));
   CLI11_PARSE(app, argc, argv);
-#ifdef _OPENMP
-  omp_set_num_threads(1);  // the layers are too small to be shared out
-#endif
   if (budget.quick) budget.steps = 500, run_count = 2;
 
   std::vector<Comparison> sparse_runs, dense_runs;

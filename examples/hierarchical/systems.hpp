@@ -131,7 +131,7 @@ struct Likelihood {
   template <class Model>
   void backward(const Model& model, const Matrix&, const Set& set, typename Model::Tape& tape, Model& gradient) const {
     if constexpr (IsTree<Model>) {
-      moe::HierarchicalMixtureLoss{variance}.backward(model, set.x_TD, set.target_TO, tape, gradient);
+      moe::HierarchicalMixtureLoss{variance}.backward(model, set.x_TD, set.target_TO, tape, gradient, moe::Serial{});
     } else {
       Matrix dy_NO(tape.y_NO.rows(), tape.y_NO.cols()), dx_TD(set.x_TD.rows(), set.x_TD.cols());
       moe::Vector<double> dweight_N;

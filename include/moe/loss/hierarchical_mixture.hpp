@@ -7,6 +7,7 @@
 
 #include "moe/batch.hpp"
 #include "moe/core.hpp"
+#include "moe/executor.hpp"
 #include "moe/loss/mixture.hpp"
 #include "moe/plan.hpp"
 
@@ -43,10 +44,10 @@ struct HierarchicalMixtureLoss {
 
   /// gradient += that of the loss; returns dx_TD. With h_i the outer posterior, each branch sees its own mixture
   /// likelihood times h_i, and d g_i = -h_i / g_i.
-  template <class Outer, class S = typename Outer::Scalar>
+  template <class Outer, class Exec = DefaultExecutor, class S = typename Outer::Scalar>
   Matrix<S> backward(const Outer& outer, const std::type_identity_t<Batch<S>>& batch,
-                     const std::type_identity_t<Matrix<S>>& target_TO, typename Outer::Tape& tape,
-                     Outer& gradient) const {
+                     const std::type_identity_t<Matrix<S>>& target_TO, typename Outer::Tape& tape, Outer& gradient,
+                     const Exec& executor = {}) const {
     Vector<S> fit_N;
     for_each_branch<S>(tape, target_TO, fit_N);
     Vector<S> share_N(fit_N.size()), dweight_N(fit_N.size());
@@ -74,11 +75,11 @@ struct HierarchicalMixtureLoss {
         dweight(n) *= share;
       }
       const Matrix<S> x = tape.x_ND.middleRows(begin, rows);
-      outer.experts[at].backward_from_slots(x, dy, dweight, inner, dx, gradient.experts[at]);
+      outer.experts[at].backward_from_slots(x, dy, dweight, inner, dx, gradient.experts[at], executor);
       dx_ND.middleRows(begin, rows) = dx;
     }
     Matrix<S> dx_TD(batch.tokens(), batch.x_TD.cols());
-    outer.backward_from_inputs(batch, dx_ND, dweight_N, tape, dx_TD, gradient);
+    outer.backward_from_inputs(batch, dx_ND, dweight_N, tape, dx_TD, gradient, executor);
     return dx_TD;
   }
 
