@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <vector>
 
 #include "moe/batch.hpp"
 #include "moe/concepts.hpp"
@@ -72,15 +73,17 @@ struct SparseMixer {
   /// dz = dw p_chosen (one at the chosen - p).
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
-    const Index valid = routing.valid_tokens;
     detail::Weighing{ChoiceWeights::uniform}.backward(routing, drouting);
     Vector<S>& p_E = drouting.workspace.expert_E;
     p_E.resize(routing.experts());
-    for (Index i = 0; i < static_cast<Index>(routing.choices.size()); ++i) {
-      const Choice<S>& c = routing.choices[at(i)];
-      const auto earlier = [&](Index r) { return routing.choices[at(r * valid + i % valid)].expert; };
+    std::vector<Index>& expert_Tk = drouting.workspace.indices;  // the choices may stand in any order
+    expert_Tk.resize(at(routing.tokens() * k));
+    for (const Choice<S>& c : routing.choices) expert_Tk[at(c.token * k + c.rank)] = c.expert;
+    for (std::size_t i = 0; i < routing.choices.size(); ++i) {
+      const Choice<S>& c = routing.choices[i];
+      const auto earlier = [&](Index r) { return expert_Tk[at(c.token * k + r)]; };
       masked_softmax(routing, c.token, c.rank, earlier, p_E);
-      const S slope = drouting.choices[at(i)].weight * p_E(c.expert);
+      const S slope = drouting.choices[i].weight * p_E(c.expert);
       auto dlogits_E = drouting.weighing_logits_TE().row(c.token);
       dlogits_E -= slope * p_E.transpose();
       dlogits_E(c.expert) += slope;
