@@ -44,13 +44,19 @@ concept Gate = requires(const G gate, const Batch<S>& batch, Routing<S>& routing
 };
 
 /// A gate without parameters of its own turns the gradients of weights and probabilities in `drouting` into gradients
-/// of the logits, by `+=`. A gate with parameters also gets the batch, adds to the input's gradient and to its own:
+/// of the logits, by `+=`.
+template <class G, class S>
+concept ParameterFreeGate = Gate<G, S> && requires(const G gate, const Routing<S>& routing, Routing<S>& drouting) {
+  gate.backward(routing, drouting);
+};
+
+/// A gate with parameters also gets the batch, adds to the input's gradient and to its own:
 /// `backward(batch, routing, drouting, dx_TD, gradient) const`, and has visit_parameters.
 template <class G, class S>
-concept TrainableGate = Gate<G, S> &&(
-    requires(const G gate, const Routing<S>& routing, Routing<S>& drouting) { gate.backward(routing, drouting); } ||
-    requires(const G gate, const Batch<S>& batch, const Routing<S>& routing, Routing<S>& drouting, MatrixRef<S> dx_TD,
-             G& gradient) { gate.backward(batch, routing, drouting, dx_TD, gradient); });
+concept TrainableGate = ParameterFreeGate<G, S> ||
+    (Gate<G, S>&& requires(const G gate, const Batch<S>& batch, const Routing<S>& routing, Routing<S>& drouting,
+                           MatrixRef<S> dx_TD,
+                           G& gradient) { gate.backward(batch, routing, drouting, dx_TD, gradient); });
 
 /// Maps rows (n, D) to rows (n, O), each row by itself; keeps in its Tape what its backward pass needs.
 /// Optional: `output_width() const` where O is not D; `check(D) const` throws if rows of that width do not fit (without

@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -127,6 +128,13 @@ void require(bool holds, const Parts&... parts) {
   std::string message = "moe: ";
   (append(message, parts), ...);
   throw_invalid_argument(message);
+}
+
+/// float is the narrowest type that it may be rounded to.
+inline void require_temperature(std::string_view what, double temperature) {
+  constexpr double least = (std::numeric_limits<float>::min)(), most = (std::numeric_limits<float>::max)();
+  require(has_finite_bits(temperature) && temperature >= least && temperature <= most, what, ": temperature is ",
+          temperature, ", it must be finite and more than 0, as float too");
 }
 
 template <class M>

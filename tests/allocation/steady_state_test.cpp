@@ -147,6 +147,8 @@ TEST(SteadyState, OfChoicesThatDifferInNumber) {
   expect_steady_state(Layer{make_router(), gshard_top2(), some_experts(), losses});
 }
 
+TEST(SteadyState, OfSparseMixer) { expect_steady_state(Layer{make_router(), SparseMixer{}, some_experts(), losses}); }
+
 TEST(SteadyState, OfReplay) {
   auto replay = Replay<float>::uniform(3, experts, 2);  // of tokens that are never padding
   expect_steady_state(Layer{make_router(), replay, some_experts(), losses});

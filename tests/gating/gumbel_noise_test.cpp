@@ -49,7 +49,8 @@ TEST(GumbelNoise, ATemperatureScalesIt) {
     EXPECT_EQ(routing.noise.logits_TE, (Matrix<double>{{2, 1, 3 * temperature}}));
     EXPECT_EQ(gating::experts_of(routing), (std::vector<Index>{temperature == 2 ? 2 : 0}));
   }
-  EXPECT_THROW((GumbelNoise<TopK>{.gate = top(1), .temperature = 0}.check(3)), std::invalid_argument);
+  for (const double temperature : {0., 1e-50, 1e50})  // in float 0 and infinite
+    EXPECT_THROW((GumbelNoise<TopK>{.gate = top(1), .temperature = temperature}.check(3)), std::invalid_argument);
 }
 
 }  // namespace gumbel_noise_test

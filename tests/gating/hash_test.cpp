@@ -146,5 +146,21 @@ TEST(Hash, ProbabilitiesMayBeDividedAsInTopK) {
   expect_invalid([] { (Hash{.tables = {{0}}, .norm = 0}.check(1)); }, {"Hash: norm is 0"});
 }
 
+TEST(Hash, WeightsThatTeachTheRouterNothingAreRefused) {
+  const std::vector<std::vector<Index>> one{{0, 1}}, two{{0, 1}, {1, 1}};
+  for (const auto weights : {ChoiceWeights::softmax_of_chosen, ChoiceWeights::renormalized}) {
+    expect_invalid([&] { (Hash{.tables = one, .weights = weights}.check(2)); }, {"one table", "learns nothing"});
+    EXPECT_NO_THROW((Hash{.tables = two, .weights = weights}.check(2)));
+  }
+  expect_invalid([&] { (Hash{.tables = one, .scores = Scores{}}.check(2)); }, {"one table", "normalize = false"});
+  EXPECT_NO_THROW((Hash{.tables = one, .scores = Scores{.normalize = false}}.check(2)));
+  EXPECT_NO_THROW((Hash{.tables = one, .weights = ChoiceWeights::probabilities}.check(2)));
+}
+
+TEST(Hash, ScoresAndWeightsTogetherAreRefused) {
+  const Hash both{.tables = {{0}, {1}}, .weights = ChoiceWeights::probabilities, .scores = Scores{}};
+  expect_invalid([&] { both.check(2); }, {"both set"});
+}
+
 }  // namespace hash_test
 }  // namespace moe

@@ -94,6 +94,15 @@ TEST(NoTokenLeftBehind, ATokenNeverHasAnExpertTwice) {
   EXPECT_EQ(gating::experts_of(gating::route(gate, logits)), (std::vector<Index>{0, 2, 1, 3}));
 }
 
+TEST(NoTokenLeftBehind, RoomGrowsWithTheChoicesAndNotTimesTheExperts) {
+  constexpr Index tokens = 50, experts = 40;
+  for (const auto& capacity : {Capacity::unlimited(), Capacity::exactly(0)}) {
+    const auto routing =
+        gating::route(NoTokenLeftBehind{.capacity = capacity}, Matrix<double>(Matrix<double>::Zero(tokens, experts)));
+    EXPECT_LE(routing.workspace.indices.capacity(), static_cast<std::size_t>(1 + experts + 2 * tokens));
+  }
+}
+
 TEST(NoTokenLeftBehind, NormalisedWeightsAreRefused) {
   support::expect_invalid([] { NoTokenLeftBehind{.top_k = {.k = 2}}.check(3); }, {"probabilities"});
 }

@@ -7,6 +7,7 @@
 
 #include "gating/route.hpp"
 #include "support/expect_invalid.hpp"
+#include "support/matrices.hpp"
 
 namespace moe {
 namespace scored_top_k_test {
@@ -61,6 +62,7 @@ TEST(ScoredTopK, WhatCannotBeDoneIsRefused) {
   expect_invalid([] { ScoredTopK{.k = 5}.check(4); }, {"k is 5"});
   expect_invalid([] { ScoredTopK{.k = 1}.check(4); }, {"k = 1"});
   expect_invalid([] { (ScoredTopK{.k = 2, .groups = 3}.check(4)); }, {"4 experts", "3 groups"});
+  expect_invalid([] { (ScoredTopK{.epsilon = support::infinity_of<double>}.check(4)); }, {"epsilon inf"});
   expect_invalid([] { (ScoredTopK{.k = 3, .groups = 2, .groups_used = 1}.check(4)); }, {"k = 3"});
   expect_invalid([] { (ScoredTopK{.k = 2, .groups = 4, .groups_used = 2}.check(4)); }, {"adds 2 experts", "has 1"});
   expect_invalid([] { (ScoredTopK{.k = 2, .selection_bias_E = Vector<double>::Zero(3)}.check(4)); }, {"bias of 3"});

@@ -59,12 +59,46 @@ TEST(Sinkhorn, ATemperatureDividesTheLogitsOfTheTransportAlone) {
   const auto z = random_matrix<double>(8, 4, rng);
   const Matrix<double> tenfold = z * 10;
   const Sinkhorn gate{.k = 2, .tolerance = 1e-300, .most_rounds = 50, .temperature = .1};
-  EXPECT_TRUE(transport(gate, z).isApprox(transport(Sinkhorn{.tolerance = 1e-300, .most_rounds = 50}, tenfold), 1e-12));
+  const Sinkhorn exact{.tolerance = 1e-300, .epsilon = 0, .most_rounds = 50};  // gaps that need no logarithms
+  EXPECT_TRUE(transport(gate, z).isApprox(transport(exact, tenfold), 1e-12));
   Random random(1);
   const auto routing = gating::route(gate, z, {}, 0, &random);
   EXPECT_EQ(routing.choices[0].weight,
             gating::route(Sinkhorn{.k = 2}, z).probabilities_TE(0, routing.choices[0].expert));
-  EXPECT_THROW(Sinkhorn{.temperature = 0}.check(3), std::invalid_argument);
+  for (const double temperature : {0., 1e-50, 1e50})  // in float 0 and infinite
+    EXPECT_THROW(Sinkhorn{.temperature = temperature}.check(3), std::invalid_argument);
+}
+
+/// How many tokens go to each of three experts.
+template <class S>
+std::vector<Index> loads(const Sinkhorn& gate, const Matrix<S>& logits_TE) {
+  Random random(1);
+  std::vector<Index> counts(3, 0);
+  for (const Index e : gating::experts_of(gating::route(gate, logits_TE, {}, 0, &random)))
+    ++counts[static_cast<std::size_t>(e)];
+  return counts;
+}
+
+// exp(-80) is lost beside the epsilon, in float exp(-400) is 0: neither may send all tokens to one expert.
+TEST(Sinkhorn, ASmallTemperatureBalancesLogitsThatAreFarApart) {
+  std::mt19937_64 rng(2);
+  for (const double gap : {8., 40.}) {
+    const Matrix<double> z = (random_matrix<double>(30, 3, rng) * .1).rowwise() + Matrix<double>{{gap, 0, -gap}}.row(0);
+    const Sinkhorn gate{.temperature = .1};
+    for (const auto& counts : {loads(gate, z), loads(gate, Matrix<float>(z.cast<float>()))})
+      for (const Index count : counts) EXPECT_GT(count, 5);
+    const Matrix<double> p = transport(gate, z);
+    for (Index e = 0; e < 3; ++e) EXPECT_NEAR(p.col(e).sum(), 1. / 3, 1e-12);
+    for (Index t = 0; t < 30; ++t) EXPECT_NEAR(p.row(t).sum(), 1. / 30, 1e-4);
+  }
+}
+
+// The plan is even already, and exp(-300) and exp(-600) are both 0.
+TEST(Sinkhorn, ChoicesAreInTheOrderOfThePlanWhereItUnderflows) {
+  const Matrix<float> z{{60, 0, 30}, {0, 60, 30}, {0, 30, 60}};
+  Random random(1);
+  const auto routing = gating::route(Sinkhorn{.k = 2, .temperature = .1}, z, {}, 0, &random);
+  EXPECT_EQ(gating::experts_of(routing), (std::vector<Index>{0, 1, 2, 2, 2, 1}));
 }
 
 }  // namespace sinkhorn_test

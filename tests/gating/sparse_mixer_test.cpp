@@ -87,9 +87,23 @@ TEST(SparseMixer, OddLogitsChooseDifferentExperts) {
   }
 }
 
+TEST(SparseMixer, WhereNothingIsLeftTheWeightIsZero) {
+  constexpr double infinity = support::infinity_of<double>;
+  const SparseMixer gate{.k = 3, .band = .1};
+  const Matrix<double> masked{{1, -infinity, -infinity}};
+  for (const bool training : {false, true}) {
+    Random random(1);
+    const auto routing = gating::route(gate, masked, {}, 0, training ? &random : nullptr);
+    EXPECT_EQ(gating::experts_of(routing), (std::vector<Index>{0, 1, 2}));
+    EXPECT_EQ(gating::weights_of(routing), (std::vector<double>{1, 0, 0}));
+    EXPECT_EQ(gating::backward(gate, routing, {2.0, 3.0, 4.0}).logits_TE, (Matrix<double>::Zero(1, 3)));
+  }
+}
+
 TEST(SparseMixer, SettingsThatMakeNoSenseAreRefused) {
   support::expect_invalid([] { SparseMixer{.k = 4}.check(3); }, {"k is 4"});
   support::expect_invalid([] { SparseMixer{.band = -1}.check(3); }, {"band -1"});
+  support::expect_invalid([] { SparseMixer{.band = support::infinity_of<double>}.check(3); }, {"band inf"});
   support::expect_invalid([] { SparseMixer{.midpoint = 0}.check(3); }, {"midpoint 0"});
 }
 

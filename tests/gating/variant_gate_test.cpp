@@ -8,7 +8,10 @@
 
 #include "moe/expert/linear.hpp"
 #include "moe/expert/make_experts.hpp"
+#include "moe/gating/fixed_noise.hpp"
+#include "moe/gating/gumbel_noise.hpp"
 #include "moe/gating/noisy_top_k.hpp"
+#include "moe/gating/prioritized.hpp"
 #include "moe/gating/scored_top_k.hpp"
 #include "moe/gating/top_k.hpp"
 #include "moe/layer.hpp"
@@ -63,6 +66,26 @@ TEST(VariantGate, GradientsAgreeWithDifferences) {
   const Matrix<double> x_TD = random_matrix<double>(tokens, width, random);
   EXPECT_TRUE(testing::check_layer_gradients(layer_with(noisy()), Batch<double>(x_TD)));
   EXPECT_TRUE(testing::check_layer_gradients(layer_with(TopK{.k = 2}), Batch<double>(x_TD)));
+}
+
+// Gates around others have no room for the gradients of parameters.
+using Free = VariantGate<double, TopK, ScoredTopK>;
+static_assert(ParameterFreeGate<Free, double> && !ParameterFreeGate<AnyGate, double> && TrainableGate<AnyGate, double>);
+static_assert(TrainableGate<Prioritized<Free>, double> && !TrainableGate<Prioritized<AnyGate>, double>);
+static_assert(TrainableGate<FixedNoise<Free>, double> && !TrainableGate<FixedNoise<AnyGate>, double>);
+static_assert(TrainableGate<GumbelNoise<Free>, double> && !TrainableGate<GumbelNoise<AnyGate>, double>);
+static_assert(TrainableGate<LearnedNoise<double, Free>, double> &&
+              !TrainableGate<LearnedNoise<double, AnyGate>, double>);
+static_assert(Gate<Prioritized<AnyGate>, double>);
+
+TEST(VariantGate, MayStandInAnotherGate) {
+  Random random(9);
+  const Matrix<double> x_TD = random_matrix<double>(tokens, width, random);
+  const auto router = Router<double>::random(experts, width, random);
+  const auto bag = make_experts<Linear<double>>(experts, width, width, random);
+  for (const Free& gate : {Free{TopK{.k = 2}}, Free{ScoredTopK{.k = 2}}})
+    EXPECT_TRUE(testing::check_layer_gradients(Layer{router, Prioritized<Free>{gate, Priority::weight}, bag},
+                                               Batch<double>(x_TD)));
 }
 
 TEST(VariantGate, NamesParametersAndBuffersAsTheGateAtHandDoes) {

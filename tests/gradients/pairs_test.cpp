@@ -39,7 +39,7 @@ struct AnyLoss {
 struct AnyGate {
   using One = std::variant<Softmax, TopK, ScoredTopK, OptionalChoices, NoTokenLeftBehind, VariableTopK, TopP, Threshold,
                            Hash, ExpertChoice, Sinkhorn, BaseAssignment, SparseMixer, Replay<double>, FixedNoise<TopK>,
-                           FixedNoise<ScoredTopK>, GumbelNoise<TopK>, Prioritized<TopK>>;
+                           FixedNoise<ScoredTopK>, GumbelNoise<TopK>, Prioritized<TopK>, Prioritized<SparseMixer>>;
   One one;
 
   void check(Index count) const {
@@ -165,6 +165,14 @@ TEST_F(Pairs, OfFixedK) {
       {TopK{.k = 3}, switch_top1(), FixedNoise<TopK>{TopK{.k = 2}, 2}, SparseMixer{.band = 0.4, .midpoint = 1}},
       losses_of_fixed_k());
   expect_exact({SparseMixer{.band = 0.4}, SparseMixer{.k = 4}}, losses_of_any_gate(), false);
+}
+
+/// A gate's backward pass must not read who chose what from the order of the choices.
+TEST_F(Pairs, OfSparseMixerInOtherOrders) {
+  const SparseMixer gate{.k = 3, .band = 0.4, .midpoint = 1};
+  for (const bool training : {true, false})
+    expect_exact({Prioritized<SparseMixer>{gate, Priority::token}, Prioritized<SparseMixer>{gate, Priority::weight}},
+                 losses_of_any_gate(), training);
 }
 
 TEST_F(Pairs, OfVaryingK) {

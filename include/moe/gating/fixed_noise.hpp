@@ -45,6 +45,7 @@ struct FixedNoise {
   }
 
   template <class S>
+  requires ParameterFreeGate<G, S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     gate.backward(routing, drouting);
     if (routing.noise.drawn) drouting.logits_TE += drouting.noise.logits_TE;

@@ -25,8 +25,7 @@ struct GumbelNoise {
   double temperature = 1;      ///< mesh: moe_switch_temperature, with Switch's gate.
 
   void check(Index experts) const {
-    detail::require(detail::has_finite_bits(temperature) && temperature > 0, "GumbelNoise: temperature is ",
-                    temperature, ", it must be finite and more than 0");
+    detail::require_temperature("GumbelNoise", temperature);
     if constexpr (requires { gate.check(experts); }) gate.check(experts);
   }
 
@@ -54,9 +53,8 @@ struct GumbelNoise {
   }
 
   template <class S>
-  void backward(const Routing<S>& routing, Routing<S>& drouting) const {
-    gate.backward(routing, drouting);
-  }
+  requires ParameterFreeGate<G, S>
+  void backward(const Routing<S>& routing, Routing<S>& drouting) const { gate.backward(routing, drouting); }
 
   template <class F, class... Self>
   static void visit_buffers(F&& f, Self&... self) {

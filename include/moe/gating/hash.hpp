@@ -24,15 +24,15 @@ MOE_NAMESPACE_BEGIN
 /// Token t goes to tables[h][batch.ids[t]] for each of the H tables, with weight 1 / H (Roller et al. 2021, section 3;
 /// several tables are its multi-hash, without the cutting of weights): the experts' mean, nothing is learned, and
 /// NoRouter will do. Where two tables name one expert, it counts twice. Or the tables select, and what is learned
-/// weighs: other ChoiceWeights, or Scores (DeepSeek-V4's first layers: Scores{.score = Scores::Score::sqrt_softplus,
-/// .scale = ...}, and one table for each of its k experts).
+/// weighs: other ChoiceWeights or, instead of these, Scores (DeepSeek-V4's first layers: Scores{.score =
+/// Scores::Score::sqrt_softplus, .scale = ...}, and one table for each of its k experts).
 struct Hash {
   std::vector<std::vector<Index>> tables;          ///< Of experts, by id; all of the same length.
   ChoiceWeights weights = ChoiceWeights::uniform;  ///< uniform: 1 / H.
   double epsilon = 0;                              ///< This and the next two as in TopK.
   Epsilon epsilon_is = Epsilon::added;
   double norm = 1;
-  std::optional<Scores> scores = {};  ///< Set: they weigh.
+  std::optional<Scores> scores = {};  ///< Set: they weigh, and `weights` must be uniform.
 
   /// Every id to an expert drawn uniformly (the paper's random hash).
   template <class Generator>
@@ -113,6 +113,15 @@ struct Hash {
       detail::require(*lowest >= 0 && *highest < experts, "Hash: the table names experts ", *lowest, " to ", *highest,
                       ", there are ", experts);
     }
+    detail::require(!scores || weights == ChoiceWeights::uniform,
+                    "Hash: scores and weights are both set, and a choice has one weight; leave weights uniform");
+    const bool normalizes = scores
+                                ? scores->normalize
+                                : weights == ChoiceWeights::softmax_of_chosen || weights == ChoiceWeights::renormalized;
+    detail::require(tables.size() > 1 || experts == 1 || !normalizes,
+                    "Hash: with one table the normalised weight is always the same and the router learns nothing from "
+                    "the task; use ChoiceWeights::probabilities or Scores with normalize = false, or "
+                    "ChoiceWeights::uniform if that is meant");
   }
 
   /// Throws std::invalid_argument if the batch has no ids, or one that is not in the table.

@@ -37,9 +37,10 @@ struct NoTokenLeftBehind {
   void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
     top_k.route(batch, routing, random);
     const Index experts = routing.experts(), groups = batch.groups();
-    std::vector<Index>& indices = routing.workspace.indices;  // tokens of each group, room, choices without a place
-    const auto most = static_cast<Index>(routing.choices.size());  // room for them all, so that no batch allocates anew
-    indices.reserve(at((groups + most) * (1 + experts)));
+    // tokens of each group, room, choices without a place and whom they asked last
+    std::vector<Index>& indices = routing.workspace.indices;
+    // for all choices, so that no batch allocates anew
+    indices.reserve(at(groups * (1 + experts)) + 2 * routing.choices.size());
     indices.assign(at(groups * (1 + experts)), 0);
     for (Index t = 0; t < routing.tokens(); ++t) indices[at(batch.group_of(t))] += routing.is_valid(t) ? 1 : 0;
     for (Index g = 0; g < groups; ++g) {
@@ -47,13 +48,13 @@ struct NoTokenLeftBehind {
       const Index slots = capacity.slots(tokens, tokens * top_k.k, experts, random != nullptr);
       std::fill_n(indices.begin() + groups + g * experts, experts, slots);
     }
-    for (std::size_t i = 0; i < routing.choices.size(); ++i) {
-      const Choice<S>& c = routing.choices[i];
+    for (Index i = 0; i < static_cast<Index>(routing.choices.size()); ++i) {
+      const Choice<S>& c = routing.choices[at(i)];
       Index& room = indices[at(groups + batch.group_of(c.token) * experts + c.expert)];
       if (room > 0)
         --room;
       else
-        indices.push_back(static_cast<Index>(i));
+        indices.insert(indices.end(), {i, last_chosen(routing, i)});
     }
     reroute(batch, routing);
   }
@@ -66,34 +67,52 @@ struct NoTokenLeftBehind {
  private:
   static std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
+  /// The last of the experts that the token of this choice chose: the next to be asked is the best after it.
+  template <class S>
+  Index last_chosen(const Routing<S>& routing, Index choice) const {
+    const Index valid = routing.valid_tokens;
+    return routing.choices[at((top_k.k - 1) * valid + choice % valid)].expert;
+  }
+
+  /// The one after `asked` in the order of detail::top_k.
+  template <class S>
+  static Index next_best(const S* logits, Index experts, Index asked) {
+    const auto above = detail::selection_rank(logits[asked]);
+    auto best_rank = above;
+    Index best = -1;
+    for (Index e = 0; e < experts; ++e) {
+      const auto rank = detail::selection_rank(logits[e]);
+      if (rank > above || (rank == above && e <= asked) || (best >= 0 && rank <= best_rank)) continue;
+      best = e;
+      best_rank = rank;
+    }
+    return best;
+  }
+
   /// The rounds after the first.
   template <class S>
   void reroute(const Batch<S>& batch, Routing<S>& routing) const {
     const Index experts = routing.experts(), known = batch.groups() * (1 + experts);
     std::vector<Index>& indices = routing.workspace.indices;
-    const Index waiting = static_cast<Index>(indices.size()) - known;
-    indices.resize(at(known + waiting * (1 + experts)));
-    Index *room = indices.data() + batch.groups(), *choice = indices.data() + known, *order = choice + waiting;
+    const Index end = static_cast<Index>(indices.size());
+    Index* room = indices.data() + batch.groups();
     Buffer<Matrix<S>>& has_TE = routing.workspace.rows_TE;  // 1: another choice of the token went to the expert
     has_TE.resize(routing.tokens(), experts);
-    for (Index w = 0; w < waiting; ++w) {
-      const Index token = routing.choices[at(choice[w])].token;
-      has_TE.row(token).setZero();
-      detail::top_k(routing.selection_logits_TE().row(token).data(), experts, experts, order + w * experts);
-    }
+    for (Index w = known; w < end; w += 2) has_TE.row(routing.choices[at(indices[at(w)])].token).setZero();
     const Index last = attempts == 0 ? experts : (std::min)(experts, top_k.k - 1 + attempts);
     for (Index place = top_k.k; place < last; ++place)
-      for (Index w = 0; w < waiting; ++w) {
-        if (choice[w] < 0) continue;
-        Choice<S>& c = routing.choices[at(choice[w])];
-        const Index e = order[w * experts + place];
-        Index& free = room[batch.group_of(c.token) * experts + e];
-        if (free == 0 || has_TE(c.token, e) != S(0)) continue;
+      for (Index w = known; w < end; w += 2) {
+        Index &choice = indices[at(w)], &asked = indices[at(w + 1)];
+        if (choice < 0) continue;
+        Choice<S>& c = routing.choices[at(choice)];
+        asked = next_best(routing.selection_logits_TE().row(c.token).data(), experts, asked);
+        Index& free = room[batch.group_of(c.token) * experts + asked];
+        if (free == 0 || has_TE(c.token, asked) != S(0)) continue;
         --free;
-        has_TE(c.token, e) = S(1);
-        c.expert = e;
-        c.weight = routing.probabilities_TE(c.token, e);
-        choice[w] = -1;
+        has_TE(c.token, asked) = S(1);
+        c.expert = asked;
+        c.weight = routing.probabilities_TE(c.token, asked);
+        choice = -1;
       }
   }
 };

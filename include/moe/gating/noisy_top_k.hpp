@@ -60,7 +60,7 @@ struct LearnedNoise {
   }
 
   void backward(const Batch<S>& batch, const Routing<S>& routing, Routing<S>& drouting, MatrixRef<S> dx_TD,
-                LearnedNoise& gradient) const {
+                LearnedNoise& gradient) const requires ParameterFreeGate<G, S> {
     detail::require(gradient.noise_weight_ED.rows() == noise_weight_ED.rows() &&
                         gradient.noise_weight_ED.cols() == noise_weight_ED.cols(),
                     "LearnedNoise: the gradient's noise weight is ", gradient.noise_weight_ED.rows(), " x ",

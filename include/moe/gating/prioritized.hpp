@@ -78,9 +78,8 @@ struct Prioritized {
   }
 
   template <class S>
-  void backward(const Routing<S>& routing, Routing<S>& drouting) const {
-    gate.backward(routing, drouting);
-  }
+  requires ParameterFreeGate<G, S>
+  void backward(const Routing<S>& routing, Routing<S>& drouting) const { gate.backward(routing, drouting); }
 
   template <class F, class... Self>
   static void visit_buffers(F&& f, Self&... self) {

@@ -33,8 +33,9 @@ struct Scores {
 
   /// Throws std::invalid_argument, in the name of `gate`, if a number makes no sense.
   void check(std::string_view gate) const {
-    detail::require(detail::has_finite_bits(scale) && scale > 0 && epsilon >= 0, gate, ": scale ", scale,
-                    " and epsilon ", epsilon, ", they must be more than 0 and at least 0");
+    detail::require(detail::has_finite_bits(scale) && scale > 0 && detail::has_finite_bits(epsilon) && epsilon >= 0,
+                    gate, ": scale ", scale, " and epsilon ", epsilon,
+                    ", they must be finite, more than 0 and at least 0");
   }
 
   /// The scores and probabilities of a token; `routing.scores_TE` has its size.

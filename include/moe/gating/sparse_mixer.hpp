@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <vector>
 
 #include "moe/batch.hpp"
 #include "moe/concepts.hpp"
@@ -31,8 +32,8 @@ struct SparseMixer {
   void check(Index experts) const {
     detail::require(k >= 1 && k <= experts, "SparseMixer: k is ", k,
                     ", it must be 1 or more and at most the number of experts, ", experts);
-    detail::require(band >= 0 && midpoint > 0 && midpoint <= 1, "SparseMixer: band ", band, " and midpoint ", midpoint,
-                    ", they must be at least 0, and in (0, 1]");
+    detail::require(detail::has_finite_bits(band) && band >= 0 && midpoint > 0 && midpoint <= 1, "SparseMixer: band ",
+                    band, " and midpoint ", midpoint, ", they must be finite and at least 0, and in (0, 1]");
   }
 
   template <class S>
@@ -72,15 +73,17 @@ struct SparseMixer {
   /// dz = dw p_chosen (one at the chosen - p).
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
-    const Index valid = routing.valid_tokens;
     detail::Weighing{ChoiceWeights::uniform}.backward(routing, drouting);
     Vector<S>& p_E = drouting.workspace.expert_E;
     p_E.resize(routing.experts());
-    for (Index i = 0; i < static_cast<Index>(routing.choices.size()); ++i) {
-      const Choice<S>& c = routing.choices[at(i)];
-      const auto earlier = [&](Index r) { return routing.choices[at(r * valid + i % valid)].expert; };
+    std::vector<Index>& expert_Tk = drouting.workspace.indices;  // the choices may stand in any order
+    expert_Tk.resize(at(routing.tokens() * k));
+    for (const Choice<S>& c : routing.choices) expert_Tk[at(c.token * k + c.rank)] = c.expert;
+    for (std::size_t i = 0; i < routing.choices.size(); ++i) {
+      const Choice<S>& c = routing.choices[i];
+      const auto earlier = [&](Index r) { return expert_Tk[at(c.token * k + r)]; };
       masked_softmax(routing, c.token, c.rank, earlier, p_E);
-      const S slope = drouting.choices[at(i)].weight * p_E(c.expert);
+      const S slope = drouting.choices[i].weight * p_E(c.expert);
       auto dlogits_E = drouting.weighing_logits_TE().row(c.token);
       dlogits_E -= slope * p_E.transpose();
       dlogits_E(c.expert) += slope;
@@ -91,7 +94,7 @@ struct SparseMixer {
   static std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
   /// p of the token's choice of this rank, those of the ranks before being earlier(0), earlier(1), ...; returns the
-  /// expert of the largest.
+  /// expert of the largest. Where nothing is left but logits of -infinity, p is 0.
   template <class S, class Earlier>
   Index masked_softmax(const Routing<S>& routing, Index t, Index rank, Earlier&& earlier, Vector<S>& p_E) const {
     constexpr S nothing = -std::numeric_limits<S>::infinity();
@@ -104,6 +107,10 @@ struct SparseMixer {
       if (is_left && (best < 0 || detail::selection_rank(p_E(e)) > detail::selection_rank(p_E(best)))) best = e;
     }
     const S largest = p_E(best);
+    if (!(detail::selection_rank(largest) > detail::selection_rank(nothing)) && !detail::has_nan_bits(p_E.sum())) {
+      p_E.setZero();
+      return best;
+    }
     for (Index e = 0; e < p_E.size(); ++e) {
       const S distance = (largest - p_E(e)) / (std::max)(std::abs(p_E(e)), largest);
       if (distance > static_cast<S>(2 * band)) p_E(e) = nothing;

@@ -57,11 +57,16 @@ struct VariantGate {
     visit([&](const auto& own, auto) { own.route(batch, routing, random); });
   }
 
+  /// So that another gate may stand around this one.
+  void backward(const Routing<S>& routing, Routing<S>& drouting) const requires(ParameterFreeGate<Gs, S>&&...) {
+    visit([&](const auto& own, auto) { own.backward(routing, drouting); });
+  }
+
   void backward(const Batch<S>& batch, const Routing<S>& routing, Routing<S>& drouting, MatrixRef<S> dx_TD,
                 VariantGate& gradient) const requires(TrainableGate<Gs, S>&&...) {
     require_same_type(gradient);
     visit([&](const auto& own, [[maybe_unused]] auto i) {
-      if constexpr (requires { own.backward(routing, drouting); })
+      if constexpr (ParameterFreeGate<std::remove_cvref_t<decltype(own)>, S>)
         own.backward(routing, drouting);
       else
         own.backward(batch, routing, drouting, dx_TD, *std::get_if<i>(&gradient.gate));
