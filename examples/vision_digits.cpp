@@ -80,7 +80,7 @@ Ffn mixture(const Sizes& sizes, moe::Random& random) {
           example::RoutingLosses{
               moe::ImportanceLoss{.coefficient = coefficient, .of = moe::ImportanceLoss::Of::clean_probabilities},
               moe::LoadLoss{.coefficient = coefficient, .threshold = moe::LoadLoss::Threshold::kth_largest},
-              moe::LoadBalanceLoss{.coefficient = 0}, moe::RouterZLoss{.coefficient = 0}},
+              moe::LoadBalanceLoss{.coefficient = 0}, moe::RouterZLoss{.coefficient = 0}, example::EntropyLosses{}},
           moe::Capacity::factor(1.05)};
 }
 
