@@ -7,7 +7,7 @@
 // modality. Prints tables; writes specialisation.csv (counts) and specialisation_domains.svg,
 // specialisation_languages.svg.
 //
-//   specialisation                     four runs, about 30 seconds of two processors
+//   specialisation                     four runs, some 50 seconds of a processor
 //   specialisation --data languages    only the sixteen languages
 //   specialisation --quick             a test of a few seconds, only four kinds of text
 #include <cmath>
@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "specialisation/data.hpp"
+#include "specialisation/report.hpp"
 #include "specialisation/routed.hpp"
 #include "support/budget.hpp"
 #include "support/chart.hpp"
@@ -82,12 +83,6 @@ example::MoeLanguageModel random_model(const Setup& setup, const Corpus& corpus,
   return example::random_language_model<example::MoeLayer<float>>(corpus.alphabet.size(), size, make_ffn, random);
 }
 
-/// What one corpus led to: before training, with the load-balance loss, and with the entropy losses.
-struct Result {
-  Corpus corpus;
-  Routed untrained, balance, entropies;
-};
-
 Routed train(const Setup& setup, const Corpus& corpus, bool with_entropies, Index runs) {
   auto options = setup.training;
   options.seed = setup.budget.seed;
@@ -108,48 +103,6 @@ Result examine(const Setup& setup, Corpus corpus, Index runs) {
   Result result{corpus, route(random_model(setup, corpus, false), corpus, text), train(setup, corpus, false, runs),
                 train(setup, corpus, true, runs)};
   return result;
-}
-
-std::vector<std::pair<std::string, const Routed*>> rows_of(const Result& result) {
-  return {{"untrained", &result.untrained}, {"load balance", &result.balance}, {"entropies", &result.entropies}};
-}
-
-void print_measures(const std::vector<Result>& results, std::uint64_t seed) {
-  example::Table table({"data, losses", "bits per byte", "purity", "domain known", "shuffled", "byte known",
-                        "entropy of a token", "experts of a domain"});
-  for (const Result& result : results)
-    for (const auto& [name, routed] : rows_of(result)) {
-      moe::Random random(seed);
-      const Counts count_DE = routed->by_domain();
-      table.row({result.corpus.name + ", " + name, fixed(routed->bits, 2), fixed(purity(count_DE), 2),
-                 fixed(shared_information(count_DE), 3), fixed(routed->shuffled_information(random), 3),
-                 fixed(routed->byte_information(result.corpus.alphabet.size()), 2), fixed(routed->token_entropy, 2),
-                 fixed(experts_used(count_DE), 1)});
-    }
-  std::cout
-      << table
-      << "\nPurity: how often the expert's most frequent domain is right. Known: mutual information of expert and "
-         "domain, or\nbyte, as a share of the lesser entropy; shuffled: if sequences get each other's domains. "
-         "Entropy of the gate's\nprobabilities, in nats. Experts: exp(entropy) of those that take a domain.\n";
-}
-
-void print_experts(const Result& result, std::size_t most) {
-  const Routed& routed = result.balance;
-  const Counts count_DE = routed.by_domain();
-  std::vector<std::string> head{result.corpus.name + ": % of the tokens to expert"};
-  for (Index e = 0; e < routed.experts(); ++e) head.push_back(std::to_string(e));
-  example::Table shares(head);
-  for (Index d = 0; d < count_DE.rows(); ++d) {
-    std::vector<std::string> cells{result.corpus.domains[static_cast<std::size_t>(d)]};
-    for (Index e = 0; e < routed.experts(); ++e) cells.push_back(fixed(100 * count_DE(d, e) / count_DE.row(d).sum()));
-    shares.row(cells);
-  }
-  example::Table strings({"most typical strings, the last byte its token; _ is a space", "expert", "% of all"});
-  const auto typical = typical_strings(routed, result.corpus.alphabet, most);
-  for (Index e = 0; e < routed.experts(); ++e)
-    strings.row(
-        {typical[static_cast<std::size_t>(e)], std::to_string(e), fixed(100 * count_DE.col(e).sum() / count_DE.sum())});
-  std::cout << '\n' << shares << '\n' << strings;
 }
 
 void save(const Setup& setup, const std::vector<Result>& results) {
@@ -200,36 +153,6 @@ bool plausible(const Setup& setup, const Result& result) {
   all &= holds(experts_used(result.entropies.by_domain()) > .8 * setup.domain_experts,
                in + "a domain does not use as many experts as the global entropy loss asks for");
   return all;
-}
-
-std::string percent(double share) { return fixed(100 * share) + " %"; }
-
-/// Shared information of the domains whose text is ASCII for the most part, if there are others: what is
-/// left where the script does not tell them apart.
-std::string known_in_ascii(const Routed& routed, const Corpus& corpus) {
-  std::vector<Index> rows;
-  for (Index d = 0; d < corpus.size(); ++d)
-    if (corpus.ascii_share(d) > .8) rows.push_back(d);
-  if (std::ssize(rows) == corpus.size()) return "";
-  return "; " + percent(shared_information(routed.by_domain()(rows, Eigen::all))) + " in those that are mostly ASCII";
-}
-
-/// What the papers say, and what was measured.
-void conclude(const Result& result) {
-  const auto known = [](const Routed& routed) { return shared_information(routed.by_domain()); };
-  const Routed &plain = result.balance, &with = result.entropies;
-  const Index codes = result.corpus.alphabet.size();
-  const double domain = known(plain), parted = known(with), byte = plain.byte_information(codes);
-  std::cout << "\nThe " << result.corpus.name << ": expert and domain share " << percent(domain)
-            << " of what they could (" << percent(known(result.untrained)) << " before training"
-            << known_in_ascii(plain, result.corpus) << "),\nexpert and byte " << percent(byte) << ": experts are for "
-            << (byte > domain ? "bytes first, as ST-MoE's are for kinds of tokens." : "domains first, unlike ST-MoE's.")
-            << "\nWith entropy losses expert and domain share " << percent(parted) << ", expert and byte "
-            << percent(with.byte_information(codes)) << ": experts part by domain "
-            << (parted > 1.1 * domain   ? "more, as LIMoE's do by modality."
-                : parted < domain / 1.1 ? "less, unlike LIMoE's by modality."
-                                        : "neither more nor less.")
-            << '\n';
 }
 
 }  // namespace
