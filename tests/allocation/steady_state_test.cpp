@@ -138,6 +138,7 @@ TEST(SteadyState, OfScoredTopK) {
 TEST(SteadyState, OfAssignments) {
   expect_steady_state(Layer{make_router(), Sinkhorn{.k = 1}, some_experts(), Capacity::factor(1)});
   expect_steady_state(Layer{make_router(), Sinkhorn{.k = 2}, some_experts(), Capacity::factor(1)});
+  expect_steady_state(Layer{make_router(), Sinkhorn{.temperature = 0.1}, some_experts(), Capacity::factor(1)});
   expect_steady_state(Layer{make_router(), BaseAssignment{}, some_experts()});
 }
 
