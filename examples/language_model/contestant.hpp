@@ -2,24 +2,29 @@
 #pragma once
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cmath>
+#include <map>
 #include <span>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "../support/moe_language.hpp"
 #include "../support/svg.hpp"
+#include "../support/table.hpp"
 #include "moe/io/safetensors.hpp"
 #include "variants.hpp"
 
 namespace language_model {
 
-/// What is to be seen of a training. Means are of late steps: each step moves them by a fiftieth.
+/// What is to be seen of a training in this run. Means are of late steps: each step moves them by a fiftieth.
 struct Record {
   std::string name;
   Index parameters = 0;
+  Index steps = 0;               ///< Without those before it was resumed.
   double active_parameters = 0;  ///< Of a token, in the mean; all codes' embeddings with them.
   double seconds = 0;            ///< Of its own steps.
   double train_bits = 0;
@@ -38,7 +43,7 @@ class Contestant {
   /// The text with so many more codes, each drawn as the model expects it.
   virtual example::Codes continued(example::Codes prompt, Index count, moe::Random& random) const = 0;
   virtual void save(const std::string& path) const = 0;
-  /// Throws moe::io::SafetensorsError if the file is not of such a training.
+  /// Throws moe::io::SafetensorsError if the file is not of such a training, of this model with these options.
   virtual void resume(const std::string& path) = 0;
 };
 
@@ -97,18 +102,48 @@ class ContestantOf : public Contestant {
   }
 
   void save(const std::string& path) const override {
-    moe::io::save(path, State<const example::LanguageTraining<F>>{training_},
-                  {{"step", std::to_string(training_.step)}});
+    auto metadata = options();
+    metadata["step"] = std::to_string(training_.step);
+    moe::io::save(path, State<const example::LanguageTraining<F>>{training_}, metadata);
   }
 
   void resume(const std::string& path) override {
+    const Index step = step_in(path);
     State<example::LanguageTraining<F>> state{training_};
     moe::io::load(path, state);
-    training_.step = std::stol(moe::io::Safetensors::open(path).metadata().at("step"));
-    training_.adam.steps = training_.step;
+    training_.step = training_.adam.steps = step;
   }
 
  private:
+  using Metadata = std::map<std::string, std::string>;
+
+  /// With another of these, what follows would not be the training that was saved.
+  Metadata options() const {
+    const example::TrainingOptions& options = training_.options;
+    return {{"model", record.name},
+            {"seed", std::to_string(options.seed)},
+            {"length", std::to_string(options.length)},
+            {"sequences", std::to_string(options.sequences)},
+            {"learning rate", example::fixed(options.learning_rate, 17)}};
+  }
+
+  /// The steps of the training that the file holds; checks all else that it says.
+  Index step_in(const std::string& path) const {
+    const auto refuse = [&](const std::string& why) {
+      throw moe::io::SafetensorsError("cannot go on from " + path + ": " + why);
+    };
+    Metadata metadata = moe::io::Safetensors::open(path).metadata();
+    const std::string text = metadata["step"];
+    Index step = -1;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), step);
+    if (error != std::errc() || end != text.data() + text.size() || step < 0)
+      refuse("its step is " + moe::detail::in_quotes(text) + ", not a number of steps");
+    for (const auto& [name, value] : options())
+      if (metadata[name] != value)
+        refuse("its " + name + " is " + moe::detail::in_quotes(metadata[name]) + ", not '" + value + "'");
+    return step;
+  }
+
   static constexpr bool is_shared = std::is_same_v<F, SharedLayer>;
 
   static auto& layer_of(F& ffn) {
@@ -127,6 +162,7 @@ class ContestantOf : public Contestant {
   }
 
   void look(double bits) {
+    ++record.steps;
     double active = static_cast<double>(record.parameters), dropped = 0, max_over_mean = 0, layers = 0;
     for (std::size_t b = 0; b < training_.model.transformer.ffns.size(); ++b) {
       const auto& plan = tape_of(b).plan;
@@ -146,7 +182,7 @@ class ContestantOf : public Contestant {
   }
 
   void follow(double& mean, double value) const {
-    mean += (value - mean) * (std::max)(0.02, 1 / static_cast<double>(training_.step));
+    mean += (value - mean) * (std::max)(0.02, 1 / static_cast<double>(record.steps));
   }
 
   const auto& tape_of(std::size_t block) const { return training_.tape.transformer.blocks[block].ffn; }

@@ -25,14 +25,21 @@ struct Settings {
   std::vector<double> frequencies;  ///< Of the codes, for the hash.
 };
 
+/// Of each of the experts that a token meets.
+inline Index share_of_hidden(const Settings& settings, Index parts) {
+  moe::detail::require(settings.size.hidden % parts == 0, "a hidden width of ", settings.size.hidden,
+                       " does not divide among ", parts, " experts");
+  return settings.size.hidden / parts;
+}
+
 /// A layer by name, but for the dense one and "deepseek".
 inline Layer moe_layer(const std::string& name, const Settings& settings, moe::Random& random) {
   const auto& size = settings.size;
   const Index active = name == "gshard" || name == "noisy" ? 2 : 1, experts = active * settings.experts;
   const auto made = [&](example::AnyGate<float> gate, example::LossCoefficients coefficients, moe::Capacity capacity) {
     return Layer{moe::Router<float>::random(experts, size.width, random), std::move(gate),
-                 moe::make_experts<Expert>(experts, size.width, size.hidden / active, random), coefficients.losses(),
-                 capacity};
+                 moe::make_experts<Expert>(experts, size.width, share_of_hidden(settings, active), random),
+                 coefficients.losses(), capacity};
   };
   const moe::Capacity capacity = moe::Capacity::factor(settings.capacity).at_inference(moe::Capacity::factor(2));
   const example::LossCoefficients balanced{.load_balance = settings.load_balance, .router_z = settings.router_z};
@@ -50,7 +57,7 @@ inline Layer moe_layer(const std::string& name, const Settings& settings, moe::R
 /// the selection is moved after each step. Its dense layers have one expert of three quarters beside the shared one.
 inline SharedLayer deepseek_layer(bool dense, const Settings& settings, moe::Random& random) {
   const auto& size = settings.size;
-  const Index quarter = size.hidden / 4, experts = 4 * settings.experts - 1;
+  const Index quarter = share_of_hidden(settings, 4), experts = 4 * settings.experts - 1;
   Layer layer = example::dense_layer<float>(size.width, size.hidden - quarter, random);
   if (!dense) {
     moe::ScoredTopK gate{.k = 3, .scale = 1};

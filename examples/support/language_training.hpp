@@ -44,7 +44,9 @@ LanguageModel<F> random_language_model(Index codes, const ModelSize& size, const
 
 struct TrainingOptions {
   Index length = 64, sequences = 16;  ///< Of each step.
-  double learning_rate = 6e-3;        ///< The peak: from 0 in the first twentieth, then half a cosine to a hundredth.
+  /// Of half a cosine over the whole training, down to a hundredth; its first twentieth is a warm-up, which multiplies
+  /// that by 2 % rising to 100 %.
+  double learning_rate = 6e-3;
   double weight_decay = 0.1, clip = 1;
   std::uint64_t seed = 1;
 

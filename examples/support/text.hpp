@@ -76,31 +76,40 @@ inline TextBatch empty_batch(Index sequences, Index length) {
   return {length, Codes(tokens), Codes(tokens)};
 }
 
+/// Throws std::invalid_argument unless the text has a sequence of that length and what comes after it.
+inline void require_sequence(std::span<const std::int64_t> codes, Index length) {
+  moe::detail::require(length > 0 && length < static_cast<Index>(codes.size()), "a text of ", codes.size(),
+                       " bytes has no sequence of ", length, " with what comes after it");
+}
+
 /// Sequences from places drawn at random.
 inline TextBatch draw_batch(std::span<const std::int64_t> codes, Index sequences, Index length, moe::Random& random) {
+  require_sequence(codes, length);
   TextBatch batch = empty_batch(sequences, length);
   const auto places = static_cast<double>(static_cast<Index>(codes.size()) - length);
   for (Index s = 0; s < sequences; ++s) set_sequence(batch, s, codes, static_cast<Index>(random.uniform() * places));
   return batch;
 }
 
-/// Bits that each byte of the text costs, each told from at least half a sequence before it (but for the first ones).
+/// Bits that each byte of the text but the first one costs, told from at least half a sequence, if as much is before
+/// it.
 template <class Model>
 double bits_per_byte(const Model& model, std::span<const std::int64_t> codes, Index length) {
+  require_sequence(codes, length);
   constexpr Index sequences = 32;  // at once
   double bits = 0;
   Index told = 0;
   auto tape = model.tape();
-  const auto size = static_cast<Index>(codes.size());
-  std::vector<Index> begins;
-  for (Index begin = 0; begin + length < size; begin += length / 2) begins.push_back(begin);
+  const Index last = static_cast<Index>(codes.size()) - 1 - length;
+  std::vector<Index> begins{0};
+  while (begins.back() < last) begins.push_back((std::min)(begins.back() + length - length / 2, last));
   for (std::size_t first = 0; first < begins.size(); first += static_cast<std::size_t>(sequences)) {
     const Index count = (std::min)(sequences, static_cast<Index>(begins.size() - first));
     TextBatch batch = empty_batch(count, length);
     for (Index s = 0; s < count; ++s) set_sequence(batch, s, codes, begins[first + static_cast<std::size_t>(s)]);
     model.forward(batch, tape);
     for (Index t = 0; t < batch.tokens(); ++t) {
-      if (t % length < length / 2 && (first > 0 || t >= length)) continue;
+      if (begins[first + static_cast<std::size_t>(t / length)] + t % length < told) continue;
       bits -= static_cast<double>(tape.logits_TV(t, batch.next[static_cast<std::size_t>(t)])) / std::numbers::ln2;
       ++told;
     }

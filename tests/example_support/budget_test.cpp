@@ -56,7 +56,8 @@ TEST(Budget, SaysWhatIsWrong) {
   EXPECT_NE(complaint("--seconds inf"), "none");
   EXPECT_NE(complaint("--steps 1.5"), "none");
   EXPECT_NE(complaint("--steps 9x"), "none");
-  EXPECT_EQ(complaint("--seed -1"), "--seed: must be 0 or more, not '-1'");
+  EXPECT_EQ(complaint("--seed -1"), "--seed: must be a whole number from 0 to 2^64 - 1, not '-1'");
+  EXPECT_NE(complaint("--seed 18446744073709551616"), "none");
 }
 
 TEST(Budget, MakesTheFolder) {

@@ -4,11 +4,13 @@
 
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <numbers>
 #include <stdexcept>
 #include <string>
 
+#include "language_model/claim.hpp"
 #include "language_model/contestant.hpp"
 #include "support/language_training.hpp"
 
@@ -84,6 +86,40 @@ TEST(BitsPerByte, OfAModelThatKnowsNothingAreThoseOfTheAlphabet) {
   EXPECT_NEAR(bits_per_byte(model, codes, 10), std::log2(7.0), 1e-9);
 }
 
+// What comes next costs the square of its code.
+struct Squares {
+  struct Tape {
+    moe::Matrix<double> logits_TV;
+  };
+  Tape tape() const { return {}; }
+  void forward(const TextBatch& batch, Tape& tape) const {
+    tape.logits_TV.resize(batch.tokens(), 100);
+    for (Index code = 0; code < 100; ++code)
+      tape.logits_TV.col(code).setConstant(-std::numbers::ln2 * static_cast<double>(code * code));
+  }
+};
+
+TEST(BitsPerByte, TellsEveryByteOnce) {
+  Codes codes;
+  double sum = 0;
+  for (Index code = 0; code < 100; ++code) {
+    codes.push_back(code);
+    sum += static_cast<double>(code * code);
+  }
+  for (const Index length : {1, 2, 3, 4, 5, 8, 13, 98, 99})
+    EXPECT_NEAR(bits_per_byte(Squares{}, codes, length), sum / 99, 1e-9) << length;
+}
+
+TEST(Text, OfLessThanASequenceIsRefused) {
+  moe::Random random(1);
+  const Codes codes(8, 0);
+  EXPECT_NO_THROW(draw_batch(codes, 1, 7, random));
+  EXPECT_THROW(draw_batch(codes, 1, 8, random), std::invalid_argument);
+  EXPECT_THROW(draw_batch({}, 1, 1, random), std::invalid_argument);
+  EXPECT_THROW(bits_per_byte(Squares{}, codes, 8), std::invalid_argument);
+  EXPECT_THROW(bits_per_byte(Squares{}, codes, 0), std::invalid_argument);
+}
+
 TEST(Text, CodesAreNumberedAsTheyCome) {
   Alphabet alphabet;
   EXPECT_EQ(alphabet.encode("abca"), (Codes{0, 1, 2, 0}));
@@ -102,14 +138,15 @@ TEST(Text, BatchesHoldWhatComesNext) {
 }
 
 /// A model with experts that draw (noise), in training.
-language_model::ContestantOf<MoeLayer<float>> contestant(Index codes) {
+language_model::ContestantOf<MoeLayer<float>> contestant(Index codes, const TrainingOptions& options = {
+                                                                          .length = 8, .sequences = 4}) {
   moe::Random random(5);
   const auto ffn = [&](Index) {
     return MoeLayer<float>{moe::Router<float>::random(3, 8, random), moe::NoisyTopK<float>::zeros(3, 8, {.k = 2}),
                            moe::make_experts<moe::Mlp<float>>(3, 8, 6, random),
                            LossCoefficients{.importance = 0.1}.losses()};
   };
-  return {"noisy", small_model<MoeLayer<float>>(codes, 6, ffn), TrainingOptions{.length = 8, .sequences = 4}};
+  return {"noisy", small_model<MoeLayer<float>>(codes, 6, ffn), options};
 }
 
 TEST(LanguageModelExample, ATrainingThatIsTakenUpAgainEndsAtTheSameBits) {
@@ -122,11 +159,77 @@ TEST(LanguageModelExample, ATrainingThatIsTakenUpAgainEndsAtTheSameBits) {
   first.save(path.string());
   second.resume(path.string());
   EXPECT_EQ(second.step(), 12);
-  for (int step = 12; step < 30; ++step) second.advance(text.train, step / 30.0);
+  second.advance(text.train, 12 / 30.0);
+  EXPECT_EQ(second.record.steps, 1);
+  EXPECT_GT(second.record.train_bits, 1);  // that of the one step, not a fiftieth of it
+  for (int step = 13; step < 30; ++step) second.advance(text.train, step / 30.0);
   EXPECT_EQ(whole.bits(text.held_out), second.bits(text.held_out));
   EXPECT_NE(whole.bits(text.held_out), first.bits(text.held_out));
   EXPECT_LT(whole.bits(text.held_out), std::log2(static_cast<double>(alphabet.size())));
   std::filesystem::remove(path);
+}
+
+/// What is said of a file that cannot be gone on from.
+std::string complaint(language_model::Contestant& one, const std::string& path) {
+  try {
+    one.resume(path);
+  } catch (const moe::io::SafetensorsError& error) {
+    EXPECT_NE(std::string(error.what()).find(path), std::string::npos) << error.what();
+    return error.what();
+  }
+  return "none";
+}
+
+TEST(LanguageModelExample, AFileOfAnotherTrainingIsRefused) {
+  const auto file = std::filesystem::temp_directory_path() / "moe_language_model_other.safetensors";
+  const std::string path = file.string();
+  auto one = contestant(20);
+  const Codes text(50, 3);
+  const double before = one.bits(text);
+  for (const std::string step : {"", "-1", "12 ", "x", "99999999999999999999"}) {
+    moe::io::save(path, moe::Router<float>::zeros(2, 3), {{"step", step}});
+    EXPECT_NE(complaint(one, path).find("its step is '" + step + "'"), std::string::npos) << step;
+  }
+  moe::io::save(path, moe::Router<float>::zeros(2, 3));
+  EXPECT_NE(complaint(one, path).find("its step is ''"), std::string::npos);
+  const TrainingOptions same{.length = 8, .sequences = 4};
+  for (const auto& [name, change] : std::map<std::string, void (*)(TrainingOptions&)>{
+           {"seed", [](TrainingOptions& other) { other.seed = 2; }},
+           {"length", [](TrainingOptions& other) { other.length = 9; }},
+           {"sequences", [](TrainingOptions& other) { other.sequences = 5; }},
+           {"learning rate", [](TrainingOptions& other) { other.learning_rate = 5e-3; }}}) {
+    TrainingOptions changed = same;
+    change(changed);
+    auto other = contestant(20, changed);
+    other.advance(text, 0);
+    other.save(path);
+    EXPECT_NE(complaint(one, path).find("its " + name + " is"), std::string::npos) << name;
+  }
+  EXPECT_EQ(one.bits(text), before);
+  EXPECT_EQ(one.step(), 0);
+  std::filesystem::remove(file);
+}
+
+TEST(LanguageModelExample, WidthsThatDoNotDivideAreRefused) {
+  moe::Random random(1);
+  language_model::Settings settings{.size = {.width = 8, .hidden = 6}, .experts = 2, .frequencies = {}};
+  EXPECT_NO_THROW(language_model::moe_layer("gshard", settings, random));
+  EXPECT_THROW(language_model::deepseek_layer(true, settings, random), std::invalid_argument);
+  settings.size.hidden = 7;
+  EXPECT_NO_THROW(language_model::moe_layer("switch", settings, random));
+  EXPECT_THROW(language_model::moe_layer("gshard", settings, random), std::invalid_argument);
+  EXPECT_THROW(language_model::moe_layer("noisy", settings, random), std::invalid_argument);
+}
+
+TEST(LanguageModelExample, TheClaimIsJudgedByItsNumbers) {
+  const std::vector<double> n_grams{3.5, 2.7};
+  const std::vector<language_model::Outcome> all{{"dense", 100, 2.6}, {"switch", 101, 2.64}, {"expert-choice", 100, 2}};
+  EXPECT_EQ(language_model::sentence(all[1], all, n_grams),
+            "switch: 2.640 bits, 0.040 more than dense, at 101 active parameters (dense: 100); below n-grams of order "
+            "1 (3.500), below 2 (2.700).");
+  EXPECT_TRUE(language_model::faults(all, n_grams, {.order = 2, .allowed = 0.05}).empty());
+  EXPECT_EQ(language_model::faults(all, n_grams, {.order = 2}).size(), 1U);
+  EXPECT_EQ(language_model::faults({{"switch", 1, 2.7}}, n_grams, {.order = 2}).size(), 1U);
 }
 
 }  // namespace language_model_test

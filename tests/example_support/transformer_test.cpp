@@ -193,6 +193,14 @@ TEST(Transformer, GradientsOfSharedPartsAgreeWithDifferences) {
   EXPECT_TRUE(moe::testing::check_gradients(TransformerExpert{random_transformer(1)}, tokens(8)));
 }
 
+TEST(Transformer, RefusesATapeOfAnother) {
+  const Transformer<Ffn> transformer = random_transformer(2);
+  auto tape = transformer.tape();
+  tape.blocks.pop_back();
+  Matrix y;
+  EXPECT_THROW(transformer.forward(tokens(9), {.length = length}, y, tape), std::invalid_argument);
+}
+
 TEST(Transformer, IsCausalAndKeepsSequencesApart) {
   const TransformerExpert expert{random_transformer(2)};
   TransformerExpert::Tape tape;
