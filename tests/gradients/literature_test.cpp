@@ -152,6 +152,7 @@ TEST_F(Literature, ExpertChoiceAndHash) {
   }
   hash.weights = ChoiceWeights::renormalized, hash.epsilon = 0.1, hash.norm = 2;
   expect_exact(hash);
+  hash.weights = ChoiceWeights::uniform;
   for (const auto score : {Scores::Score::softmax, Scores::Score::sigmoid, Scores::Score::sqrt_softplus}) {
     hash.scores = Scores{.score = score, .scale = 1.5};
     expect_exact(hash);
