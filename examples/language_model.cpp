@@ -83,7 +83,7 @@ bool train(Contestants& contestants, const example::Text& text, const Options& o
   double fraction = pace.fraction(first);
   if (over(first, fraction))
     throw std::invalid_argument("after " + std::to_string(first) + " steps nothing is left to train");
-  example::Progress progress("training", 100);
+  example::Progress progress("training, %", 100);
   Index percent = 0, looks = static_cast<Index>(10 * fraction);
   for (Index step = first; !over(step, fraction); fraction = pace.fraction(step)) {
     std::string note = ";";

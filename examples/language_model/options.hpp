@@ -26,30 +26,44 @@ struct Options {
   void add_to(CLI::App& app) {
     using example::at_least_0, example::greater_than_0;
     budget.add_to(app);
-    app.add_option("--minutes", minutes, "train all models for so long together")->check(greater_than_0());
-    app.add_option("--text", text, "file to learn from; its last tenth is held out");
+    app.option_defaults()->always_capture_default();
+    app.add_option("--minutes", minutes, "instead of --steps and --seconds: train all models for so long together")
+        ->check(greater_than_0());
+    app.add_option("--text", text, "file to learn from, of 1000 bytes or more; its last tenth is held out");
     app.add_option("--models", models, "of dense, switch, gshard, noisy, expert-choice, hash, deepseek")
         ->delimiter(',')
-        ->check(CLI::IsMember(names));
-    app.add_option("--experts", settings.experts, "as large as the dense network, in all")->check(greater_than_0());
-    app.add_option("--capacity", settings.capacity, "capacity factor in training")->check(greater_than_0());
-    app.add_option("--load-balance", settings.load_balance, "coefficient of that loss: switch and gshard")
+        ->check(CLI::IsMember(names).description(""));
+    app.add_option("--experts", settings.experts,
+                   "of a mixture, each as large as the dense network (gshard, noisy, deepseek: more and smaller ones)")
+        ->check(greater_than_0());
+    app.add_option("--capacity", settings.capacity, "capacity factor in training (switch, gshard)")
+        ->check(greater_than_0());
+    app.add_option("--load-balance", settings.load_balance, "coefficient of the load balance loss (switch, gshard)")
         ->check(at_least_0());
-    app.add_option("--router-z", settings.router_z, "the same")->check(at_least_0());
-    app.add_option("--importance", settings.importance, "coefficient of that loss: noisy")->check(at_least_0());
-    app.add_option("--load", settings.load, "the same")->check(at_least_0());
-    app.add_option("--width", settings.size.width)->check(greater_than_0());
-    app.add_option("--hidden", settings.size.hidden, "active in a feed-forward layer")->check(greater_than_0());
-    app.add_option("--blocks", settings.size.blocks)->check(greater_than_0());
-    app.add_option("--heads", settings.size.heads)->check(greater_than_0());
+    app.add_option("--router-z", settings.router_z, "coefficient of the router z-loss (switch, gshard)")
+        ->check(at_least_0());
+    app.add_option("--importance", settings.importance, "coefficient of the importance loss (noisy)")
+        ->check(at_least_0());
+    app.add_option("--load", settings.load, "coefficient of the load loss (noisy)")->check(at_least_0());
+    app.add_option("--width", settings.size.width, "of a token")->check(greater_than_0());
+    app.add_option("--hidden", settings.size.hidden, "units of a feed-forward layer that work on a token")
+        ->check(greater_than_0());
+    app.add_option("--blocks", settings.size.blocks, "of attention and feed-forward layer; every other has experts")
+        ->check(greater_than_0());
+    app.add_option("--heads", settings.size.heads, "of attention")->check(greater_than_0());
     app.add_option("--length", training.length, "bytes of a sequence")->check(greater_than_0());
     app.add_option("--sequences", training.sequences, "of a step")->check(greater_than_0());
-    app.add_option("--learning-rate", training.learning_rate)->check(greater_than_0());
-    app.add_option("--sample", sampled, "bytes of text to be made up by each model")->check(at_least_0());
+    app.add_option("--learning-rate", training.learning_rate, "the greatest, after the warm-up")
+        ->check(greater_than_0());
+    app.add_option("--sample", sampled, "bytes of text that each model makes up")->check(at_least_0());
     app.add_option("--save", save, "write each model and its optimiser to <this>-<model>.safetensors");
-    app.add_option("--resume", resume, "go on from such files, with the options that they were made with");
+    app.add_option(
+        "--resume", resume,
+        "go on from such files, with the options that they were made with; --steps counts from the first run");
     app.add_option("--stop-after", stop_after, "steps after which to stop, before the budget is used up")
         ->check(greater_than_0());
+    app.footer(
+        "Status 1: a model has not beaten n-grams, or the dense one is better; the results are written all the same.");
   }
 
   /// After the command line has been read, what follows from it. Throws std::invalid_argument.
