@@ -147,15 +147,14 @@ int main(int argc, char** argv) try {
   CLI11_PARSE(app, argc, argv);
   if (budget.quick) budget.steps = 80;
 
-  example::Alphabet alphabet;
-  const example::Text text = example::mixed_text(MOE_EXAMPLE_DATA, alphabet);
+  const example::Domains text(MOE_EXAMPLE_DATA "/domains");
   std::vector<Experiment> list = experiments();
   if (budget.quick) std::erase_if(list, [](const Experiment& one) { return !one.quick; });
   {
     example::Progress progress("training", list.size());
     moe::DefaultExecutor{}.parallel_for(static_cast<Index>(list.size()), [&](Index i) {
       Experiment& one = list[static_cast<std::size_t>(i)];
-      one.run = balance::train(one.setting, text, alphabet.size(), budget, budget.quick ? 8 : 32);
+      one.run = balance::train(one.setting, text, budget, budget.quick ? 8 : 32);
       progress.advance();
     });
   }

@@ -52,15 +52,14 @@ std::string percent(double share) { return fixed(100 * share, 1); }
 
 /// Several trainings at a time, one thread each.
 void run(std::vector<Study>& studies, const example::Budget& budget) {
-  example::Alphabet alphabet;
-  const example::Text text = example::mixed_text(MOE_EXAMPLE_DATA, alphabet);
+  const example::Domains text(MOE_EXAMPLE_DATA "/domains");
   const std::size_t factors = studies.front().factors.size(), count = studies.size() * factors;
   example::Progress progress("training", count);
   moe::DefaultExecutor{}.parallel_for(static_cast<Index>(count), [&](Index i) {
     Study& study = studies[static_cast<std::size_t>(i) / factors];
     const std::size_t f = static_cast<std::size_t>(i) % factors;
     const auto others = f + 1 == factors ? study.factors : std::vector<double>();
-    study.results[f] = capacity::train_and_test(study.k, study.factors[f], others, text, alphabet.size(), budget);
+    study.results[f] = capacity::train_and_test(study.k, study.factors[f], others, text, budget);
     progress.advance();
   });
 }

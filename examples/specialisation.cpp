@@ -90,7 +90,7 @@ Routed train(const Setup& setup, const Corpus& corpus, bool with_entropies, Inde
   const example::Pace pace(setup.budget.steps, setup.budget.seconds / static_cast<double>(runs));
   example::Progress progress(corpus.name + (with_entropies ? ", entropy losses" : ", load-balance loss"), 100);
   for (int shown = 0; pace.fraction(training.step) < 1;) {
-    moe::Random random(options.seed * 1'000'003 + static_cast<std::uint64_t>(training.step));
+    moe::Random random = training.random_of_step();
     training.advance(draw_mixed(corpus, options.sequences, options.length, random), pace.fraction(training.step),
                      random);
     for (; shown < static_cast<int>(100 * pace.fraction(training.step)); ++shown) progress.advance();

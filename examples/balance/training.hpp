@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "support/budget.hpp"
+#include "support/domains.hpp"
 #include "support/held_out.hpp"
-#include "support/mixed_text.hpp"
 #include "support/small_language_model.hpp"
 
 namespace balance {
@@ -80,10 +80,10 @@ inline Watched watch(double loss, const example::MoeLayer<float>::Tape& tape) {
           std::sqrt(static_cast<double>(moe::RouterZLoss{}.value(tape.routing)))};
 }
 
-inline Run train(const Setting& setting, const example::Text& text, Index codes, const example::Budget& budget,
+inline Run train(const Setting& setting, const example::Domains& text, const example::Budget& budget,
                  Index test_batches) {
   const auto mixture = [&](moe::Random& random) { return make_mixture(setting, random); };
-  example::MoeLanguageTraining training(example::small_language_model(codes, budget.seed, mixture),
+  example::MoeLanguageTraining training(example::small_language_model(text.alphabet, budget.seed, mixture),
                                         {.sequences = 8, .learning_rate = setting.learning_rate, .seed = budget.seed});
   const example::Pace pace(budget.steps, budget.seconds);
   Run run;

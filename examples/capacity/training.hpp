@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "support/budget.hpp"
+#include "support/domains.hpp"
 #include "support/held_out.hpp"
-#include "support/mixed_text.hpp"
 #include "support/small_language_model.hpp"
 #include "support/svg.hpp"
 
@@ -78,7 +78,7 @@ struct Model {
 
 /// With another factor and another order of dropping than the training's, perhaps. Who is dropped may hang on tokens
 /// that come later in the batch, as it does in training, where all first choices are served before the second ones.
-inline example::HeldOut test(Model trained, double factor, Drop drop, const example::Text& text, Index batches) {
+inline example::HeldOut test(Model trained, double factor, Drop drop, const example::Domains& text, Index batches) {
   auto& layer = trained.model.transformer.ffns.back();
   layer.gate = test_gate(trained.k, factor, drop);
   layer.dispatching.capacity = capacity_of(factor);
@@ -92,10 +92,10 @@ struct Result {
   std::vector<std::vector<example::HeldOut>> cut = {};  ///< At other factors, by who is dropped.
 };
 
-inline Model train(Index k, double factor, const example::Text& text, Index codes, const example::Budget& budget,
+inline Model train(Index k, double factor, const example::Domains& text, const example::Budget& budget,
                    Result& result) {
   const auto mixture = [&](moe::Random& random) { return make_mixture(k, factor, random); };
-  example::MoeLanguageTraining training(example::small_language_model(codes, budget.seed, mixture),
+  example::MoeLanguageTraining training(example::small_language_model(text.alphabet, budget.seed, mixture),
                                         {.sequences = 8, .learning_rate = 1e-2, .seed = budget.seed});
   const example::Pace pace(budget.steps, budget.seconds);
   std::vector<double> dropped;
@@ -113,11 +113,11 @@ inline Model train(Index k, double factor, const example::Text& text, Index code
 }
 
 /// Trains at one factor and tests there, and at `others`.
-inline Result train_and_test(Index k, double factor, const std::vector<double>& others, const example::Text& text,
-                             Index codes, const example::Budget& budget) {
+inline Result train_and_test(Index k, double factor, const std::vector<double>& others, const example::Domains& text,
+                             const example::Budget& budget) {
   const Index batches = budget.quick ? 8 : 24;
   Result result;
-  const Model model = train(k, factor, text, codes, budget, result);
+  const Model model = train(k, factor, text, budget, result);
   result.own = test(model, factor, Drop::latest, text, batches);
   for (const double other : others) {
     result.cut.emplace_back();

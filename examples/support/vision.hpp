@@ -5,14 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <stdexcept>
 #include <utility>
 #include <vector>
 
 #include "cross_entropy.hpp"
-#include "language_training.hpp"
-#include "moe/optim/adamw.hpp"
-#include "moe/optim/gradient_norm.hpp"
+#include "training.hpp"
 #include "transformer.hpp"
 
 namespace example {
@@ -173,51 +170,22 @@ double share_right(const moe::Matrix<S>& logits_NC, const std::vector<std::int64
   return static_cast<double>(right) / static_cast<double>(logits_NC.rows());
 }
 
-/// A vision transformer in training, on images drawn at random.
+/// On images drawn at random.
 template <class F>
-struct VisionTraining {
-  using Model = VisionTransformer<F>;
-  using S = typename F::Scalar;
-
-  Model model;
-  TrainingOptions options;
-  moe::AdamW<Model> adam;
-  std::function<void(Model&)> adjust;  ///< The gradient before it is used, if not empty.
-  Index step = 0;
-  typename Model::Tape tape;
-  Model gradient;
-
-  VisionTraining(Model model_, TrainingOptions options_);
+struct VisionTraining : Training<VisionTransformer<F>> {
+  using Training<VisionTransformer<F>>::Training;
 
   /// One step on options.sequences of the images, `fraction` of the budget being used; returns the mean loss in nats.
-  double advance(const ImageBatch<S>& images, double fraction);
+  double advance(const ImageBatch<typename F::Scalar>& images, double fraction);
 };
 
 template <class F>
-VisionTraining<F>::VisionTraining(Model model_, TrainingOptions options_)
-    : model(std::move(model_)),
-      options(options_),
-      adam(model, {.beta2 = 0.98, .weight_decay = options.weight_decay}),
-      tape(model.tape()),
-      gradient(moe::zeros_like(model)) {}
-
-template <class F>
-double VisionTraining<F>::advance(const ImageBatch<S>& images, double fraction) {
-  moe::Random random(options.seed * 1'000'003 + static_cast<std::uint64_t>(step));
+double VisionTraining<F>::advance(const ImageBatch<typename F::Scalar>& images, double fraction) {
+  moe::Random random = this->random_of_step();
   std::vector<Index> drawn;
-  for (Index i = 0; i < options.sequences; ++i)
+  for (Index i = 0; i < this->options.sequences; ++i)
     drawn.push_back(static_cast<Index>(random.uniform() * static_cast<double>(images.images())));
-  const ImageBatch<S> batch = images_of(images, drawn);
-  Transformer<F>::seed(tape.transformer, random);
-  const double nats = model.forward(batch, tape);
-  moe::set_zero(gradient);
-  model.backward(batch, tape, gradient);
-  if (adjust) adjust(gradient);
-  moe::clip_global_norm(gradient, options.clip);
-  adam.options.learning_rate = options.learning_rate_at(fraction);
-  if (!adam.step(model, gradient)) throw std::runtime_error("the gradient is not finite");
-  ++step;
-  return nats;
+  return this->learn(images_of(images, drawn), fraction, random);
 }
 
 }  // namespace example

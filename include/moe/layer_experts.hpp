@@ -79,7 +79,7 @@ void begin_in_room(const std::vector<X>& experts, Tape& tape) {
   if (tape.recompute_in == nullptr) return;
   require(
       !requires(X expert, const typename X::Tape of) { expert.auxiliary_loss(of); },
-      "Layer: experts that are layers cannot be recomputed; set recompute_in in their own tapes");
+      "Layer: experts with losses of their own, such as layers, cannot be recomputed");
   tape.recompute_in->resize((std::max)(tape.recompute_in->size(), experts.size()));
   for (std::size_t e = 0; e < experts.size(); ++e)
     if constexpr (requires(typename X::Tape of) { of.random = of.random; })
