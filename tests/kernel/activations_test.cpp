@@ -97,6 +97,17 @@ TEST(Activations, GeluIsTheArgumentTimesTheNormalDistribution) {
   expect_derivatives_of_the_value<Gelu>();
 }
 
+// A unit in the last place of the exponent, x^2 / 2, is one part in 2^23 of it.
+TEST(Activations, GeluOfFloatsKeepsItsRelativePrecisionInTheLeftTail) {
+  for (float x = -12.5f; x < 8; x += 0.0371f) {
+    const Chunk<float> at = Chunk<float>::Constant(x);
+    const double phi = std::erfc(-x / std::numbers::sqrt2) / 2, tolerance = 5e-7 * (1 + x * x / 2);
+    EXPECT_NEAR(Gelu::value<float>(at)(7) / (x * phi), 1, tolerance) << "at " << x;
+    const double density = std::exp(-x * x / 2.0) * std::numbers::inv_sqrtpi / std::numbers::sqrt2;
+    EXPECT_NEAR(Gelu::derivative<float>(at)(9), phi + x * density, 5e-7) << "at " << x;
+  }
+}
+
 TEST(Activations, GeluTanhIsTheTanhApproximation) {
   expect_values<GeluTanh>(
       [](double x) { return x / 2 * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x))); });
@@ -180,8 +191,8 @@ TEST(Activations, TheLogisticFunctionIsSymmetric) {
 }
 
 TEST(Activations, TanhKeepsItsPrecisionNearZero) {
-  for (const float x : {1e-8f, 1e-4f, -1e-3f})
-    EXPECT_FLOAT_EQ(Tanh::value<float>(Chunk<float>::Constant(x))(3), std::tanh(x));
+  for (const float x : {1e-8f, 1e-4f, -1e-3f, 0.3f, -2.0f, 7.0f})
+    EXPECT_NEAR(Tanh::value<float>(Chunk<float>::Constant(x))(3) / std::tanh(x), 1, 5e-7);
 }
 
 }  // namespace activations_test

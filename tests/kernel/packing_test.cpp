@@ -71,14 +71,18 @@ TYPED_TEST(Packing, PanelsEndInZeros) {
       EXPECT_EQ(turned[static_cast<std::size_t>(k * 16 + i)], k < 19 ? x(i, k) : S(0)) << k << ' ' << i;
 }
 
-TYPED_TEST(Packing, ATileIsAddedAsFarAsItIsWide) {
+TYPED_TEST(Packing, ATileIsPutOrAddedAsFarAsItIsWide) {
   using S = TypeParam;
   const Matrix<S> tile = random_matrix<S>(3, 16, 4), before = random_matrix<S>(3, 20, 5);
-  Matrix<S> to = before;
-  add_tile<S>(tile.data(), 3, 11, &to(0, 2), to.outerStride());
-  EXPECT_EQ(to.middleCols(2, 11), before.middleCols(2, 11) + tile.leftCols(11));
-  EXPECT_EQ(to.leftCols(2), before.leftCols(2));
-  EXPECT_EQ(to.rightCols(7), before.rightCols(7));
+  for (const bool accumulate : {false, true}) {
+    Matrix<S> to = before;
+    put_tile<S>(tile.data(), 3, 11, &to(0, 2), to.outerStride(), accumulate);
+    Matrix<S> expected = tile.leftCols(11);
+    if (accumulate) expected += before.middleCols(2, 11);
+    EXPECT_EQ(to.middleCols(2, 11), expected);
+    EXPECT_EQ(to.leftCols(2), before.leftCols(2));
+    EXPECT_EQ(to.rightCols(7), before.rightCols(7));
+  }
 }
 
 }  // namespace packing_test

@@ -105,11 +105,13 @@ struct Mlp {
     using Chunk = detail::Chunk<S>;
     if (count == 0) return;
     if (stage == 1) return detail::panels_forward<S>(tape.hidden_NF, w2_DF, b2_D, y_ND, first, count);
-    detail::panels_sums<S, 1>(x_ND, {&w1_FD}, first, count, [&](const detail::SumsPlace& at, const auto& sums) {
-      const Chunk pre = detail::add_sums<S>(at, sums[0], b1_F, &tape.pre_NF(at.row, at.column));
-      if (!at.last_part) return;
-      detail::store_chunk<S>(Activation::template value<S>(pre), &tape.hidden_NF(at.row, at.column), at.width);
-    });
+    detail::panels_sums<S, 1, 2>(
+        x_ND, {&w1_FD}, first, count, {tape.pre_NF, tape.hidden_NF},
+        [&](const detail::SumsPlace& at, const auto& sums) {
+          const Chunk pre = detail::add_sums<S>(at, sums[0], b1_F, &tape.pre_NF(at.row, at.column));
+          if (!at.last_part) return;
+          detail::store_chunk<S>(Activation::template value<S>(pre), &tape.hidden_NF(at.row, at.column), at.width);
+        });
     dropout.drop(tape.random, tape.hidden_NF, first, count);
   }
 

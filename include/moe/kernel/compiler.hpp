@@ -25,3 +25,11 @@
 #else
 #define MOE_DETAIL_PREFETCH(address) static_cast<void>(address)
 #endif
+
+/// Asks for the cache line at `address`, which is about to be written: a store that waits for its line holds up those
+/// behind it.
+#if defined(__GNUC__)
+#define MOE_DETAIL_PREFETCH_FOR_WRITING(address) __builtin_prefetch(address, 1, 3)
+#else
+#define MOE_DETAIL_PREFETCH_FOR_WRITING(address) static_cast<void>(address)
+#endif

@@ -57,8 +57,6 @@ void pack_right(Strided<S> b, Index k, Index depth, Index first, Index columns, 
 template <class S>
 void gemm(Index rows, Index columns, Index depth, Strided<S> a, Strided<S> b, S* c, Index row_stride, bool accumulate) {
   if (rows == 0 || columns == 0) return;
-  if (!accumulate)
-    for (Index i = 0; i < rows; ++i) std::fill_n(c + i * row_stride, columns, S(0));
   S *const packed = Scratch<S>::mine().packed.data(), *const panels = Scratch<S>::mine().second.data();
   const EvenParts parts{depth, longest_sum}, chunks{rows, rows_at_once((std::min)(depth, longest_sum))};
   for (Index part = 0; part < parts.count(); ++part) {
@@ -74,8 +72,9 @@ void gemm(Index rows, Index columns, Index depth, Strided<S> a, Strided<S> b, S*
             packed, tiles, part_depth, 0, (count + 15) / 16, 1, false,
             [&](Index p) { return panels + p * 16 * part_depth; }, [](Index, Index, S* room) { return room; },
             [&](Index t, Index p, S* const* sums) {
-              add_tile(sums[0], tiles.size(t), (std::min)(Index{16}, count - p * 16),
-                       c + (chunks.begin(chunk) + tiles.begin(t)) * row_stride + first + p * 16, row_stride);
+              put_tile(sums[0], tiles.size(t), (std::min)(Index{16}, count - p * 16),
+                       c + (chunks.begin(chunk) + tiles.begin(t)) * row_stride + first + p * 16, row_stride,
+                       accumulate || part > 0);
             });
       }
     }

@@ -100,11 +100,14 @@ void pack_transposed(ConstMatrixRef<S> rows, S* panel) {
   transpose_rows(rows.data(), rows.outerStride(), rows.rows(), rows.cols(), panel, Index{16});
 }
 
-/// to (count, width) += tile (count, 16), whose last chunk may reach beyond it.
+/// to (count, width) = or += tile (count, 16), whose last chunk may reach beyond it.
 template <class S>
-void add_tile(const S* tile, Index count, Index width, S* to, Index stride) {
-  for (Index i = 0; i < count; ++i, tile += 16, to += stride)
-    store_chunk<S>(load_chunk(to, width, S(0)) + load_chunk(tile, chunk_size, S(0)), to, width);
+void put_tile(const S* tile, Index count, Index width, S* to, Index stride, bool accumulate) {
+  for (Index i = 0; i < count; ++i, tile += 16, to += stride) {
+    Chunk<S> sum = load_chunk(tile, chunk_size, S(0));
+    if (accumulate) sum += load_chunk(to, width, S(0));
+    store_chunk<S>(sum, to, width);
+  }
 }
 
 }  // namespace detail

@@ -11,6 +11,7 @@
 
 #include "moe/core.hpp"
 #include "moe/kernel/chunk.hpp"
+#include "moe/kernel/compiler.hpp"
 #include "moe/kernel/packing.hpp"
 #include "moe/kernel/scratch.hpp"
 #include "moe/kernel/tile.hpp"
@@ -58,10 +59,10 @@ struct SumsPlace {
 
 /// Calls take(place, sums) for each row of x, each panel of columns first, ..., first + columns - 1 and each part of
 /// the terms in turn, with pointers to the sums of x w' for each of the weights, which are of one shape: what they
-/// share is packed once, and what is made of them is made while they are near.
-template <class S, std::size_t count, class Take>
+/// share is packed once, and what is made of them is made while they are near. `take` writes to `outputs` there.
+template <class S, std::size_t count, std::size_t output_count, class Take>
 void panels_sums(ConstMatrixRef<S> x, const std::array<const Weights<S>*, count>& weights, Index first, Index columns,
-                 Take&& take) {
+                 std::array<MatrixRef<S>, output_count> outputs, Take&& take) {
   static_assert(count * 16 * longest_sum <= Scratch<S>::widened_size, "moe: there is no room for so many weights");
   constexpr auto together = static_cast<Index>(count);
   const Weights<S>& w = *weights[0];
@@ -84,7 +85,12 @@ void panels_sums(ConstMatrixRef<S> x, const std::array<const Weights<S>*, count>
       multiply_tiles<S>(  // the weights' panels in turn
           packed, tiles, depth, p0 * together, p_end * together, together, false,
           [&](Index p) { return panels[static_cast<std::size_t>(p % together)](p / together); },
-          [](Index, Index, S* room) { return room; },
+          [&](Index t, Index p, S* room) {
+            if (p % together == 0)
+              for (Index i = row + tiles.begin(t); i < row + tiles.begin(t + 1); ++i)
+                for (MatrixRef<S>& output : outputs) MOE_DETAIL_PREFETCH_FOR_WRITING(&output(i, p / together * 16));
+            return room;
+          },
           [&](Index t, Index p, S* const* sums) {
             const Index panel = p / together;
             SumsPlace place{row + tiles.begin(t), panel * 16, w.width_of_panel(panel), part == 0,
@@ -117,7 +123,7 @@ EIGEN_ALWAYS_INLINE Chunk<S> add_sums(const SumsPlace& place, const S* sums, con
 template <class S>
 void panels_forward(ConstMatrixRef<S> x, const Weights<S>& w, const Vector<S>& b, MatrixRef<S> y, Index first,
                     Index columns) {
-  panels_sums<S, 1>(x, {&w}, first, columns, [&](const SumsPlace& place, const auto& sums) {
+  panels_sums<S, 1, 1>(x, {&w}, first, columns, {y}, [&](const SumsPlace& place, const auto& sums) {
     add_sums<S>(place, sums[0], b, &y(place.row, place.column));
   });
 }
@@ -154,7 +160,7 @@ void panels_weight_gradient(ConstMatrixRef<S> dy, ConstMatrixRef<S> x, Weights<S
           },
           [&](Index t, Index p, S* const* sums) {
             const Index width = dw.width_of_panel(p);
-            if (width != 16) add_tile(sums[0], tiles.size(t), width, target(t, p), width);
+            if (width != 16) put_tile(sums[0], tiles.size(t), width, target(t, p), width, true);
           });
     }
   }
@@ -170,8 +176,8 @@ void panels_input_gradient(ConstMatrixRef<S> dy, const Weights<S>& w, MatrixRef<
   if (columns <= 0 || dy.rows() == 0) return;
   for (; columns > columns_at_once; first += columns_at_once, columns -= columns_at_once)
     panels_input_gradient<S>(dy, w, dx, first, columns_at_once, accumulate);
-  if (!accumulate) dx.middleCols(first, columns).setZero();
   if (w.cols() < rows) {  // too few for a tile
+    if (!accumulate) dx.middleCols(first, columns).setZero();
     for (Index n = 0; n < dy.rows(); ++n)
       for (Index d = first; d < first + columns; ++d)
         for (Index f = 0; f < w.rows(); ++f) dx(n, d) += dy(n, f) * w(f, d);
@@ -199,12 +205,12 @@ void panels_input_gradient(ConstMatrixRef<S> dy, const Weights<S>& w, MatrixRef<
       }
     }
     alignas(64) S turned[17 * 16];  // a tile by token; the last chunk read begins within the last token's
-    for (Index t = 0; t < tiles; ++t)
-      for (Index block = 0; block < blocks; ++block) {
+    for (Index block = 0; block < blocks; ++block)  // tiles in the inner loop: they are neighbours in dx
+      for (Index t = 0; t < tiles; ++t) {
         const Index known = first + t * rows - begin_of(t);  // are the last tile's neighbour's
         transpose_rows(sums + (t * blocks + block) * rows * 16, Index{16}, rows, Index{16}, turned, Index{16});
-        add_tile(turned + known, (std::min)(Index{16}, count - block * 16), rows - known,
-                 &dx(row + block * 16, first + t * rows), dx.outerStride());
+        put_tile(turned + known, (std::min)(Index{16}, count - block * 16), rows - known,
+                 &dx(row + block * 16, first + t * rows), dx.outerStride(), accumulate);
       }
   }
 }

@@ -38,8 +38,11 @@ void multiply_tiles(const S* packed, const EvenParts& tiles, Index depth, Index 
     for (Index t = 0; t < tiles.count(); a += tiles.size(t++) * depth) {
       for (Index i = 0; i < group; ++i)
         sums[static_cast<std::size_t>(i)] = p0 + i < last ? begin(t, p0 + i, rooms[i]) : rooms[i];
-      const Index next = p0 + group + t;  // each tile asks for one of the next panels, while there are any
-      const S* const ahead = t < group && next < last ? right(next) : operand[0];
+      // Each tile asks for one of the next panels, while there are any, and then for the sums of the tiles behind it.
+      const Index next = p0 + group + t;
+      const S* const ahead = t < group && next < last ? right(next)
+                             : accumulate             ? sums[static_cast<std::size_t>(t % group)] + Shape::rows * 16
+                                                      : operand[0];
       const Index at_once = Shape::panels(tiles.size(t));
       for (Index i = 0; i < group && p0 + i < last; i += at_once)
         multiply_packed_tile<S>(tiles.size(t), a, depth, operand.data() + i, sums.data() + i, accumulate, ahead);
