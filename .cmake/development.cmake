@@ -40,12 +40,11 @@ if(MOE_OPENMP)
   find_package(OpenMP QUIET COMPONENTS CXX)
 endif()
 
-# moe_program(<target> [WITHOUT_OPENMP] <source>...): an executable with the flags above.
+# moe_program(<target> [EXCLUDE_FROM_ALL] <source>...): an executable with the flags above.
 function(moe_program name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "WITHOUT_OPENMP" "" "")
-  add_executable(${name} ${arg_UNPARSED_ARGUMENTS})
+  add_executable(${name} ${ARGN})
   target_link_libraries(${name} PRIVATE moe_development)
-  if(OpenMP_CXX_FOUND AND NOT arg_WITHOUT_OPENMP)
+  if(OpenMP_CXX_FOUND)
     target_link_libraries(${name} PRIVATE OpenMP::OpenMP_CXX)
   endif()
 endfunction()

@@ -24,6 +24,7 @@
 #include "moe/router.hpp"
 #include "moe/testing/check_gradients.hpp"
 #include "support/expect_invalid.hpp"
+#include "support/gradient_options.hpp"
 #include "support/matrices.hpp"
 #include "support/one_thread.hpp"
 
@@ -104,11 +105,11 @@ TEST(Shared, AResidualMixtureWeighsBothBySoftmax) {
 
 template <class SomeShared>
 void expect_exact(const SomeShared& shared) {
-  EXPECT_TRUE(check_layer_gradients(shared, x_TD, {.entries = 25}));
+  EXPECT_TRUE(check_layer_gradients(shared, x_TD, support::gradient_options({.entries = 25})));
   const std::vector<std::uint8_t> mask{1, 0, 1, 1, 0, 1, 1};
   Batch<double> batch(x_TD);
   batch.valid = mask;
-  EXPECT_TRUE(check_layer_gradients(shared, batch, {.entries = 25}));
+  EXPECT_TRUE(check_layer_gradients(shared, batch, support::gradient_options({.entries = 25})));
 }
 
 // The losses are part of these.
@@ -130,7 +131,7 @@ TEST(Shared, ItsTapeSeedsTheLayer) {
   const Matrix<double> y = shared.forward(x_TD, tape);
   EXPECT_EQ(shared.forward(x_TD, same), y);
   EXPECT_NE(shared.forward(x_TD, other), y);
-  EXPECT_TRUE(check_layer_gradients(shared, x_TD, {.entries = 25, .tape_seed = 5}));
+  EXPECT_TRUE(check_layer_gradients(shared, x_TD, support::gradient_options({.entries = 25, .tape_seed = 5})));
 }
 
 TEST(Shared, SeveralAreOneAroundTheOther) {
@@ -144,7 +145,7 @@ TEST(Shared, IsAnExpertOfAnotherLayer) {
   std::mt19937_64 generator{7};
   const Layer outer{Router<double>::random(2, width, generator), TopK{.k = 1, .weights = ChoiceWeights::probabilities},
                     std::vector(2, Shared{routed_layer(), always_on(), softmax_mix()}), Losses{RouterZLoss{}}};
-  EXPECT_TRUE(check_layer_gradients(outer, x_TD, {.entries = 25}));
+  EXPECT_TRUE(check_layer_gradients(outer, x_TD, support::gradient_options({.entries = 25})));
   decltype(outer)::Tape tape;
   outer.forward(x_TD, tape);
   EXPECT_GT(outer.auxiliary_loss(tape), outer.losses.value(tape.routing));  // those of the inner layers too
@@ -156,7 +157,7 @@ TEST(Shared, ALayerMayBeTheExpert) {
   const Matrix<double> y = shared.forward(x_TD, tape);
   EXPECT_LT((y - 2 * shared.layer.forward(x_TD)).cwiseAbs().maxCoeff(), 1e-15);
   EXPECT_EQ(shared.auxiliary_loss(tape), 2 * shared.layer.auxiliary_loss(tape));
-  EXPECT_TRUE(check_layer_gradients(shared, x_TD, {.entries = 25}));
+  EXPECT_TRUE(check_layer_gradients(shared, x_TD, support::gradient_options({.entries = 25})));
 }
 
 TEST(Shared, ParametersAreNamedByPart) {

@@ -12,6 +12,7 @@
 #include "moe/layer.hpp"
 #include "moe/router.hpp"
 #include "moe/testing/check_gradients.hpp"
+#include "support/gradient_options.hpp"
 
 namespace example {
 namespace transformer_test {
@@ -122,8 +123,10 @@ TEST(Norm, MeanAndSquareAreWhatTheyShouldBe) {
 }
 
 TEST(Norm, GradientsAgreeWithDifferences) {
-  EXPECT_TRUE(moe::testing::check_gradients(NormExpert{random_norm(Norm<double>::layer(width))}, tokens(1)));
-  EXPECT_TRUE(moe::testing::check_gradients(NormExpert{random_norm(Norm<double>::rms(width))}, tokens(1)));
+  EXPECT_TRUE(moe::testing::check_gradients(NormExpert{random_norm(Norm<double>::layer(width))}, tokens(1),
+                                            support::gradient_options()));
+  EXPECT_TRUE(moe::testing::check_gradients(NormExpert{random_norm(Norm<double>::rms(width))}, tokens(1),
+                                            support::gradient_options()));
 }
 
 TEST(SelfAttention, GradientsAgreeWithDifferences) {
@@ -131,7 +134,8 @@ TEST(SelfAttention, GradientsAgreeWithDifferences) {
   for (const bool causal : {true, false})
     for (const bool rotary : {true, false})
       EXPECT_TRUE(moe::testing::check_gradients(
-          AttentionExpert{SelfAttention<double>::random(width, 2, causal, rotary, random)}, tokens(5)));
+          AttentionExpert{SelfAttention<double>::random(width, 2, causal, rotary, random)}, tokens(5),
+          support::gradient_options()));
 }
 
 /// The definition, token by token.
@@ -185,12 +189,14 @@ TEST(Rotary, TurnsByThePosition) {
 }
 
 TEST(Transformer, GradientsAgreeWithDifferences) {
-  EXPECT_TRUE(moe::testing::check_gradients(TransformerExpert{random_transformer(2)}, tokens(8)));
+  EXPECT_TRUE(
+      moe::testing::check_gradients(TransformerExpert{random_transformer(2)}, tokens(8), support::gradient_options()));
 }
 
 // What the blocks share gets the gradient of both.
 TEST(Transformer, GradientsOfSharedPartsAgreeWithDifferences) {
-  EXPECT_TRUE(moe::testing::check_gradients(TransformerExpert{random_transformer(1)}, tokens(8)));
+  EXPECT_TRUE(
+      moe::testing::check_gradients(TransformerExpert{random_transformer(1)}, tokens(8), support::gradient_options()));
 }
 
 TEST(Transformer, RefusesATapeOfAnother) {

@@ -10,6 +10,7 @@
 #include "moe/expert/make_experts.hpp"
 #include "moe/testing/check_gradients.hpp"
 #include "support/expect_invalid.hpp"
+#include "support/gradient_options.hpp"
 #include "support/matrices.hpp"
 
 namespace moe {
@@ -69,7 +70,7 @@ TEST(ClampedSwiGlu, GradientsAreExact) {
   for (const ClampedSilu form : {ClampedSilu{}, ClampedSilu{.alpha = 1.702, .limit = 1, .offset = 1},
                                  ClampedSilu{.limit = 0.7}, ClampedSilu{.alpha = 0.01, .offset = -0.3}}) {
     const auto expert = ClampedSwiGlu<double>::random(5, 20, generator, {.bias = true, .multiplier = true}, form);
-    EXPECT_TRUE(testing::check_gradients(expert, support::random_matrix<double>(7, 5, 4)));
+    EXPECT_TRUE(testing::check_gradients(expert, support::random_matrix<double>(7, 5, 4), support::gradient_options()));
   }
 }
 

@@ -21,6 +21,7 @@
 #include "moe/shared.hpp"
 #include "moe/testing/check_gradients.hpp"
 #include "support/expect_invalid.hpp"
+#include "support/gradient_options.hpp"
 #include "support/matrices.hpp"
 #include "support/one_thread.hpp"
 
@@ -94,9 +95,10 @@ TEST(ExpertDropout, DropsInTrainingAlone) {
 
 template <class X>
 void expect_exact(const X& one) {
-  EXPECT_TRUE(testing::check_gradients(one, support::random_matrix<double>(6, width, 4), {.tape_seed = 7}));
+  EXPECT_TRUE(testing::check_gradients(one, support::random_matrix<double>(6, width, 4),
+                                       support::gradient_options({.tape_seed = 7})));
   EXPECT_TRUE(testing::check_layer_gradients(layer_of(one), support::random_matrix<double>(tokens, width, 4),
-                                             {.entries = 30, .tape_seed = 7}));
+                                             support::gradient_options({.entries = 30, .tape_seed = 7})));
 }
 
 TEST(ExpertDropout, GradientsAreThoseOfTheMaskedPass) {
@@ -125,7 +127,7 @@ TEST(ExpertDropout, ReachesVariantsAndSharedExperts) {
   const Shared shared{plain, Dropping{}};
   EXPECT_NE(outputs(shared, 7), outputs(shared, 8));
   EXPECT_TRUE(testing::check_layer_gradients(shared, support::random_matrix<double>(tokens, width, 4),
-                                             {.entries = 30, .tape_seed = 7}));
+                                             support::gradient_options({.entries = 30, .tape_seed = 7})));
 }
 
 #ifdef _OPENMP

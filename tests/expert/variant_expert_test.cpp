@@ -24,6 +24,7 @@
 #include "moe/shared.hpp"
 #include "moe/testing/check_gradients.hpp"
 #include "support/expect_invalid.hpp"
+#include "support/gradient_options.hpp"
 #include "support/matrices.hpp"
 #include "support/one_thread.hpp"
 
@@ -136,10 +137,10 @@ TEST(VariantExpert, GradientsAreExact) {
   const auto x = support::random_matrix<double>(6, width, 3);
   for (const auto& any : mixed_bag<double>())
     if (any.expert.index() != 7) {
-      EXPECT_TRUE(testing::check_gradients(any, x, {.entries = 30}));
+      EXPECT_TRUE(testing::check_gradients(any, x, support::gradient_options({.entries = 30})));
     }
   EXPECT_TRUE(testing::check_layer_gradients(mixed_layer<double>(), support::random_matrix<double>(12, width, 3),
-                                             {.entries = 30}));
+                                             support::gradient_options({.entries = 30})));
 }
 
 TEST(VariantExpert, LossesOfExpertsThatAreLayersCount) {

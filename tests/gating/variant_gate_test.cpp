@@ -17,6 +17,7 @@
 #include "moe/layer.hpp"
 #include "moe/router.hpp"
 #include "moe/testing/check_gradients.hpp"
+#include "support/gradient_options.hpp"
 
 namespace moe {
 namespace variant_gate_test {
@@ -64,8 +65,9 @@ TEST(VariantGate, IsTheGateThatItHolds) {
 TEST(VariantGate, GradientsAgreeWithDifferences) {
   Random random(9);
   const Matrix<double> x_TD = random_matrix<double>(tokens, width, random);
-  EXPECT_TRUE(testing::check_layer_gradients(layer_with(noisy()), Batch<double>(x_TD)));
-  EXPECT_TRUE(testing::check_layer_gradients(layer_with(TopK{.k = 2}), Batch<double>(x_TD)));
+  EXPECT_TRUE(testing::check_layer_gradients(layer_with(noisy()), Batch<double>(x_TD), support::gradient_options()));
+  EXPECT_TRUE(
+      testing::check_layer_gradients(layer_with(TopK{.k = 2}), Batch<double>(x_TD), support::gradient_options()));
 }
 
 // Gates around others have no room for the gradients of parameters.
@@ -85,7 +87,7 @@ TEST(VariantGate, MayStandInAnotherGate) {
   const auto bag = make_experts<Linear<double>>(experts, width, width, random);
   for (const Free& gate : {Free{TopK{.k = 2}}, Free{ScoredTopK{.k = 2}}})
     EXPECT_TRUE(testing::check_layer_gradients(Layer{router, Prioritized<Free>{gate, Priority::weight}, bag},
-                                               Batch<double>(x_TD)));
+                                               Batch<double>(x_TD), support::gradient_options()));
 }
 
 TEST(VariantGate, NamesParametersAndBuffersAsTheGateAtHandDoes) {

@@ -15,6 +15,7 @@
 
 #include "moe/moe.hpp"
 #include "moe/testing/check_gradients.hpp"
+#include "support/gradient_options.hpp"
 #include "support/one_thread.hpp"
 #include "support/random_model.hpp"
 #include "support/reference_moe.hpp"
@@ -129,8 +130,9 @@ void check_case(Summary& summary, const std::string& name, const Setting& settin
 template <class Draw>
 void check_case(Summary& summary, const std::string& name, const Setting& setting, Draw&& draw) {
   check_case(summary, name, setting, draw, [&](const auto& layer, const moe::Matrix<double>& x_TD) {
-    return moe::testing::check_layer_gradients(layer, setting.batch(x_TD),
-                                               {.tolerance = gradient_tolerance, .tape_seed = setting.tape_seed});
+    return moe::testing::check_layer_gradients(
+        layer, setting.batch(x_TD),
+        support::gradient_options({.tolerance = gradient_tolerance, .tape_seed = setting.tape_seed}));
   });
 }
 

@@ -4,6 +4,7 @@
 #include "check_case.hpp"
 #include "moe/moe.hpp"
 #include "moe/testing/check_gradients.hpp"
+#include "support/gradient_options.hpp"
 
 namespace gradients {
 
@@ -29,7 +30,7 @@ moe::testing::GradientReport check_slot_gradients(const Layer& layer, const Sett
   model.backward_from_slots(batch, dy_NO, dweight_N, tape, dx_TD, gradient);
 
   moe::testing::GradientReport report;
-  const moe::testing::GradientOptions options{.tolerance = gradient_tolerance};
+  const moe::testing::GradientOptions options = support::gradient_options({.tolerance = gradient_tolerance});
   moe::testing::check_tensor("x", x_TD.data(), dx_TD.data(), x_TD.size(), loss, options, report);
   moe::testing::check_parameters(model, gradient, loss, options, report);
   return report;

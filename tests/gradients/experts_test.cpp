@@ -7,6 +7,7 @@
 #include "moe/expert/mlp.hpp"
 #include "moe/kernel/activations.hpp"
 #include "moe/testing/check_gradients.hpp"
+#include "support/gradient_options.hpp"
 
 namespace experts_test {
 
@@ -19,7 +20,7 @@ void expect_exact() {
   for (const bool all : {false, true}) {
     auto expert = X::random(5, 19, rng, {.bias = all, .scale = 2, .multiplier = all, .dropout = all ? 0.3 : 0.0});
     if (all) moe::testing::fill(expert, 0.1);  // biases that are not 0
-    EXPECT_TRUE(moe::testing::check_gradients(expert, x, {.tape_seed = 5}));
+    EXPECT_TRUE(moe::testing::check_gradients(expert, x, support::gradient_options({.tape_seed = 5})));
   }
 }
 

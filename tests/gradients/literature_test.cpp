@@ -6,6 +6,7 @@
 
 #include "moe/moe.hpp"
 #include "moe/testing/check_gradients.hpp"
+#include "support/gradient_options.hpp"
 
 namespace literature_test {
 
@@ -40,7 +41,8 @@ class Literature : public ::testing::Test {
     for (Index t = 0; t < tokens; ++t) ids.push_back(t % 5);
     Batch<double> batch(x);
     batch.ids = ids, batch.valid = valid, batch.group_size = group_size;
-    EXPECT_TRUE(moe::testing::check_layer_gradients(layer, batch, {.entries = 60, .tape_seed = 5}));
+    EXPECT_TRUE(
+        moe::testing::check_layer_gradients(layer, batch, support::gradient_options({.entries = 60, .tape_seed = 5})));
   }
   template <class G>
   void expect_exact(const G& gate) {

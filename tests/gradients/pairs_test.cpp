@@ -10,6 +10,7 @@
 
 #include "moe/moe.hpp"
 #include "moe/testing/check_gradients.hpp"
+#include "support/gradient_options.hpp"
 
 namespace pairs_test {
 
@@ -122,7 +123,7 @@ class Pairs : public ::testing::Test {
       const Layer layer{router, gate, some_experts, Losses{AnyLoss{loss}}, tight};
       Batch<double> batch(x_TD);
       batch.ids = ids, batch.valid = valid, batch.group_size = 6;
-      moe::testing::GradientOptions options{.entries = 25};
+      moe::testing::GradientOptions options = support::gradient_options({.entries = 25});
       if (training) options.tape_seed = 5;
       EXPECT_TRUE(moe::testing::check_layer_gradients(layer, batch, options))
           << AnyLoss{loss}.name() << " number " << &loss - losses.data();

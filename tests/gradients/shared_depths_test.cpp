@@ -10,6 +10,7 @@
 
 #include "moe/moe.hpp"
 #include "moe/testing/check_gradients.hpp"
+#include "support/gradient_options.hpp"
 #include "support/matrices.hpp"
 #include "support/random_model.hpp"
 
@@ -112,7 +113,7 @@ Matrix tokens() {
 
 TEST(SharedDepths, TheGradientAddsUpOverTheDepths) {
   for (const std::size_t depths : {1u, 3u}) {
-    const auto report = moe::testing::check_gradients(widenet(depths), tokens());
+    const auto report = moe::testing::check_gradients(widenet(depths), tokens(), support::gradient_options());
     EXPECT_TRUE(report) << depths << " depths: " << report;
   }
 }

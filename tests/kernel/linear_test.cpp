@@ -29,6 +29,41 @@ TEST(LinearKernel, AnEmptyBiasIsNone) {
   EXPECT_EQ(y, (Matrix<float>{{-2, 4}, {-2, 13}}));
 }
 
+/// Seven threads, one after the other, the last task first.
+struct SevenThreads {
+  mutable Index tasks = 0;
+
+  Index threads_at_work() const { return 7; }
+
+  template <class F>
+  void parallel_for(Index count, F&& f) const {
+    tasks = count;
+    for (Index i = count; i-- > 0;) f(i);
+  }
+};
+
+TEST(LinearKernel, OutputsOfFewRowsAreDealtOutAndKeepTheirBits) {
+  const Matrix<float> many = support::random_matrix<float>(300, 700, 1),
+                      wide = support::random_matrix<float>(151, 700, 2);
+  const Vector<float> b = support::random_matrix<float>(1, 151, 3).row(0);
+  Matrix<float> expected(300, 151), y(300, 151), few(5, 151);
+  detail::linear_forward<float>(many, wide, b, expected, Serial{});
+  const SevenThreads executor;
+  detail::linear_forward<float>(many, wide, b, y, executor);
+  EXPECT_EQ(executor.tasks, 2);
+  EXPECT_EQ(y, expected);
+  detail::linear_forward<float>(many.topRows(5), wide, b, few, executor);
+  EXPECT_EQ(executor.tasks, 5);  // of 32 outputs
+  EXPECT_EQ(few, expected.topRows(5));
+}
+
+TEST(LinearKernel, NothingToDoIsDone) {
+  Matrix<float> none(0, 2), narrow(2, 0);
+  detail::linear_forward<float>(Matrix<float>(0, 3), w, Vector<float>(), none, SevenThreads{});
+  detail::linear_forward<float>(x, Matrix<float>(0, 3), Vector<float>(), narrow, SevenThreads{});
+  EXPECT_EQ(narrow.size(), 0);
+}
+
 TEST(LinearKernel, TheInputsGradientIsWrittenOrAdded) {
   Matrix<float> dx = Matrix<float>::Ones(2, 3);
   detail::linear_input_gradient<float>(dy, w, dx, false, Serial{});

@@ -15,7 +15,7 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-inline constexpr Index linear_task_rows = 192;
+inline constexpr Index linear_task_rows = 192, linear_task_products = Index{1} << 18;
 
 /// Throws std::invalid_argument unless the shapes are those above: the products would leave the memory otherwise.
 template <class S, class X, class Y>
@@ -26,15 +26,23 @@ void require_linear(const X& x, const Matrix<S>& w, const Vector<S>& b, const Y&
       b.size(), " and outputs of ", y.rows(), " x ", y.cols(), " do not fit together");
 }
 
-/// y = x w' + b; tasks over blocks of rows.
+/// y = x w' + b; tasks over blocks of rows, or, if there is but one, of outputs.
 template <class S, class Exec>
 void linear_forward(ConstMatrixRef<S> x, const Matrix<S>& w, const Vector<S>& b, MatrixRef<S> y, const Exec& executor) {
   require_linear(x, w, b, y);
-  parallel_blocks(executor, x.rows(), linear_task_rows, [&](Index begin, Index count) {
-    gemm<S>(count, w.rows(), w.cols(), {x.data() + begin * x.outerStride(), x.outerStride(), 1},
-            {w.data(), 1, w.outerStride()}, y.data() + begin * y.outerStride(), y.outerStride(), false);
-    if (b.size() > 0) y.middleRows(begin, count).rowwise() += b.transpose();
-  });
+  const auto product = [&](Index row, Index rows, Index first, Index outputs) {
+    gemm<S>(rows, outputs, w.cols(), {x.data() + row * x.outerStride(), x.outerStride(), 1},
+            {w.data() + first * w.outerStride(), 1, w.outerStride()}, &y(row, first), y.outerStride(), false);
+    if (b.size() > 0) y.block(row, first, rows, outputs).rowwise() += b.segment(first, outputs).transpose();
+  };
+  if (x.rows() > linear_task_rows)
+    return parallel_blocks(executor, x.rows(), linear_task_rows,
+                           [&](Index row, Index rows) { product(row, rows, 0, w.rows()); });
+  if (y.size() == 0) return;
+  const bool one_task = x.rows() * w.size() < linear_task_products;
+  const Index tasks = one_task ? 1 : tasks_to_occupy(executor), of_task = (w.rows() + tasks - 1) / tasks;
+  parallel_blocks(executor, w.rows(), (of_task + 15) / 16 * 16,
+                  [&](Index first, Index outputs) { product(0, x.rows(), first, outputs); });
 }
 
 /// dx = dy w, or dx += dy w; tasks over blocks of rows.
