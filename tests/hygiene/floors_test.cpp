@@ -44,6 +44,7 @@ const std::set<std::string> opt_in{"io", "distributed", "testing", "executor"};
 // Sideways arrows that are meant: the first is built out of the second, which is more basic and does not know it.
 const std::set<std::pair<std::string, std::string>> sideways{
     {"kernel/linear.hpp", "kernel/gemm.hpp"},                      // a linear map is a product
+    {"kernel/panels.hpp", "kernel/compiler.hpp"},                  // asks for what it is about to write
     {"kernel/panels.hpp", "kernel/tiles.hpp"},                     // multiplies by tiles
     {"kernel/panels.hpp", "kernel/tile.hpp"},                      // turned round, for the input's gradient
     {"kernel/gemm.hpp", "kernel/tiles.hpp"},                       // multiplies by tiles
