@@ -1,5 +1,5 @@
 // The options that the examples share need CLI11, which the tests do without where it is missing.
-#if __has_include(<CLI/CLI.hpp>)
+#ifdef MOE_TEST_BUDGET
 
 #include "support/budget.hpp"
 

@@ -108,6 +108,14 @@ TEST(Activations, GeluOfFloatsKeepsItsRelativePrecisionInTheLeftTail) {
   }
 }
 
+TEST(Activations, GeluOfFloatsEndsInZero) {
+  for (const float x : {-13.5f, -1e3f, -3e38f, -std::numeric_limits<float>::infinity()}) {
+    const Chunk<float> at = Chunk<float>::Constant(x);
+    EXPECT_EQ(Gelu::value<float>(at)(0), 0) << x;
+    EXPECT_NEAR(Gelu::derivative<float>(at)(0), 0, 1e-30) << x;
+  }
+}
+
 TEST(Activations, GeluTanhIsTheTanhApproximation) {
   expect_values<GeluTanh>(
       [](double x) { return x / 2 * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x))); });

@@ -61,7 +61,9 @@ TEST(LinearKernel, NothingToDoIsDone) {
   Matrix<float> none(0, 2), narrow(2, 0);
   detail::linear_forward<float>(Matrix<float>(0, 3), w, Vector<float>(), none, SevenThreads{});
   detail::linear_forward<float>(x, Matrix<float>(0, 3), Vector<float>(), narrow, SevenThreads{});
-  EXPECT_EQ(narrow.size(), 0);
+  Matrix<float> tall(300, 0);
+  detail::linear_forward<float>(Matrix<float>(300, 3), Matrix<float>(0, 3), Vector<float>(), tall, SevenThreads{});
+  EXPECT_EQ(narrow.size() + tall.size(), 0);
 }
 
 TEST(LinearKernel, TheInputsGradientIsWrittenOrAdded) {

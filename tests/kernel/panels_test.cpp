@@ -150,6 +150,13 @@ TYPED_TEST(Panels, NoRowsAreNoWork) {
   EXPECT_EQ(dw.matrix(), c.w);
 }
 
+TYPED_TEST(Panels, NoInputsAreNoWeights) {
+  Weights<TypeParam> dw(16, 0);
+  Vector<TypeParam> db = Vector<TypeParam>::Zero(16);
+  panels_weight_gradient<TypeParam>(Matrix<TypeParam>::Ones(3, 16), Matrix<TypeParam>(3, 0), dw, db, 0, 16);
+  EXPECT_EQ(db, Vector<TypeParam>::Constant(16, 3));
+}
+
 TYPED_TEST(Panels, RangesMayEndInsideATile) {
   using S = TypeParam;
   for (const Index inputs : {513, 517, 523, 525, 1040}) {

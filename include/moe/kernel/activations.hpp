@@ -63,10 +63,11 @@ struct SquaredRelu {
   }
 };
 
-/// x Phi(x), Phi the standard normal distribution function (Hendrycks and Gimpel 2016), by erf.
+/// x Phi(x), Phi the standard normal distribution function (Hendrycks and Gimpel 2016): the GELU by erf. In float by
+/// packets, within 4e-7 (1 + x^2 / 2) of the value.
 struct Gelu {
   // Phi(-a) exp(a^2 / 2) for a from 0 to 1000: a polynomial in u = (a - 3) / (a + 3), over a + 3, fitted at the zeros
-  // of a Chebyshev polynomial. It is off by 1e-8 of the value, which is for float only.
+  // of a Chebyshev polynomial. With these coefficients it is off by 4e-8 of the value, which is for float only.
   static detail::Chunk<float> scaled_tail(const detail::Chunk<float>& a) {
     static constexpr float coefficients[] = {-1.542909379e-5f, 3.530219982e-5f, 0.0001544794084f, -0.0002139047556f,
                                              -0.001045380628f, 0.001006919625f, 0.006972461452f,  -0.0104581947f,
@@ -77,11 +78,14 @@ struct Gelu {
     return sum * scale;
   }
 
-  // Either way the left tail keeps its relative precision, which 1 + erf would lose.
+  // By way of the left tail, which so keeps its relative precision: 1 + erf would lose it.
   template <class S>
   static detail::Chunk<S> distribution(const detail::Chunk<S>& x) {
     if constexpr (std::is_same_v<S, float>) {
-      const detail::Chunk<S> a = detail::bounded<S>(x).abs(), tail = scaled_tail(a) * (a.square() * S(-0.5)).exp();
+      const detail::Chunk<S> a = detail::bounded<S>(x).abs(), decay = (a.square() * S(-0.5)).exp();
+      // Beyond 13.2 vectorised exp stays at the smallest normal number, and the tail is less than that.
+      const detail::Chunk<S> tail =
+          detail::where_less<S>(detail::all(S(13.2)), a, detail::all(S(0)), scaled_tail(a) * decay);
       return detail::where_less<S>(x, detail::all(S(0)), tail, S(1) - tail);
     } else {
       return x.unaryExpr([](S v) { return S(0.5) * std::erfc(-v * (std::numbers::sqrt2_v<S> / 2)); });
@@ -148,6 +152,7 @@ struct Sigmoid {
   }
 };
 
+/// tanh(x); in float by packets, within 4e-7 of the value.
 struct Tanh {
   template <class S>
   static detail::Chunk<S> value(const detail::Chunk<S>& x) {

@@ -2,6 +2,7 @@
 // plain matrix w: its pieces are packed at every call. Where that matters there are panels (moe/kernel/panels.hpp).
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -15,7 +16,8 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-inline constexpr Index linear_task_rows = 192, linear_task_products = Index{1} << 18;
+inline constexpr Index linear_task_rows = 192;
+inline constexpr Index linear_task_products = Index{1} << 18;  // fewer products than these are not worth a second task
 
 /// Throws std::invalid_argument unless the shapes are those above: the products would leave the memory otherwise.
 template <class S, class X, class Y>
@@ -30,6 +32,7 @@ void require_linear(const X& x, const Matrix<S>& w, const Vector<S>& b, const Y&
 template <class S, class Exec>
 void linear_forward(ConstMatrixRef<S> x, const Matrix<S>& w, const Vector<S>& b, MatrixRef<S> y, const Exec& executor) {
   require_linear(x, w, b, y);
+  if (y.size() == 0) return;
   const auto product = [&](Index row, Index rows, Index first, Index outputs) {
     gemm<S>(rows, outputs, w.cols(), {x.data() + row * x.outerStride(), x.outerStride(), 1},
             {w.data() + first * w.outerStride(), 1, w.outerStride()}, &y(row, first), y.outerStride(), false);
@@ -38,9 +41,9 @@ void linear_forward(ConstMatrixRef<S> x, const Matrix<S>& w, const Vector<S>& b,
   if (x.rows() > linear_task_rows)
     return parallel_blocks(executor, x.rows(), linear_task_rows,
                            [&](Index row, Index rows) { product(row, rows, 0, w.rows()); });
-  if (y.size() == 0) return;
   const bool one_task = x.rows() * w.size() < linear_task_products;
-  const Index tasks = one_task ? 1 : tasks_to_occupy(executor), of_task = (w.rows() + tasks - 1) / tasks;
+  const Index tasks = one_task ? 1 : (std::min)(tasks_to_occupy(executor), w.rows()),
+              of_task = (w.rows() + tasks - 1) / tasks;
   parallel_blocks(executor, w.rows(), (of_task + 15) / 16 * 16,
                   [&](Index first, Index outputs) { product(0, x.rows(), first, outputs); });
 }

@@ -86,7 +86,7 @@ void panels_sums(ConstMatrixRef<S> x, const std::array<const Weights<S>*, count>
           packed, tiles, depth, p0 * together, p_end * together, together, false,
           [&](Index p) { return panels[static_cast<std::size_t>(p % together)](p / together); },
           [&](Index t, Index p, S* room) {
-            if (p % together == 0)
+            if (p % together == 0)  // the line where each row begins
               for (Index i = row + tiles.begin(t); i < row + tiles.begin(t + 1); ++i)
                 for (MatrixRef<S>& output : outputs) MOE_DETAIL_PREFETCH_FOR_WRITING(&output(i, p / together * 16));
             return room;

@@ -38,11 +38,16 @@ void multiply_tiles(const S* packed, const EvenParts& tiles, Index depth, Index 
     for (Index t = 0; t < tiles.count(); a += tiles.size(t++) * depth) {
       for (Index i = 0; i < group; ++i)
         sums[static_cast<std::size_t>(i)] = p0 + i < last ? begin(t, p0 + i, rooms[i]) : rooms[i];
-      // Each tile asks for one of the next panels, while there are any, and then for the sums of the tiles behind it.
+      // Each tile asks for one of the next panels, while there are any, and then for the sums of the tiles behind it,
+      // if they lie there in the caller's memory.
       const Index next = p0 + group + t;
-      const S* const ahead = t < group && next < last ? right(next)
-                             : accumulate             ? sums[static_cast<std::size_t>(t % group)] + Shape::rows * 16
-                                                      : operand[0];
+      const S* ahead = operand[0];
+      if (t < group && next < last) {
+        ahead = right(next);
+      } else if (accumulate && tiles.begin(t + 1) + depth <= tiles.total) {
+        const auto i = static_cast<std::size_t>(t % group);
+        if (sums[i] != rooms[i]) ahead = sums[i] + tiles.size(t) * 16;
+      }
       const Index at_once = Shape::panels(tiles.size(t));
       for (Index i = 0; i < group && p0 + i < last; i += at_once)
         multiply_packed_tile<S>(tiles.size(t), a, depth, operand.data() + i, sums.data() + i, accumulate, ahead);
