@@ -74,13 +74,9 @@ EIGEN_ALWAYS_INLINE Chunk<S> where_less(const Chunk<S>& a, const Chunk<S>& b, co
         [](const auto& pa, const auto& pb, const auto& py, const auto& pn) {
           // The compiler's own, where it has one: Eigen's masks are vectors, which with AVX-512 are made from a mask
           // and turned back into one; g++ 12 keeps that, and a loop of it runs four times as long.
-          if constexpr (requires {
-                          requires sizeof(pa < pb) == sizeof(pa);
-                          pa < pb ? py : pn;
-                        })  // not a single bool
-            return pa < pb ? py : pn;
-          else
-            return Eigen::internal::pselect(Eigen::internal::pcmp_lt(pa, pb), py, pn);
+          if constexpr (requires { pa < pb ? py : pn; })
+            if constexpr (sizeof(pa < pb) == sizeof(pa)) return pa < pb ? py : pn;  // value by value
+          return Eigen::internal::pselect(Eigen::internal::pcmp_lt(pa, pb), py, pn);
         },
         a, b, yes, no);
   else
