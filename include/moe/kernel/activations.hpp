@@ -78,11 +78,12 @@ struct Gelu {
     return sum * scale;
   }
 
-  // By way of the left tail, which so keeps its relative precision: 1 + erf would lose it.
+  // Phi(x) for x from -1000 to 1000, by way of the left tail, which so keeps its relative precision: 1 + erf would lose
+  // it.
   template <class S>
   static detail::Chunk<S> distribution(const detail::Chunk<S>& x) {
     if constexpr (std::is_same_v<S, float>) {
-      const detail::Chunk<S> a = detail::bounded<S>(x).abs(), decay = (a.square() * S(-0.5)).exp();
+      const detail::Chunk<S> a = x.abs(), decay = (x.square() * S(-0.5)).exp();
       // Beyond 13.2 vectorised exp stays at the smallest normal number, and the tail is less than that.
       const detail::Chunk<S> tail =
           detail::where_less<S>(detail::all(S(13.2)), a, detail::all(S(0)), scaled_tail(a) * decay);
@@ -93,7 +94,7 @@ struct Gelu {
   }
   template <class S>
   static detail::Chunk<S> value(const detail::Chunk<S>& x) {
-    return detail::bounded_below<S>(x) * distribution<S>(x);
+    return detail::bounded_below<S>(x) * distribution<S>(detail::bounded<S>(x));
   }
   // Phi(x) + x phi(x)
   template <class S>

@@ -40,8 +40,8 @@ struct TileShape {
 };
 
 /// c[p] (Rows, 16) = or += a (Rows, depth) b[p] (depth, 16) for each p; then += the same for the next of `segments`
-/// parts of k, where a begins `a_stride` further and b goes on. `ahead` are the `depth` lines that are needed
-/// next. A function of its own: inlined, its registers would spill.
+/// parts of k, where a begins `a_stride` further and b goes on. `ahead` are `depth` lines that are needed next.
+/// A function of its own: inlined, its registers would spill.
 template <class S, LeftOrder order, int Rows, int Panels>
 EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index segments, Index a_stride, const S* const* b,
                                      S* const* c, bool accumulate, const S* ahead) {
