@@ -10,6 +10,7 @@ void forward(benchmark::State& state, std::type_identity<X>) {
   const moe::Matrix<float> x_TD = bench::random_tokens(shape.tokens, shape.width);
   moe::Matrix<float> y_TD(shape.tokens, shape.width);
   typename std::remove_const_t<decltype(layer)>::Tape tape;
+  tape.keep_activations = false;
   for (auto _ : state) layer.forward_into(x_TD, y_TD, tape);
   bench::report(state, static_cast<double>(shape.tokens), bench::forward_flops(layer, shape),
                 bench::weight_bytes(layer, tape));

@@ -218,6 +218,67 @@ TEST(LayerExperts, BackwardWantsTheRoomOfTheForwardPass) {
   EXPECT_THROW(layer.backward_into(x_TD, x_TD, tape, dx_TD, gradient), std::invalid_argument);
 }
 
+/// The output of an inference pass has the bits of any other; no backward pass follows it, but other passes may.
+template <class X>
+void expect_inference_like_training(const std::vector<X>& experts, Index width) {
+  std::mt19937_64 rng(1);
+  const Layer layer{Router<float>::random(static_cast<Index>(experts.size()), width, rng), TopK{.k = 2}, experts};
+  const Matrix<float> x_TD = support::random_matrix<float>(20, width, 2);
+  typename decltype(layer)::Tape kept, tape;
+  auto gradient = zeros_like(layer), wanted_gradient = gradient;
+  const Matrix<float> y_TD = layer.forward(x_TD, kept);
+  const Matrix<float> wanted_dx_TD = layer.backward(x_TD, y_TD, kept, wanted_gradient);
+  EXPECT_TRUE(same_bits(layer.forward(x_TD), y_TD));
+  for (int round = 0; round < 2; ++round) {
+    tape.keep_activations = false;
+    EXPECT_TRUE(same_bits(layer.forward(x_TD, tape), y_TD));
+    EXPECT_EQ(layer.auxiliary_loss(tape), layer.auxiliary_loss(kept));
+    tape.keep_activations = true;
+    Matrix<float> dx_TD = Matrix<float>::Constant(20, width, 7);
+    set_zero(gradient);
+    EXPECT_THROW(layer.backward_into(x_TD, y_TD, tape, dx_TD, gradient), std::invalid_argument);
+    EXPECT_TRUE((dx_TD.array() == 7).all());
+    EXPECT_EQ(flatten(gradient).norm(), 0);
+    EXPECT_TRUE(same_bits(layer.forward(x_TD, tape), y_TD));
+    EXPECT_TRUE(same_bits(layer.backward(x_TD, y_TD, tape, gradient), wanted_dx_TD));
+    EXPECT_EQ(flatten(gradient), flatten(wanted_gradient));
+  }
+}
+
+// The widest tokens take sums in two parts, which are added up in memory.
+TEST(LayerExperts, InferenceGivesTheSameBits) {
+  std::mt19937_64 rng(1);
+  const ExpertOptions bias{.bias = true};
+  for (const Index width : {8, 1600}) {
+    const auto mlps = make_experts<Mlp<float>>(3, width, 40, rng, bias);
+    expect_inference_like_training(mlps, width);
+    expect_inference_like_training(make_experts<SwiGlu<float>>(3, width, 40, rng, bias), width);
+    expect_inference_like_training(std::vector<Whole<Mlp<float>>>{{mlps[0]}, {mlps[1]}, {mlps[2]}}, width);
+    using Any = VariantExpert<float, Mlp<float>, SwiGlu<float>, Whole<Mlp<float>>>;
+    const std::vector<Any> any{mlps[0], SwiGlu<float>::random(width, 40, rng, bias), Whole<Mlp<float>>{mlps[2]}};
+    expect_inference_like_training(any, width);
+    using Inner = Layer<Router<float>, TopK, Mlp<float>>;
+    const Inner inner{Router<float>::random(3, width, rng), TopK{.k = 2}, mlps};
+    expect_inference_like_training(std::vector<Inner>{inner, inner}, width);
+  }
+}
+
+TEST(LayerExperts, InferenceKeepsTheHiddenUnitsAlone) {
+  std::mt19937_64 rng(1);
+  const Router<float> router = Router<float>::random(2, 8, rng);
+  const Layer mlps{router, TopK{.k = 2}, make_experts<Mlp<float>>(2, 8, 20, rng)};
+  const Layer glus{router, TopK{.k = 2}, make_experts<SwiGlu<float>>(2, 8, 20, rng)};
+  typename decltype(mlps)::Tape of_mlps;
+  typename decltype(glus)::Tape of_glus;
+  of_mlps.keep_activations = of_glus.keep_activations = false;
+  mlps.forward(support::random_matrix<float>(5, 8, 2), of_mlps);
+  glus.forward(support::random_matrix<float>(5, 8, 2), of_glus);
+  EXPECT_EQ(of_mlps.experts[0].pre_NF.capacity(), 0);
+  EXPECT_EQ(of_mlps.experts[0].hidden_NF.capacity(), 100);
+  EXPECT_EQ(of_glus.experts[0].gate_NF.capacity() + of_glus.experts[0].up_NF.capacity(), 0);
+  EXPECT_EQ(of_glus.experts[0].hidden_NF.capacity(), 100);
+}
+
 // The tape then has no expert's activations, of no type.
 TEST(LayerExperts, TheCostOfARecomputedPassIsThatOfAKeptOne) {
   std::mt19937_64 rng(1);

@@ -265,6 +265,11 @@ TEST(Shared, CallsThatDoNotFitLeaveTheGradientAlone) {
   narrow = gradient;
   narrow.expert.b1_F.resize(3);
   expect_refused([&] { shared.backward_into(x_TD, x_TD, tape, dx, narrow); }, {"'b1' is 20 x 1", "3 x 1"});
+  tape.keep_activations = false;
+  EXPECT_TRUE(same_bits(shared.forward(x_TD, tape), shared.forward(x_TD)));
+  expect_refused([&] { shared.backward_into(x_TD, x_TD, tape, dx, gradient); }, {"activations", "0 x 20", "7 x 20"});
+  tape.keep_activations = true;
+  shared.forward(x_TD, tape);
   auto exchanged = shared;
   std::mt19937_64 generator{5};
   exchanged.expert = Mlp<double, Gelu>::random(width, 21, generator);

@@ -17,6 +17,7 @@ class MoeLayer final : public Peer {
  public:
   MoeLayer(const Problem& problem, bool training)
       : problem_(problem), layer_(router_of(problem), gate_of(problem), experts_of(problem)) {
+    tape_.keep_activations = training;  // the other implementations keep none either
     if (!training) return;
     gradient_ = moe::zeros_like(layer_);
     tape_ = Tape(1);

@@ -78,6 +78,7 @@ struct Layer {
   template <class Exec = DefaultExecutor>
   Matrix<S> forward(const Batch<S>& batch) const {
     Tape tape;
+    tape.keep_activations = false;
     return forward(batch, tape, Exec{});
   }
 
@@ -285,6 +286,7 @@ struct Layer {
   void check(const Batch<S>& batch, const Tape& tape, ConstMatrixRef<S> dx_TD, const Layer& gradient) const {
     check(batch);
     detail::require(tape.width >= 0, "Layer::backward: the tape holds no forward pass");
+    detail::require(tape.kept_activations, "Layer::backward: the pass was one of inference: keep_activations is false");
     detail::require(tape.recompute_in == tape.computed_in,
                     "Layer::backward: recompute_in is not what it was in the forward pass");
     detail::require(tape.width == batch.x_TD.cols() && tape.plan.tokens() == batch.tokens() &&

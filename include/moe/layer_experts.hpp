@@ -88,9 +88,11 @@ void begin_in_room(const std::vector<X>& experts, Tape& tape) {
 
 /// The first stages of the experts' forward passes, or the whole of those that have none, into tape.y_NO.
 template <class X, class Tape, class Exec>
-void run_forward(const std::vector<X>& experts, [[maybe_unused]] int stages, Tape& tape, const Exec& executor) {
+void run_forward(const std::vector<X>& experts, [[maybe_unused]] int stages, bool keep_activations, Tape& tape,
+                 const Exec& executor) {
   const auto& plan = tape.plan;
   auto& tapes = tapes_at_work(tape);
+  for (auto& expert_tape : tapes) hand_down_keeping(keep_activations, expert_tape);
   const auto x = [&](std::size_t e) { return rows_of_expert(plan, e, tape.x_ND); };
   const auto y = [&](std::size_t e) { return rows_of_expert(plan, e, tape.y_NO); };
   if constexpr (StagedExpert<X, typename Tape::Scalar>) {
@@ -133,7 +135,8 @@ void experts_forward(const std::vector<X>& experts, Tape& tape, Random* random, 
   for (auto& expert_tape : tape.experts) hand_down(random, expert_tape);
   begin_in_room(experts, tape);
   tape.computed_in = tape.recompute_in;
-  run_forward(experts, stages_of<X>(), tape, executor);
+  tape.kept_activations = tape.keep_activations;
+  run_forward(experts, stages_of<X>(), tape.keep_activations && tape.recompute_in == nullptr, tape, executor);
 }
 
 /// tape.dx_ND, and the gradients += those of the experts that have slots.
@@ -142,7 +145,7 @@ void experts_backward(const std::vector<X>& experts, ConstMatrixRef<S> dy_NO, Ta
                       const Exec& executor) {
   tape.dx_ND.resize(tape.x_ND.rows(), tape.x_ND.cols());
   begin_in_room(experts, tape);
-  if (tape.recompute_in != nullptr) run_forward(experts, saving_stages_of<X>(), tape, executor);
+  if (tape.recompute_in != nullptr) run_forward(experts, saving_stages_of<X>(), true, tape, executor);
   const auto& plan = tape.plan;
   auto& tapes = tapes_at_work(tape);
   for (auto& expert_tape : tapes) hand_down_scale(tape.loss_scale, expert_tape);

@@ -38,6 +38,8 @@ struct LayerTape {
   Buffer<Matrix<S>> x_ND, y_NO;  ///< Input and output of every slot.
   std::optional<Random> random;  ///< Training; none: evaluation, without noise and with the inference capacity.
   S loss_scale = 1;              ///< Of the auxiliary losses' gradient: 1 / n to average over n micro-batches.
+  /// false, set by the caller: for inference. Experts write less to memory, and there is no backward pass.
+  bool keep_activations = true;
 
   Routing<S> drouting;  ///< Gradients, after a backward pass.
   Buffer<Matrix<S>> dx_ND, dy_NO;
@@ -52,6 +54,7 @@ struct LayerTape {
   /// activations.
   std::vector<ExpertTape>* recompute_in = nullptr;
   std::vector<ExpertTape>* computed_in = nullptr;  ///< By the recorded pass.
+  bool kept_activations = false;                   ///< By the recorded pass.
 
   std::vector<detail::ColumnTask> tasks;  // of the experts' stages
   Index width = -1;                       ///< D of the recorded pass; -1: none.
@@ -93,6 +96,12 @@ void hand_down(Random* random, ExpertTape& tape) {
     else
       tape.random.reset();
   }
+}
+
+/// Tells the tape of an expert whether a backward pass follows, if it asks.
+template <class ExpertTape>
+void hand_down_keeping(bool keep_activations, ExpertTape& tape) {
+  if constexpr (requires { tape.keep_activations = keep_activations; }) tape.keep_activations = keep_activations;
 }
 
 /// Gives the tape of an expert that has losses their scale.

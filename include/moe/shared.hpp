@@ -54,6 +54,7 @@ struct Shared {
   template <class Exec = DefaultExecutor>
   Matrix<S> forward(const Batch<S>& batch) const {
     Tape tape;
+    tape.keep_activations = false;
     return forward(batch, tape, Exec{});
   }
 
@@ -70,6 +71,7 @@ struct Shared {
     tape.shared_rows = -1;
     layer.forward_into(batch, y_TO, tape, executor);
     detail::hand_down(random_of(tape), tape.shared);
+    detail::hand_down_keeping(tape.keep_activations, tape.shared);
     const Index rows = gather(batch, tape);
     tape.shared_y_NO.resize(rows, y_TO.cols());
     detail::expert_forward<S>(expert, own_x(batch, tape), tape.shared_y_NO, tape.shared, executor);

@@ -46,6 +46,7 @@ struct Glu {
   struct Tape {
     Buffer<Matrix<S>> gate_NF, up_NF, hidden_NF, dgate_NF, dup_NF;  // gate before its activation
     std::optional<std::uint64_t> random = {};                       ///< Seed of the dropout; none: nothing is dropped.
+    bool keep_activations = true;                                   ///< false: for a pass without a backward pass.
   };
 
   template <class Generator>
@@ -103,12 +104,12 @@ struct Glu {
   Index backward_columns(int stage) const { return stage == 0 ? w1_FD.rows() : (std::max)(w1_FD.cols(), w2_DF.rows()); }
 
   void begin_forward(Index rows, Tape& tape) const {
-    tape.gate_NF.resize(rows, w1_FD.rows());
-    tape.up_NF.resize(rows, w1_FD.rows());
+    tape.gate_NF.resize(tape.keep_activations ? rows : 0, w1_FD.rows());
+    tape.up_NF.resize(needs_up(tape) ? rows : 0, w1_FD.rows());
     tape.hidden_NF.resize(rows, w1_FD.rows());
   }
   void begin_backward(Index rows, Tape& tape) const {
-    detail::require_shape("Glu: the hidden units of the tape", tape.hidden_NF, rows, w1_FD.rows());
+    detail::require_shape("Glu: the activations of the tape", tape.gate_NF, rows, w1_FD.rows());
     tape.dgate_NF.resize(rows, w1_FD.rows());
     tape.dup_NF.resize(rows, w1_FD.rows());
   }
@@ -117,16 +118,19 @@ struct Glu {
   void forward_stage(int stage, ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape& tape, Index first, Index count) const {
     if (count == 0) return;
     if (stage == 1) return detail::panels_forward<S>(tape.hidden_NF, w2_DF, b2_D, y_ND, first, count);
-    detail::panels_sums<S, 2, 3>(
-        x_ND, {&w1_FD, &w3_FD}, first, count, {tape.gate_NF, tape.up_NF, tape.hidden_NF},
-        [&](const detail::SumsPlace& at, const auto& sums) {
-          const Units gate = detail::add_sums<S>(at, sums[0], b1_F, &tape.gate_NF(at.row, at.column));
-          const Units up = detail::add_sums<S>(at, sums[1], b3_F, &tape.up_NF(at.row, at.column));
-          if (!at.last_part) return;
-          Units units = value(gate, up);
-          if (multiplier_F.size() > 0) units *= detail::load_chunk(&multiplier_F(at.column), at.width, S(0));
-          detail::store_chunk<S>(units, &tape.hidden_NF(at.row, at.column), at.width);
-        });
+    MatrixRef<S> gate_NF = tape.keep_activations ? tape.gate_NF : tape.hidden_NF;  // places for the sums
+    MatrixRef<S> up_NF = needs_up(tape) ? tape.up_NF : tape.hidden_NF;
+    detail::panels_sums<S, 2, 3>(x_ND, {&w1_FD, &w3_FD}, first, count, {gate_NF, up_NF, tape.hidden_NF},
+                                 [&](const detail::SumsPlace& at, const auto& sums) {
+                                   const Units gate =
+                                       detail::add_sums<S>(at, sums[0], b1_F, &gate_NF(at.row, at.column));
+                                   const Units up = detail::add_sums<S>(at, sums[1], b3_F, &up_NF(at.row, at.column));
+                                   if (!at.last_part) return;
+                                   Units units = value(gate, up);
+                                   if (multiplier_F.size() > 0)
+                                     units *= detail::load_chunk(&multiplier_F(at.column), at.width, S(0));
+                                   detail::store_chunk<S>(units, &tape.hidden_NF(at.row, at.column), at.width);
+                                 });
     dropout.drop(tape.random, tape.hidden_NF, first, count);
   }
 
@@ -173,6 +177,9 @@ struct Glu {
  private:
   using Units = detail::Chunk<S>;  // sixteen hidden units
   static constexpr bool has_form = detail::GateForm<Activation, S>;
+
+  /// Sums in several parts are added up in memory, those of gate and up side by side.
+  bool needs_up(const Tape& tape) const { return tape.keep_activations || w1_FD.cols() > detail::longest_sum; }
 
   static Units times(const Units& a, const Units& b) { return a * b; }
 

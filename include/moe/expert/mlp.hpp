@@ -45,6 +45,7 @@ struct Mlp {
   struct Tape {
     Buffer<Matrix<S>> pre_NF, hidden_NF, dpre_NF;
     std::optional<std::uint64_t> random = {};  ///< Seed of the dropout; none: nothing is dropped.
+    bool keep_activations = true;              ///< false: for a pass without a backward pass.
   };
 
   template <class Generator>
@@ -92,11 +93,11 @@ struct Mlp {
   Index backward_columns(int stage) const { return stage == 0 ? w1_FD.rows() : (std::max)(w1_FD.cols(), w2_DF.rows()); }
 
   void begin_forward(Index rows, Tape& tape) const {
-    tape.pre_NF.resize(rows, w1_FD.rows());
+    tape.pre_NF.resize(tape.keep_activations ? rows : 0, w1_FD.rows());
     tape.hidden_NF.resize(rows, w1_FD.rows());
   }
   void begin_backward(Index rows, Tape& tape) const {
-    detail::require_shape("Mlp: the hidden units of the tape", tape.hidden_NF, rows, w1_FD.rows());
+    detail::require_shape("Mlp: the activations of the tape", tape.pre_NF, rows, w1_FD.rows());
     tape.dpre_NF.resize(rows, w1_FD.rows());
   }
 
@@ -105,10 +106,10 @@ struct Mlp {
     using Chunk = detail::Chunk<S>;
     if (count == 0) return;
     if (stage == 1) return detail::panels_forward<S>(tape.hidden_NF, w2_DF, b2_D, y_ND, first, count);
+    MatrixRef<S> pre_NF = tape.keep_activations ? tape.pre_NF : tape.hidden_NF;  // a place for the sums
     detail::panels_sums<S, 1, 2>(
-        x_ND, {&w1_FD}, first, count, {tape.pre_NF, tape.hidden_NF},
-        [&](const detail::SumsPlace& at, const auto& sums) {
-          const Chunk pre = detail::add_sums<S>(at, sums[0], b1_F, &tape.pre_NF(at.row, at.column));
+        x_ND, {&w1_FD}, first, count, {pre_NF, tape.hidden_NF}, [&](const detail::SumsPlace& at, const auto& sums) {
+          const Chunk pre = detail::add_sums<S>(at, sums[0], b1_F, &pre_NF(at.row, at.column));
           if (!at.last_part) return;
           detail::store_chunk<S>(Activation::template value<S>(pre), &tape.hidden_NF(at.row, at.column), at.width);
         });

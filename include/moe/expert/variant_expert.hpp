@@ -47,6 +47,7 @@ struct VariantExpert {
   struct Tape {
     std::variant<typename Xs::Tape...> of;     ///< The tape of the expert at hand, after a forward pass.
     std::optional<std::uint64_t> random = {};  ///< Seed of its draws in a training pass.
+    bool keep_activations = true;              ///< false: for a pass without a backward pass.
     S loss_scale = 1;
   };
 
@@ -196,6 +197,7 @@ struct VariantExpert {
       else
         of.random.reset();
     }
+    detail::hand_down_keeping(tape.keep_activations, of);
     return of;
   }
 
