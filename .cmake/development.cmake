@@ -24,6 +24,15 @@ add_library(moe_development INTERFACE)
 target_link_libraries(moe_development INTERFACE moe::moe)
 target_compile_options(moe_development INTERFACE ${moe_warnings})
 
+# g++ walks its memory for garbage whenever it has grown by a share, which finds little in code like ours: a tenth to a
+# quarter of the time of a large compilation. Where each core has room for that, it waits until there are 3 GB.
+cmake_host_system_information(RESULT memory QUERY TOTAL_PHYSICAL_MEMORY)
+cmake_host_system_information(RESULT cores QUERY NUMBER_OF_LOGICAL_CORES)
+math(EXPR memory_of_a_core "${memory} / ${cores}")
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND memory_of_a_core GREATER_EQUAL 4000)
+  target_compile_options(moe_development INTERFACE --param=ggc-min-heapsize=3000000)
+endif()
+
 include(CheckCXXCompilerFlag)
 if(MOE_NATIVE)
   check_cxx_compiler_flag(-march=native MOE_HAS_MARCH_NATIVE)

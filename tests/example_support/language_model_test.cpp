@@ -66,7 +66,8 @@ TEST(LanguageModel, GradientsAgreeWithDifferences) {
   const moe::Vector<double> computed = moe::flatten(gradient), values = moe::flatten(model);
   LanguageModel<Layer> other = model;
   double worst = 0;
-  for (Index i = 0; i < values.size(); i += 3) {
+  const Index stride = MOE_TEST_GRADIENT_ENTRIES > 0 ? 3 : 100;
+  for (Index i = 0; i < values.size(); i += stride) {
     const double step = 1e-5;
     const auto at = [&](double value) {
       moe::Vector<double> changed = values;

@@ -9,6 +9,7 @@
 
 #include "moe/moe.hpp"
 #include "moe/testing/check_gradients.hpp"
+#include "support/gradient_options.hpp"
 #include "support/moe_layer.hpp"
 
 namespace vision_test {
@@ -83,9 +84,9 @@ TEST(Vision, GradientsAgreeWithDifferences) {
     model.backward(batch, tape, gradient);
     moe::testing::GradientReport report;
     auto loss = [&, again = model.tape()]() mutable { return loss_of(model, batch, again); };
-    moe::testing::check_parameters(model, gradient, loss, {}, report);
+    moe::testing::check_parameters(model, gradient, loss, support::gradient_options(), report);
     EXPECT_TRUE(report) << report;
-    EXPECT_GT(report.checked, 150);
+    if (MOE_TEST_GRADIENT_ENTRIES > 1) EXPECT_GT(report.checked, 150);
   }
 }
 
