@@ -26,10 +26,15 @@ target_compile_options(moe_development INTERFACE ${moe_warnings})
 
 # g++ walks its memory for garbage whenever it has grown by a share, which finds little in code like ours: a tenth to a
 # quarter of the time of a large compilation. Where each core has room for that, it waits until there are 3 GB.
-cmake_host_system_information(RESULT memory QUERY TOTAL_PHYSICAL_MEMORY)
-cmake_host_system_information(RESULT cores QUERY NUMBER_OF_LOGICAL_CORES)
-math(EXPR memory_of_a_core "${memory} / ${cores}")
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND memory_of_a_core GREATER_EQUAL 4000)
+cmake_host_system_information(RESULT moe_memory QUERY TOTAL_PHYSICAL_MEMORY)
+cmake_host_system_information(RESULT moe_cores QUERY NUMBER_OF_LOGICAL_CORES)
+math(EXPR moe_memory_needed "4000 * ${moe_cores}")
+set(moe_has_memory OFF)
+if(moe_memory GREATER_EQUAL moe_memory_needed)
+  set(moe_has_memory ON)
+endif()
+option(MOE_SPEND_MEMORY "Let g++ take up to 3 GB for each of our own programs, to compile them sooner" ${moe_has_memory})
+if(MOE_SPEND_MEMORY AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(moe_development INTERFACE --param=ggc-min-heapsize=3000000)
 endif()
 

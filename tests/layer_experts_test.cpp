@@ -223,7 +223,7 @@ template <class X>
 void expect_inference_like_training(const std::vector<X>& experts, Index width) {
   std::mt19937_64 rng(1);
   const Layer layer{Router<float>::random(static_cast<Index>(experts.size()), width, rng), TopK{.k = 2}, experts};
-  const Matrix<float> x_TD = support::random_matrix<float>(20, width, 2);
+  const Matrix<float> x_TD = support::random_matrix<float>(6, width, 2);
   typename decltype(layer)::Tape kept, tape;
   auto gradient = zeros_like(layer), wanted_gradient = gradient;
   const Matrix<float> y_TD = layer.forward(x_TD, kept);
@@ -234,7 +234,7 @@ void expect_inference_like_training(const std::vector<X>& experts, Index width) 
     EXPECT_TRUE(same_bits(layer.forward(x_TD, tape), y_TD));
     EXPECT_EQ(layer.auxiliary_loss(tape), layer.auxiliary_loss(kept));
     tape.keep_activations = true;
-    Matrix<float> dx_TD = Matrix<float>::Constant(20, width, 7);
+    Matrix<float> dx_TD = Matrix<float>::Constant(6, width, 7);
     set_zero(gradient);
     EXPECT_THROW(layer.backward_into(x_TD, y_TD, tape, dx_TD, gradient), std::invalid_argument);
     EXPECT_TRUE((dx_TD.array() == 7).all());
@@ -252,6 +252,7 @@ TEST(LayerExperts, InferenceGivesTheSameBits) {
   for (const Index width : {8, 1600}) {
     const auto mlps = make_experts<Mlp<float>>(3, width, 40, rng, bias);
     expect_inference_like_training(mlps, width);
+    expect_inference_like_training(make_experts<Mlp<float, Gelu>>(3, width, 40, rng, bias), width);
     expect_inference_like_training(make_experts<SwiGlu<float>>(3, width, 40, rng, bias), width);
     expect_inference_like_training(std::vector<Whole<Mlp<float>>>{{mlps[0]}, {mlps[1]}, {mlps[2]}}, width);
     using Any = VariantExpert<float, Mlp<float>, SwiGlu<float>, Whole<Mlp<float>>>;
@@ -266,7 +267,7 @@ TEST(LayerExperts, InferenceGivesTheSameBits) {
 TEST(LayerExperts, InferenceKeepsTheHiddenUnitsAlone) {
   std::mt19937_64 rng(1);
   const Router<float> router = Router<float>::random(2, 8, rng);
-  const Layer mlps{router, TopK{.k = 2}, make_experts<Mlp<float>>(2, 8, 20, rng)};
+  const Layer mlps{router, TopK{.k = 2}, make_experts<Mlp<float, Gelu>>(2, 8, 20, rng)};
   const Layer glus{router, TopK{.k = 2}, make_experts<SwiGlu<float>>(2, 8, 20, rng)};
   typename decltype(mlps)::Tape of_mlps;
   typename decltype(glus)::Tape of_glus;
@@ -277,6 +278,16 @@ TEST(LayerExperts, InferenceKeepsTheHiddenUnitsAlone) {
   EXPECT_EQ(of_mlps.experts[0].hidden_NF.capacity(), 100);
   EXPECT_EQ(of_glus.experts[0].gate_NF.capacity() + of_glus.experts[0].up_NF.capacity(), 0);
   EXPECT_EQ(of_glus.experts[0].hidden_NF.capacity(), 100);
+}
+
+/// Whether a hidden unit is 0 tells whether it was so before ReLU, dropped or not.
+TEST(LayerExperts, ReluKeepsTheHiddenUnitsAlone) {
+  std::mt19937_64 rng(1);
+  const Layer layer{Router<float>::random(2, 8, rng), TopK{.k = 2}, make_experts<Mlp<float>>(2, 8, 20, rng)};
+  typename decltype(layer)::Tape tape(1);
+  layer.forward(support::random_matrix<float>(5, 8, 2), tape);
+  EXPECT_EQ(tape.experts[0].pre_NF.capacity(), 0);
+  EXPECT_EQ(tape.experts[0].hidden_NF.capacity(), 100);
 }
 
 // The tape then has no expert's activations, of no type.

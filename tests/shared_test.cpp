@@ -267,7 +267,7 @@ TEST(Shared, CallsThatDoNotFitLeaveTheGradientAlone) {
   expect_refused([&] { shared.backward_into(x_TD, x_TD, tape, dx, narrow); }, {"'b1' is 20 x 1", "3 x 1"});
   tape.keep_activations = false;
   EXPECT_TRUE(same_bits(shared.forward(x_TD, tape), shared.forward(x_TD)));
-  expect_refused([&] { shared.backward_into(x_TD, x_TD, tape, dx, gradient); }, {"activations", "0 x 20", "7 x 20"});
+  expect_refused([&] { shared.backward_into(x_TD, x_TD, tape, dx, gradient); }, {"keep_activations was false"});
   tape.keep_activations = true;
   shared.forward(x_TD, tape);
   auto exchanged = shared;

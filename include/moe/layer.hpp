@@ -286,7 +286,7 @@ struct Layer {
   void check(const Batch<S>& batch, const Tape& tape, ConstMatrixRef<S> dx_TD, const Layer& gradient) const {
     check(batch);
     detail::require(tape.width >= 0, "Layer::backward: the tape holds no forward pass");
-    detail::require(tape.kept_activations, "Layer::backward: the pass was one of inference: keep_activations is false");
+    detail::require(tape.kept_activations, "Layer::backward: keep_activations was false in the forward pass");
     detail::require(tape.recompute_in == tape.computed_in,
                     "Layer::backward: recompute_in is not what it was in the forward pass");
     detail::require(tape.width == batch.x_TD.cols() && tape.plan.tokens() == batch.tokens() &&

@@ -38,7 +38,8 @@ struct LayerTape {
   Buffer<Matrix<S>> x_ND, y_NO;  ///< Input and output of every slot.
   std::optional<Random> random;  ///< Training; none: evaluation, without noise and with the inference capacity.
   S loss_scale = 1;              ///< Of the auxiliary losses' gradient: 1 / n to average over n micro-batches.
-  /// false, set by the caller: for inference. Experts write less to memory, and there is no backward pass.
+  /// false, set by the caller: for inference. Experts, whose tapes the layer tells, write less to memory, and a
+  /// backward pass is refused.
   bool keep_activations = true;
 
   Routing<S> drouting;  ///< Gradients, after a backward pass.
@@ -54,7 +55,7 @@ struct LayerTape {
   /// activations.
   std::vector<ExpertTape>* recompute_in = nullptr;
   std::vector<ExpertTape>* computed_in = nullptr;  ///< By the recorded pass.
-  bool kept_activations = false;                   ///< By the recorded pass.
+  bool kept_activations = false;                   ///< What keep_activations was in the recorded pass.
 
   std::vector<detail::ColumnTask> tasks;  // of the experts' stages
   Index width = -1;                       ///< D of the recorded pass; -1: none.

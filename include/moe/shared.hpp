@@ -229,6 +229,7 @@ struct Shared {
     for (Index t = 0; t < batch.tokens(); ++t) valid += batch.is_valid(t) ? 1 : 0;
     detail::require(tape.shared_rows == valid && tape.token.empty() == (batch.valid.empty() || valid == 0),
                     "Shared::backward: the tape holds no forward pass of a batch of ", valid, " tokens");
+    detail::require(tape.kept_activations, "Shared::backward: keep_activations was false in the forward pass");
     detail::require_shape("Shared::backward: dy", dy_TO, batch.tokens(), output_width(batch.x_TD.cols()));
     detail::require(!detail::overlap<S>(dx_TD, dy_TO), "Shared::backward: dx overlaps dy in memory");
   }

@@ -45,7 +45,8 @@ struct SoftLayer {
     Matrix<S> u_TD, w_PD, logits_TP, dispatch_TP, combine_TP, in_QD, out_QD;  // Q = groups * P, expert by expert
     Matrix<S> dlogits_TP, din_QD, dout_QD, du_TD, dw_PD, ddispatch_TP, dcombine_TP;
     std::vector<typename X::Tape> experts;
-    Index width = -1;
+    bool keep_activations = true;  ///< false, set by the caller: for inference, without a backward pass.
+    Index width = -1;              ///< Of the recorded pass; -1: none that a backward pass may follow.
   };
 
   SoftLayer(Matrix<S> slots, std::vector<X> experts_, SoftOptions options_ = {})
@@ -76,6 +77,7 @@ struct SoftLayer {
   template <class Exec = DefaultExecutor>
   Matrix<S> forward(const Batch<S>& batch) const {
     Tape tape;
+    tape.keep_activations = false;
     return forward(batch, tape, Exec{});
   }
 
@@ -102,7 +104,7 @@ struct SoftLayer {
     for_each_group(batch, [&](Index g, Index begin, Index size) {
       scatter_slots(g, batch.groups(), begin, size, tape.combine_TP, tape.out_QD, y_TD, false);
     });
-    tape.width = batch.x_TD.cols();
+    if (tape.keep_activations) tape.width = batch.x_TD.cols();
     return y_TD;
   }
 
@@ -111,7 +113,8 @@ struct SoftLayer {
   Matrix<S> backward(const Batch<S>& batch, ConstMatrixRef<S> dy_TD, Tape& tape, SoftLayer& gradient,
                      const Exec& executor = {}) const {
     detail::require(tape.width == batch.x_TD.cols() && tape.logits_TP.rows() == batch.tokens(),
-                    "SoftLayer::backward: the tape is not of a pass with these ", batch.tokens(), " tokens");
+                    "SoftLayer::backward: the tape is not of a pass with these ", batch.tokens(),
+                    " tokens that kept its activations");
     detail::require_shape("SoftLayer::backward: dy", dy_TD, batch.tokens(), batch.x_TD.cols());
     detail::require(gradient.experts.size() == experts.size() && &gradient != this,
                     "SoftLayer::backward: the gradient has ", gradient.experts.size(),
@@ -269,6 +272,7 @@ struct SoftLayer {
   template <class Exec>
   void run_experts(Index groups, Tape& tape, const Exec& executor) const {
     tape.experts.resize(experts.size());
+    for (auto& expert_tape : tape.experts) detail::hand_down_keeping(tape.keep_activations, expert_tape);
     const auto count = static_cast<Index>(experts.size()), rows = groups * slots() / count;
     executor.parallel_for(count, [&](Index e) {
       const auto at = static_cast<std::size_t>(e);

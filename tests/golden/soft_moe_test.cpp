@@ -1,4 +1,6 @@
 // Soft MoE, plain and with normalised tokens and slots, groups and padding.
+#include <random>
+#include <stdexcept>
 #include <string>
 
 #include "golden.hpp"
@@ -33,6 +35,20 @@ TEST(SoftMoe, Plain) {
   const Matrix<double> x = fixture.matrix<double>("x");
   expect_soft(fixture, Soft(fixture.matrix<double>("phi").transpose(), experts_of<X>(fixture)), x, true);
   fixture.finish();
+}
+
+TEST(SoftMoe, InferenceIsThePlainPassWithoutABackwardPass) {
+  std::mt19937_64 rng(1);
+  const Soft layer(moe::random_matrix<double>(4, 5, rng), {X::random(5, 6, rng), X::random(5, 6, rng)});
+  const Matrix<double> x = moe::random_matrix<double>(7, 5, rng);
+  Soft::Tape kept, tape;
+  tape.keep_activations = false;
+  const Matrix<double> y = layer.forward(x, kept);
+  EXPECT_EQ(layer.forward(x, tape), y);
+  EXPECT_EQ(layer.forward(x), y);
+  Soft gradient = moe::zeros_like(layer);
+  EXPECT_THROW(layer.backward(x, y, tape, gradient), std::invalid_argument);
+  EXPECT_TRUE(moe::flatten(gradient).isZero(0));
 }
 
 class SoftMoeNormalized : public testing::TestWithParam<const char*> {};

@@ -43,9 +43,9 @@ struct Mlp {
   Dropout dropout = {};            ///< Of the hidden units.
 
   struct Tape {
-    Buffer<Matrix<S>> pre_NF, hidden_NF, dpre_NF;
-    std::optional<std::uint64_t> random = {};  ///< Seed of the dropout; none: nothing is dropped.
-    bool keep_activations = true;              ///< false: for a pass without a backward pass.
+    Buffer<Matrix<S>> pre_NF, hidden_NF, dpre_NF;  // pre_NF: empty if hidden_NF tells its slope
+    std::optional<std::uint64_t> random = {};      ///< Seed of the dropout; none: nothing is dropped.
+    bool keep_activations = true;                  ///< false: for a pass without a backward pass.
   };
 
   template <class Generator>
@@ -93,11 +93,11 @@ struct Mlp {
   Index backward_columns(int stage) const { return stage == 0 ? w1_FD.rows() : (std::max)(w1_FD.cols(), w2_DF.rows()); }
 
   void begin_forward(Index rows, Tape& tape) const {
-    tape.pre_NF.resize(tape.keep_activations ? rows : 0, w1_FD.rows());
+    tape.pre_NF.resize(tape.keep_activations && !slope_of_value ? rows : 0, w1_FD.rows());
     tape.hidden_NF.resize(rows, w1_FD.rows());
   }
   void begin_backward(Index rows, Tape& tape) const {
-    detail::require_shape("Mlp: the activations of the tape", tape.pre_NF, rows, w1_FD.rows());
+    detail::require_shape("Mlp: the activations of the tape", before_slope(tape), rows, w1_FD.rows());
     tape.dpre_NF.resize(rows, w1_FD.rows());
   }
 
@@ -106,7 +106,7 @@ struct Mlp {
     using Chunk = detail::Chunk<S>;
     if (count == 0) return;
     if (stage == 1) return detail::panels_forward<S>(tape.hidden_NF, w2_DF, b2_D, y_ND, first, count);
-    MatrixRef<S> pre_NF = tape.keep_activations ? tape.pre_NF : tape.hidden_NF;  // a place for the sums
+    MatrixRef<S> pre_NF = tape.keep_activations ? before_slope(tape) : tape.hidden_NF;  // a place for the sums
     detail::panels_sums<S, 1, 2>(
         x_ND, {&w1_FD}, first, count, {pre_NF, tape.hidden_NF}, [&](const detail::SumsPlace& at, const auto& sums) {
           const Chunk pre = detail::add_sums<S>(at, sums[0], b1_F, &pre_NF(at.row, at.column));
@@ -130,7 +130,7 @@ struct Mlp {
       detail::map_chunks(
           count, &tape.dpre_NF(n, first),
           [](const Chunk& dh, const Chunk& u) -> Chunk { return dh * Activation::template derivative<S>(u); },
-          &tape.dpre_NF(n, first), &tape.pre_NF(n, first));
+          &tape.dpre_NF(n, first), &before_slope(tape)(n, first));
     detail::panels_weight_gradient<S>(tape.dpre_NF, x_ND, gradient.w1_FD, gradient.b1_F, first, count);
   }
 
@@ -141,6 +141,12 @@ struct Mlp {
     if ((... || (self.b1_F.size() > 0))) f("b1", self.b1_F...);
     if ((... || (self.b2_D.size() > 0))) f("b2", self.b2_D...);
   }
+
+ private:
+  static constexpr bool slope_of_value = requires { requires Activation::slope_of_value; };
+
+  /// Where the activation's derivative is taken: of units that were dropped it is multiplied by 0 anyway.
+  static Buffer<Matrix<S>>& before_slope(Tape& tape) { return slope_of_value ? tape.hidden_NF : tape.pre_NF; }
 };
 
 static_assert(TrainableExpert<Mlp<float>, float> && StagedExpert<Mlp<float>, float>);

@@ -47,8 +47,8 @@ struct VariantExpert {
   struct Tape {
     std::variant<typename Xs::Tape...> of;     ///< The tape of the expert at hand, after a forward pass.
     std::optional<std::uint64_t> random = {};  ///< Seed of its draws in a training pass.
-    bool keep_activations = true;              ///< false: for a pass without a backward pass.
     S loss_scale = 1;
+    bool keep_activations = true;  ///< false: for a pass without a backward pass.
   };
 
   VariantExpert() = default;

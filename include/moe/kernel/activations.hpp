@@ -1,4 +1,5 @@
 // Activation functions, value and derivative side by side, on chunks of values. One of your own is a struct like these.
+// With `slope_of_value`, the derivative at value(x) is the one at x: then experts keep the value alone.
 #pragma once
 
 #include <cmath>
@@ -41,6 +42,7 @@ EIGEN_ALWAYS_INLINE Chunk<S> sigmoid(const Chunk<S>& x) {
 
 /// max(x, 0); the derivative at 0 is 0.
 struct Relu {
+  static constexpr bool slope_of_value = true;
   template <class S>
   static detail::Chunk<S> value(const detail::Chunk<S>& x) {
     return detail::where_less<S>(x, detail::all(S(0)), detail::all(S(0)), x);  // NaN stays NaN
@@ -168,6 +170,7 @@ struct Tanh {
 
 /// x: no activation. A Glu of it is bilinear.
 struct Identity {
+  static constexpr bool slope_of_value = true;
   template <class S>
   static detail::Chunk<S> value(const detail::Chunk<S>& x) {
     return x;
