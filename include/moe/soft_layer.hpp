@@ -14,6 +14,7 @@
 #include "moe/executor.hpp"
 #include "moe/kernel/gemm.hpp"
 #include "moe/kernel/softmax.hpp"
+#include "moe/layer_tape.hpp"
 #include "moe/parameters.hpp"
 
 MOE_NAMESPACE_BEGIN
