@@ -63,7 +63,7 @@ concept TrainableGate = ParameterFreeGate<G, S> ||
 /// it, a wrong width is for Eigen's assertions to find, which NDEBUG switches off); a
 /// member `random` of the Tape, a std::optional of Random or of a 64-bit seed (moe/kernel/dropout.hpp), which the layer
 /// sets for training passes and empties for the others; a bool `keep_activations` of the Tape, which the layer makes
-/// false where no backward pass follows.
+/// false where no backward pass reads what this pass would keep.
 template <class X, class S>
 concept Expert = requires(const X expert, ConstMatrixRef<S> x, MatrixRef<S> y, typename X::Tape& tape) {
   expert.forward(x, y, tape);

@@ -16,7 +16,7 @@ namespace determinism {
 using moe::Index;
 
 // Large enough that every product, and every walk over rows, is cut into several tasks.
-inline constexpr Index tokens = 400, width = 136, hidden = 20, expert_count = 6;
+inline constexpr Index tokens = 400, width = 260, hidden = 20, expert_count = 6;
 
 template <class S>
 struct Passes {

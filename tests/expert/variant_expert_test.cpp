@@ -167,7 +167,7 @@ TEST(VariantExpert, SeedsReachTheExpertsThatDraw) {
 TEST(VariantExpert, AMixedBagLearns) {
   std::mt19937_64 rng{5};
   auto layer = mixed_layer<float>();
-  const auto x = support::random_matrix<float>(32, width, 6);
+  const auto x = support::random_matrix<float>(128, width, 6);
   const Matrix<float> target = (x.array() * x.array().sin()).matrix();
   auto gradient = zeros_like(layer);
   AdamW adam{layer, {.learning_rate = 1e-2}};

@@ -44,7 +44,7 @@ RC_GTEST_PROP(Layer, RowsStandAloneWithSilu, ()) { assert_rows_stand_alone<moe::
 
 /// The same beyond the blocks of the products, and in float.
 TEST(Layer, RowsStandAloneInLargeLayers) {
-  constexpr Index tokens = 400, width = 530, hidden = 132;
+  constexpr Index tokens = 400, width = 530, hidden = 300;
   std::mt19937_64 rng(1);
   const moe::Layer layer{support::random_router<float>(4, width, rng), moe::TopK{.k = 2},
                          support::random_experts<moe::Mlp<float, moe::Gelu>>(4, width, hidden, rng)};

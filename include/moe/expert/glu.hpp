@@ -120,17 +120,15 @@ struct Glu {
     if (stage == 1) return detail::panels_forward<S>(tape.hidden_NF, w2_DF, b2_D, y_ND, first, count);
     MatrixRef<S> gate_NF = tape.keep_activations ? tape.gate_NF : tape.hidden_NF;  // places for the sums
     MatrixRef<S> up_NF = needs_up(tape) ? tape.up_NF : tape.hidden_NF;
-    detail::panels_sums<S, 2, 3>(x_ND, {&w1_FD, &w3_FD}, first, count, {gate_NF, up_NF, tape.hidden_NF},
-                                 [&](const detail::SumsPlace& at, const auto& sums) {
-                                   const Units gate =
-                                       detail::add_sums<S>(at, sums[0], b1_F, &gate_NF(at.row, at.column));
-                                   const Units up = detail::add_sums<S>(at, sums[1], b3_F, &up_NF(at.row, at.column));
-                                   if (!at.last_part) return;
-                                   Units units = value(gate, up);
-                                   if (multiplier_F.size() > 0)
-                                     units *= detail::load_chunk(&multiplier_F(at.column), at.width, S(0));
-                                   detail::store_chunk<S>(units, &tape.hidden_NF(at.row, at.column), at.width);
-                                 });
+    const auto take = [&](const detail::SumsPlace& at, const auto& sums) {
+      const Units gate = detail::add_sums<S>(at, sums[0], b1_F, &gate_NF(at.row, at.column));
+      const Units up = detail::add_sums<S>(at, sums[1], b3_F, &up_NF(at.row, at.column));
+      if (!at.last_part) return;
+      Units units = value(gate, up);
+      if (multiplier_F.size() > 0) units *= detail::load_chunk(&multiplier_F(at.column), at.width, S(0));
+      detail::store_chunk<S>(units, &tape.hidden_NF(at.row, at.column), at.width);
+    };
+    detail::panels_sums<S, 2, 3>(x_ND, {&w1_FD, &w3_FD}, first, count, {gate_NF, up_NF, tape.hidden_NF}, take);
     dropout.drop(tape.random, tape.hidden_NF, first, count);
   }
 
