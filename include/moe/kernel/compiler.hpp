@@ -1,6 +1,8 @@
 // What the kernels ask of the compiler beyond C++: hints that change speed and nothing else.
 #pragma once
 
+#include <cstdint>
+
 /// Unrolls the loop that follows, whose bounds are constants: arrays of packets become registers.
 #if defined(__clang__)
 #define MOE_DETAIL_UNROLL _Pragma("clang loop unroll(full)")
@@ -19,11 +21,16 @@
 #define MOE_DETAIL_PIN(packet) static_cast<void>(packet)
 #endif
 
-/// Asks for the cache line at `address`, to be in the second-level cache when it is needed.
+/// Asks for the cache line so many bytes behind `address`, whether there is something or not, to be in the first-level
+/// cache when it is read; _FAR: in the second-level one.
 #if defined(__GNUC__)
-#define MOE_DETAIL_PREFETCH(address) __builtin_prefetch(address, 0, 2)
+#define MOE_DETAIL_LINE_BEHIND(address, bytes) \
+  reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(address) + (bytes))
+#define MOE_DETAIL_PREFETCH(address, bytes) __builtin_prefetch(MOE_DETAIL_LINE_BEHIND(address, bytes), 0, 3)
+#define MOE_DETAIL_PREFETCH_FAR(address, bytes) __builtin_prefetch(MOE_DETAIL_LINE_BEHIND(address, bytes), 0, 2)
 #else
-#define MOE_DETAIL_PREFETCH(address) static_cast<void>(address)
+#define MOE_DETAIL_PREFETCH(address, bytes) static_cast<void>(address)
+#define MOE_DETAIL_PREFETCH_FAR(address, bytes) static_cast<void>(address)
 #endif
 
 /// Asks for the cache line at `address`, which is about to be written: a store that waits for its line holds up those

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <type_traits>
 #include <utility>
 
@@ -17,6 +18,10 @@ namespace detail {
 /// How entry (i, k) of a tile's left operand lies: row by row within a k (a[k * Rows + i], packed rows), or as in a
 /// panel of weights (a[i * 16 + k], k below 16).
 enum class LeftOrder { packed, panel };
+
+/// What a tile asks for, a line at each step: what follows in its left operand, a panel; what lies at ahead[0], for
+/// later; or, at each ahead[p], what its right operands go on with at once.
+enum class Ahead { left, later, at_once };
 
 template <class S>
 struct TileShape {
@@ -40,16 +45,22 @@ struct TileShape {
 };
 
 /// c[p] (Rows, 16) = or += a (Rows, depth) b[p] (depth, 16) for each p; then += the same for the next of `segments`
-/// parts of k, where a begins `a_stride` further and b goes on. `ahead` are `depth` lines that are needed next.
+/// parts of k, where a begins `a_stride` further and b goes on. `ahead` are pointers to `depth` lines.
 /// A function of its own: inlined, its registers would spill.
-template <class S, LeftOrder order, int Rows, int Panels>
+template <class S, LeftOrder order, Ahead prefetch, int Rows, int Panels>
 EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index segments, Index a_stride, const S* const* b,
-                                     S* const* c, bool accumulate, const S* ahead) {
+                                     S* const* c, bool accumulate, const S* const* ahead) {
   using namespace Eigen::internal;  // the packet operations
   using Shape = TileShape<S>;
   using Packet = typename Shape::Packet;
   constexpr int lanes = Shape::lanes, packets = Shape::packets, width = packets * Panels;
   constexpr auto row_count = std::size_t{Rows}, row_packets = std::size_t{width}, panel_count = std::size_t{Panels};
+  constexpr std::uintptr_t line = 16 * sizeof(S), lines_behind_left = 48;
+  constexpr int asked = prefetch == Ahead::left ? 0 : prefetch == Ahead::later ? 1 : Panels;
+  const S *right[panel_count], *next[panel_count];  // copies, which no store to the sums can change
+  S* to[panel_count];
+  MOE_DETAIL_UNROLL
+  for (int p = 0; p < Panels; ++p) right[p] = b[p], to[p] = c[p], next[p] = p < asked ? ahead[p] : nullptr;
   Packet sum[row_count][row_packets];
   MOE_DETAIL_UNROLL
   for (int i = 0; i < Rows; ++i) {
@@ -60,16 +71,19 @@ EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index segments, In
     MOE_DETAIL_UNROLL
     for (int i = 0; i < Rows; ++i) {
       MOE_DETAIL_UNROLL
-      for (int j = 0; j < width; ++j) sum[i][j] = ploadu<Packet>(c[j / packets] + i * 16 + j % packets * lanes);
+      for (int j = 0; j < width; ++j) sum[i][j] = ploadu<Packet>(to[j / packets] + i * 16 + j % packets * lanes);
     }
   }
-  const S* right[panel_count];
-  MOE_DETAIL_UNROLL
-  for (int p = 0; p < Panels; ++p) right[p] = b[p];
   for (Index segment = 0; segment < segments; ++segment) {
     const S* const left = a + segment * a_stride;
     for (Index k = 0; k < depth; ++k) {
-      if constexpr (order == LeftOrder::packed) MOE_DETAIL_PREFETCH(ahead + k * 16);
+      const std::uintptr_t passed = static_cast<std::uintptr_t>(k) * line;
+      if constexpr (prefetch == Ahead::left) MOE_DETAIL_PREFETCH(left, passed + lines_behind_left * line);
+      if constexpr (prefetch == Ahead::later) MOE_DETAIL_PREFETCH_FAR(next[0], passed);
+      if constexpr (prefetch == Ahead::at_once) {
+        MOE_DETAIL_UNROLL
+        for (int p = 0; p < Panels; ++p) MOE_DETAIL_PREFETCH(next[p], passed);
+      }
       Packet row[row_packets];
       MOE_DETAIL_UNROLL
       for (int j = 0; j < width; ++j) {
@@ -89,18 +103,22 @@ EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index segments, In
   MOE_DETAIL_UNROLL
   for (int i = 0; i < Rows; ++i) {
     MOE_DETAIL_UNROLL
-    for (int j = 0; j < width; ++j) pstoreu(c[j / packets] + i * 16 + j % packets * lanes, sum[i][j]);
+    for (int j = 0; j < width; ++j) pstoreu(to[j / packets] + i * 16 + j % packets * lanes, sum[i][j]);
   }
 }
 
 /// Of packed rows, as many as `rows` (1 to TileShape::rows); as many panels as TileShape::panels(rows).
 template <class S>
 void multiply_packed_tile(Index rows, const S* a, Index depth, const S* const* b, S* const* c, bool accumulate,
-                          const S* ahead) {
+                          Ahead prefetch, const S* const* ahead) {
   [&]<int... Row>(std::integer_sequence<int, Row...>) {
     const auto call = [&]<int Rows>(std::integral_constant<int, Rows>) {
-      multiply_tile<S, LeftOrder::packed, Rows, static_cast<int>(TileShape<S>::panels(Rows))>(a, depth, 1, 0, b, c,
-                                                                                              accumulate, ahead);
+      constexpr auto packed = LeftOrder::packed;
+      constexpr int panels = static_cast<int>(TileShape<S>::panels(Rows));
+      if (prefetch == Ahead::at_once)
+        multiply_tile<S, packed, Ahead::at_once, Rows, panels>(a, depth, 1, 0, b, c, accumulate, ahead);
+      else
+        multiply_tile<S, packed, Ahead::later, Rows, panels>(a, depth, 1, 0, b, c, accumulate, ahead);
       return true;
     };
     static_cast<void>(((rows == Row + 1 && call(std::integral_constant<int, Row + 1>{})) || ...));
@@ -118,7 +136,8 @@ void multiply_panel_tiles(const S* a, Index segments, Index a_stride, Index bloc
     const S* operand[std::size_t{Blocks}];
     S* sum[std::size_t{Blocks}];
     for (int i = 0; i < Blocks; ++i) operand[i] = b + (block + i) * b_stride, sum[i] = sums + (block + i) * rows * 16;
-    multiply_tile<S, LeftOrder::panel, rows, Blocks>(a, 16, segments, a_stride, operand, sum, true, nullptr);
+    multiply_tile<S, LeftOrder::panel, Ahead::left, rows, Blocks>(a, 16, segments, a_stride, operand, sum, true,
+                                                                  nullptr);
   };
   Index block = 0;
   for (; block + at_once <= blocks; block += at_once) multiply(std::integral_constant<int, at_once>{}, block);

@@ -2,8 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
-#include <cstddef>
 
 #include "moe/core.hpp"
 #include "moe/kernel/packing.hpp"
@@ -26,32 +24,44 @@ template <class S, class Right, class Begin, class End>
 void multiply_tiles(const S* packed, const EvenParts& tiles, Index depth, Index first, Index last, Index together,
                     bool accumulate, Right&& right, Begin&& begin, End&& end) {
   using Shape = TileShape<S>;
-  alignas(64) S rooms[Shape::most_panels][Shape::rows * 16] = {};
-  std::array<const S*, Shape::most_panels> operand;
-  std::array<S*, Shape::most_panels> sums;
+  constexpr auto most_panels = std::size_t{Shape::most_panels};
+  alignas(64) S rooms[most_panels][Shape::rows * 16] = {};
+  const S *operand[most_panels], *next[most_panels];
+  S* sums[most_panels];
   // As the smallest tile works on at once: a multiple of the others'.
   const Index group = (std::max)(together, Shape::panels(tiles.total / tiles.count()));
+  // Few tiles would wait for the panels to come from memory. They take turns, some steps each, while these steps' lines
+  // are in the first-level cache and those of the next ones are asked for, one at a time.
+  const bool in_turns = !accumulate && tiles.count() * group <= Shape::most_panels;
+  const EvenParts turns{depth, in_turns ? (std::max)(Index{32}, 128 / group) : (std::max)(Index{1}, depth)};
   for (Index p0 = first; p0 < last; p0 += group) {
-    for (Index i = 0; i < group; ++i)  // beyond the last panel, it is computed again, for nobody
-      operand[static_cast<std::size_t>(i)] = right((std::min)(p0 + i, last - 1));
-    const S* a = packed;
-    for (Index t = 0; t < tiles.count(); a += tiles.size(t++) * depth) {
-      for (Index i = 0; i < group; ++i)
-        sums[static_cast<std::size_t>(i)] = p0 + i < last ? begin(t, p0 + i, rooms[i]) : rooms[i];
-      // Each tile asks for one of the next panels, while there are any, and then for the sums of the tiles behind it,
-      // if they lie there in the caller's memory.
-      const Index next = p0 + group + t;
-      const S* ahead = operand[0];
-      if (t < group && next < last) {
-        ahead = right(next);
-      } else if (accumulate && tiles.begin(t + 1) + depth <= tiles.total) {
-        const auto i = static_cast<std::size_t>(t % group);
-        if (sums[i] != rooms[i]) ahead = sums[i] + tiles.size(t) * 16;
+    for (Index turn = 0; turn < turns.count(); ++turn) {
+      const Index k = turns.begin(turn), steps = turns.size(turn);
+      const bool first_turn = turn == 0, last_turn = turn + 1 == turns.count();
+      for (Index i = 0; i < group; ++i) {  // beyond the last panel, it is computed again, for nobody
+        operand[i] = right((std::min)(p0 + i, last - 1)) + k * 16;
+        next[i] = last_turn ? right((std::min)(p0 + group + i, last - 1)) : operand[i] + steps * 16;
       }
-      const Index at_once = Shape::panels(tiles.size(t));
-      for (Index i = 0; i < group && p0 + i < last; i += at_once)
-        multiply_packed_tile<S>(tiles.size(t), a, depth, operand.data() + i, sums.data() + i, accumulate, ahead);
-      for (Index i = 0; i < group && p0 + i < last; i += together) end(t, p0 + i, sums.data() + i);
+      const S* a = packed;
+      for (Index t = 0, row = 0; t < tiles.count(); ++t) {
+        const Index end_row = tiles.begin(t + 1), rows = end_row - row, at_once = Shape::panels(rows);
+        const Index own = in_turns ? t * group : 0;  // the first of the tile's sums
+        for (Index i = 0; first_turn && i < group; ++i)
+          sums[own + i] = p0 + i < last ? begin(t, p0 + i, rooms[own + i]) : rooms[own + i];
+        for (Index i = 0; i < group && p0 + i < last; i += at_once) {
+          // One of many tiles asks for one panel, while there are any to come, and then for the sums of the tiles
+          // behind it, if they lie there in the caller's memory.
+          const S* later = t < at_once ? next[i + t] : operand[i];
+          if (const Index j = own + i + t % at_once;
+              accumulate && t >= at_once && sums[j] != rooms[j] && end_row + depth <= tiles.total)
+            later = sums[j] + rows * 16;
+          const bool alone = tiles.count() == 1;
+          multiply_packed_tile<S>(rows, a + k * rows, steps, operand + i, sums + own + i, accumulate || !first_turn,
+                                  alone ? Ahead::at_once : Ahead::later, alone ? next + i : &later);
+        }
+        for (Index i = 0; last_turn && i < group && p0 + i < last; i += together) end(t, p0 + i, sums + own + i);
+        a += rows * depth, row = end_row;
+      }
     }
   }
 }
