@@ -34,7 +34,7 @@ struct Strided {
 /// packed[k][i] = a(i, k), tile after tile.
 template <class S>
 void pack_left(Strided<S> a, Index row, Index k, Index depth, const EvenParts& tiles, S* packed) {
-  const auto block = a.block(row, k, tiles.total, depth);
+  const auto block = a.block(row, k, tiles.total(), depth);
   a.has_contiguous_rows() ? pack_rows<S>(block, tiles, packed) : pack_columns<S>(block, tiles, packed);
 }
 

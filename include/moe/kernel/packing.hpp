@@ -13,12 +13,18 @@ MOE_NAMESPACE_BEGIN
 namespace detail {
 
 /// 0 .. total - 1 in even parts of at most `largest`; one part at least, which may be empty.
-struct EvenParts {
-  Index total, largest;
+class EvenParts {
+ public:
+  EvenParts(Index total, Index largest)
+      : total_(total), count_((std::max)(Index{1}, (total + largest - 1) / largest)) {}
 
-  Index count() const { return (std::max)(Index{1}, (total + largest - 1) / largest); }
-  Index begin(Index part) const { return total * part / count(); }
+  Index total() const { return total_; }
+  Index count() const { return count_; }
+  Index begin(Index part) const { return total_ * part / count_; }
   Index size(Index part) const { return begin(part + 1) - begin(part); }
+
+ private:
+  Index total_, count_;
 };
 
 template <class S>

@@ -81,13 +81,13 @@ void panels_sums(ConstMatrixRef<S> x, const std::array<const Weights<S>*, count>
     for (Index chunk = 0; chunk < chunks.count(); ++chunk) {
       const Index row = chunks.begin(chunk);
       const EvenParts tiles{chunks.size(chunk), TileShape<S>::rows};
-      pack_rows<S>(x.block(row, k0, tiles.total, depth), tiles, packed);
+      pack_rows<S>(x.block(row, k0, tiles.total(), depth), tiles, packed);
       multiply_tiles<S>(  // the weights' panels in turn
           packed, tiles, depth, p0 * together, p_end * together, together, false,
           [&](Index p) { return panels[static_cast<std::size_t>(p % together)](p / together); },
           [&](Index t, Index p, S* room) {
             if (p % together == 0)  // the line where each row begins
-              for (Index i = row + tiles.begin(t); i < row + tiles.begin(t + 1); ++i)
+              for (Index i = row + tiles.begin(t), end = i + tiles.size(t); i < end; ++i)
                 for (MatrixRef<S>& output : outputs) MOE_DETAIL_PREFETCH_FOR_WRITING(&output(i, p / together * 16));
             return room;
           },
@@ -97,7 +97,7 @@ void panels_sums(ConstMatrixRef<S> x, const std::array<const Weights<S>*, count>
                             part + 1 == depths.count()};
             std::array<const S*, count> of_row;
             std::copy_n(sums, count, of_row.begin());
-            for (Index i = 0; i < tiles.size(t); ++i, ++place.row) {
+            for (const Index end = place.row + tiles.size(t); place.row < end; ++place.row) {
               take(place, of_row);
               for (const S*& sum : of_row) sum += 16;
             }
@@ -148,7 +148,7 @@ void panels_weight_gradient(ConstMatrixRef<S> dy, ConstMatrixRef<S> x, Weights<S
     for (Index block = 0; block < blocks.count(); ++block) {
       const Index column = blocks.begin(block);
       const EvenParts tiles{blocks.size(block), TileShape<S>::rows};
-      pack_columns<S>(x.block(row, column, depth, tiles.total), tiles, packed);
+      pack_columns<S>(x.block(row, column, depth, tiles.total()), tiles, packed);
       const auto target = [&](Index t, Index p) {
         return dw.panel(p) + (column + tiles.begin(t)) * dw.width_of_panel(p);
       };

@@ -29,7 +29,7 @@ void multiply_tiles(const S* packed, const EvenParts& tiles, Index depth, Index 
   const S *operand[most_panels], *next[most_panels];
   S* sums[most_panels];
   // As the smallest tile works on at once: a multiple of the others'.
-  const Index group = (std::max)(together, Shape::panels(tiles.total / tiles.count()));
+  const Index group = (std::max)(together, Shape::panels(tiles.total() / tiles.count()));
   // Few tiles would wait for the panels to come from memory. They take turns, some steps each, while these steps' lines
   // are in the first-level cache and those of the next ones are asked for, one at a time.
   const bool in_turns = !accumulate && tiles.count() * group <= Shape::most_panels;
@@ -53,7 +53,7 @@ void multiply_tiles(const S* packed, const EvenParts& tiles, Index depth, Index 
           // behind it, if they lie there in the caller's memory.
           const S* later = t < at_once ? next[i + t] : operand[i];
           if (const Index j = own + i + t % at_once;
-              accumulate && t >= at_once && sums[j] != rooms[j] && end_row + depth <= tiles.total)
+              accumulate && t >= at_once && sums[j] != rooms[j] && end_row + depth <= tiles.total())
             later = sums[j] + rows * 16;
           const bool alone = tiles.count() == 1;
           multiply_packed_tile<S>(rows, a + k * rows, steps, operand + i, sums + own + i, accumulate || !first_turn,
