@@ -81,8 +81,9 @@ void pack_columns(ConstMatrixRef<S> columns, const EvenParts& tiles, S* packed) 
   const Index depth = columns.rows();
   for (Index k = 0; k < depth; ++k) {
     const S* const row = columns.data() + k * columns.outerStride();
-    for (Index t = 0; t < tiles.count(); ++t) {
-      const Index begin = tiles.begin(t), size = tiles.size(t);
+    for (Index t = 0, begin = 0, end = 0; t < tiles.count(); ++t, begin = end) {
+      end = tiles.begin(t + 1);
+      const Index size = end - begin;
       const auto chunk = load_chunk(row + begin, (std::min)(Index{chunk_size}, columns.cols() - begin), S(0));
       const bool has_room = (depth - k) * size >= chunk_size;  // before the next tile, which is written by now
       store_chunk<S>(chunk, packed + begin * depth + k * size, has_room ? Index{chunk_size} : size);
