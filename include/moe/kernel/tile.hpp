@@ -74,7 +74,7 @@ EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index segments, In
       for (int j = 0; j < width; ++j) sum[i][j] = ploadu<Packet>(to[j / packets] + i * 16 + j % packets * lanes);
     }
   }
-  for (Index segment = 0; segment < segments; ++segment) {
+  for (Index segment = 0; segment < (order == LeftOrder::packed ? 1 : segments); ++segment) {
     const S* const left = a + segment * a_stride;
     for (Index k = 0; k < depth; ++k) {
       const std::uintptr_t passed = static_cast<std::uintptr_t>(k) * line;

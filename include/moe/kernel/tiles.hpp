@@ -51,9 +51,9 @@ void multiply_tiles(const S* packed, const EvenParts& tiles, Index depth, Index 
         for (Index i = 0; i < group && p0 + i < last; i += at_once) {
           // One of many tiles asks for one panel, while there are any to come, and then for the sums of the tiles
           // behind it, if they lie there in the caller's memory.
-          const S* later = t < at_once ? next[i + t] : operand[i];
+          const S* later = t < group ? next[t] : operand[i];
           if (const Index j = own + i + t % at_once;
-              accumulate && t >= at_once && sums[j] != rooms[j] && end_row + depth <= tiles.total())
+              accumulate && t >= group && sums[j] != rooms[j] && end_row + depth <= tiles.total())
             later = sums[j] + rows * 16;
           const bool alone = tiles.count() == 1;
           multiply_packed_tile<S>(rows, a + k * rows, steps, operand + i, sums + own + i, accumulate || !first_turn,
