@@ -131,11 +131,14 @@ TEST(LayerExperts, TasksAreColumnsOfExpertsWithSlots) {
   layer.forward(Matrix<float>{{1}, {-1}, {1}}, tape);  // experts 0 and 2
   std::vector<detail::ColumnTask> tasks;
   detail::list_column_tasks(tape.plan, 2, tasks, [](std::size_t) { return Index{1100}; });
-  ASSERT_EQ(tasks.size(), 18u);
-  EXPECT_EQ(tasks[8].expert, 0u);
-  EXPECT_EQ(tasks[8].first, 1024);
-  EXPECT_EQ(tasks[8].count, 76);
-  EXPECT_EQ(tasks[9].expert, 2u);
+  ASSERT_EQ(tasks.size(), 10u);
+  EXPECT_EQ(tasks[4].expert, 0u);
+  EXPECT_EQ(tasks[4].first, 1024);
+  EXPECT_EQ(tasks[4].count, 76);
+  EXPECT_EQ(tasks[5].expert, 2u);
+  detail::list_column_tasks(tape.plan, 20, tasks, [](std::size_t) { return Index{1100}; });
+  EXPECT_EQ(tasks.size(), 18u);
+  EXPECT_EQ(tasks[1].first, 128);
 }
 
 // Two experts of 1100 columns for five threads: 2200 / 5 = 440, in steps of 64; for one, as many as are packed at once.

@@ -49,7 +49,7 @@ void list_column_tasks(const Plan<S>& plan, Index wanted, std::vector<ColumnTask
   tasks.clear();
   for_each_used_expert(plan, [&](std::size_t e) {
     const bool few_rows = plan.rows_of(static_cast<Index>(e)) <= 16;
-    const Index at_once = few_rows ? (std::min)(Index{256}, of_many_rows) : of_many_rows;
+    const Index at_once = few_rows ? (of_many_rows < 256 ? 128 : 256) : of_many_rows;
     for (Index first = 0, all = columns(e); first < all; first += at_once)
       tasks.push_back({e, first, (std::min)(at_once, all - first)});
   });

@@ -21,16 +21,16 @@
 #define MOE_DETAIL_PIN(packet) static_cast<void>(packet)
 #endif
 
-/// Asks for the cache line so many bytes behind `address`, whether there is something or not, to be in the first-level
-/// cache when it is read; _FAR: in the second-level one.
+/// Asks for the cache line so many bytes behind `address`, which need not exist: no pointer to it is formed. It is to
+/// be in the first-level cache when it is read; _FAR: in the second-level one.
 #if defined(__GNUC__)
 #define MOE_DETAIL_LINE_BEHIND(address, bytes) \
   reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(address) + (bytes))
 #define MOE_DETAIL_PREFETCH(address, bytes) __builtin_prefetch(MOE_DETAIL_LINE_BEHIND(address, bytes), 0, 3)
 #define MOE_DETAIL_PREFETCH_FAR(address, bytes) __builtin_prefetch(MOE_DETAIL_LINE_BEHIND(address, bytes), 0, 2)
 #else
-#define MOE_DETAIL_PREFETCH(address, bytes) static_cast<void>(address)
-#define MOE_DETAIL_PREFETCH_FAR(address, bytes) static_cast<void>(address)
+#define MOE_DETAIL_PREFETCH(address, bytes) (static_cast<void>(address), static_cast<void>(bytes))
+#define MOE_DETAIL_PREFETCH_FAR(address, bytes) (static_cast<void>(address), static_cast<void>(bytes))
 #endif
 
 /// Asks for the cache line at `address`, which is about to be written: a store that waits for its line holds up those

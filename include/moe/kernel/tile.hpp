@@ -19,9 +19,9 @@ namespace detail {
 /// panel of weights (a[i * 16 + k], k below 16).
 enum class LeftOrder { packed, panel };
 
-/// What a tile asks for, a line at each step: what follows in its left operand, a panel; what lies at ahead[0], for
-/// later; or, at each ahead[p], what its right operands go on with at once.
-enum class Ahead { left, later, at_once };
+/// What a tile asks for, sixteen entries at each step: what lies some tiles behind in its left operand, a panel; what
+/// lies at ahead[0], into the second-level cache; or what lies at ahead[p] of each panel, into the first-level one.
+enum class Ahead { left, one_far, each_near };
 
 template <class S>
 struct TileShape {
@@ -45,7 +45,8 @@ struct TileShape {
 };
 
 /// c[p] (Rows, 16) = or += a (Rows, depth) b[p] (depth, 16) for each p; then += the same for the next of `segments`
-/// parts of k, where a begins `a_stride` further and b goes on. `ahead` are pointers to `depth` lines.
+/// parts of k, where a begins `a_stride` further and b goes on (packed rows: of one alone). `ahead` are pointers to
+/// (depth, 16) entries.
 /// A function of its own: inlined, its registers would spill.
 template <class S, LeftOrder order, Ahead prefetch, int Rows, int Panels>
 EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index segments, Index a_stride, const S* const* b,
@@ -55,8 +56,8 @@ EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index segments, In
   using Packet = typename Shape::Packet;
   constexpr int lanes = Shape::lanes, packets = Shape::packets, width = packets * Panels;
   constexpr auto row_count = std::size_t{Rows}, row_packets = std::size_t{width}, panel_count = std::size_t{Panels};
-  constexpr std::uintptr_t line = 16 * sizeof(S), lines_behind_left = 48;
-  constexpr int asked = prefetch == Ahead::left ? 0 : prefetch == Ahead::later ? 1 : Panels;
+  constexpr std::uintptr_t line = 64, step = 16 * sizeof(S), steps_behind_left = 48;  // measured
+  constexpr int asked = prefetch == Ahead::left ? 0 : prefetch == Ahead::one_far ? 1 : Panels;
   const S *right[panel_count], *next[panel_count];  // copies, which no store to the sums can change
   S* to[panel_count];
   MOE_DETAIL_UNROLL
@@ -77,12 +78,14 @@ EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index segments, In
   for (Index segment = 0; segment < (order == LeftOrder::packed ? 1 : segments); ++segment) {
     const S* const left = a + segment * a_stride;
     for (Index k = 0; k < depth; ++k) {
-      const std::uintptr_t passed = static_cast<std::uintptr_t>(k) * line;
-      if constexpr (prefetch == Ahead::left) MOE_DETAIL_PREFETCH(left, passed + lines_behind_left * line);
-      if constexpr (prefetch == Ahead::later) MOE_DETAIL_PREFETCH_FAR(next[0], passed);
-      if constexpr (prefetch == Ahead::at_once) {
-        MOE_DETAIL_UNROLL
-        for (int p = 0; p < Panels; ++p) MOE_DETAIL_PREFETCH(next[p], passed);
+      for (std::uintptr_t i = 0; i < step; i += line) {
+        const std::uintptr_t bytes = static_cast<std::uintptr_t>(k) * step + i;
+        if constexpr (prefetch == Ahead::left) MOE_DETAIL_PREFETCH(left, bytes + steps_behind_left * step);
+        if constexpr (prefetch == Ahead::one_far) MOE_DETAIL_PREFETCH_FAR(next[0], bytes);
+        if constexpr (prefetch == Ahead::each_near) {
+          MOE_DETAIL_UNROLL
+          for (int p = 0; p < Panels; ++p) MOE_DETAIL_PREFETCH(next[p], bytes);
+        }
       }
       Packet row[row_packets];
       MOE_DETAIL_UNROLL
@@ -115,10 +118,10 @@ void multiply_packed_tile(Index rows, const S* a, Index depth, const S* const* b
     const auto call = [&]<int Rows>(std::integral_constant<int, Rows>) {
       constexpr auto packed = LeftOrder::packed;
       constexpr int panels = static_cast<int>(TileShape<S>::panels(Rows));
-      if (prefetch == Ahead::at_once)
-        multiply_tile<S, packed, Ahead::at_once, Rows, panels>(a, depth, 1, 0, b, c, accumulate, ahead);
+      if (prefetch == Ahead::each_near)
+        multiply_tile<S, packed, Ahead::each_near, Rows, panels>(a, depth, 1, 0, b, c, accumulate, ahead);
       else
-        multiply_tile<S, packed, Ahead::later, Rows, panels>(a, depth, 1, 0, b, c, accumulate, ahead);
+        multiply_tile<S, packed, Ahead::one_far, Rows, panels>(a, depth, 1, 0, b, c, accumulate, ahead);
       return true;
     };
     static_cast<void>(((rows == Row + 1 && call(std::integral_constant<int, Row + 1>{})) || ...));

@@ -16,10 +16,14 @@ inline constexpr Index longest_sum = 1536;  // of one part of k
 /// Rows of so many entries that are packed together: they stay in the second-level cache.
 inline Index rows_at_once(Index entries) { return (std::max)(Index{48}, (Index{1} << 16) / (entries + 1)); }
 
+/// Steps of k that few tiles take before it is the next one's turn: what `panels` panels at once read and ask for in
+/// that time stays in the first-level cache.
+inline Index steps_of_turn(Index panels) { return (std::max)(Index{32}, 128 / panels); }
+
 /// The product of all tiles of packed rows (t) with panels first, ..., last - 1 of the right operand (p), panels in the
-/// outer loop: `right(p)` are the panel's entries, `begin(t, p, room)` is where the sums go (`room`, or memory of the
-/// caller's), where they are added if `accumulate`; `end(t, p, sums)` is told of `together` panels from p on when
-/// theirs are done.
+/// outer loop: `right(p)` are the panel's entries; `begin(t, p, room)` is where the sums go, `room`, or, if
+/// `accumulate`, memory of the caller's that they are added to; `end(t, p, sums)` is told of `together` panels (1, 2, 4
+/// or 8) from p on when theirs are done.
 template <class S, class Right, class Begin, class End>
 void multiply_tiles(const S* packed, const EvenParts& tiles, Index depth, Index first, Index last, Index together,
                     bool accumulate, Right&& right, Begin&& begin, End&& end) {
@@ -30,10 +34,11 @@ void multiply_tiles(const S* packed, const EvenParts& tiles, Index depth, Index 
   S* sums[most_panels];
   // As the smallest tile works on at once: a multiple of the others'.
   const Index group = (std::max)(together, Shape::panels(tiles.total() / tiles.count()));
-  // Few tiles would wait for the panels to come from memory. They take turns, some steps each, while these steps' lines
-  // are in the first-level cache and those of the next ones are asked for, one at a time.
+  // Few tiles would wait for the panels to come from memory. They take turns, and ask in each for what is read in the
+  // next one. Many take all steps, and the first of them ask for the next panels.
   const bool in_turns = !accumulate && tiles.count() * group <= Shape::most_panels;
-  const EvenParts turns{depth, in_turns ? (std::max)(Index{32}, 128 / group) : (std::max)(Index{1}, depth)};
+  const EvenParts turns{depth, in_turns ? steps_of_turn(group) : (std::max)(Index{1}, depth)};
+  const bool alone = tiles.count() == 1;
   for (Index p0 = first; p0 < last; p0 += group) {
     for (Index turn = 0; turn < turns.count(); ++turn) {
       const Index k = turns.begin(turn), steps = turns.size(turn);
@@ -46,20 +51,19 @@ void multiply_tiles(const S* packed, const EvenParts& tiles, Index depth, Index 
       for (Index t = 0, row = 0; t < tiles.count(); ++t) {
         const Index end_row = tiles.begin(t + 1), rows = end_row - row, at_once = Shape::panels(rows);
         const Index own = in_turns ? t * group : 0;  // the first of the tile's sums
-        for (Index i = 0; first_turn && i < group; ++i)
-          sums[own + i] = p0 + i < last ? begin(t, p0 + i, rooms[own + i]) : rooms[own + i];
+        if (first_turn)
+          for (Index i = 0; i < group; ++i)
+            sums[own + i] = p0 + i < last ? begin(t, p0 + i, rooms[own + i]) : rooms[own + i];
         for (Index i = 0; i < group && p0 + i < last; i += at_once) {
-          // One of many tiles asks for one panel, while there are any to come, and then for the sums of the tiles
-          // behind it, if they lie there in the caller's memory.
-          const S* later = t < group ? next[t] : operand[i];
-          if (const Index j = own + i + t % at_once;
-              accumulate && t >= group && sums[j] != rooms[j] && end_row + depth <= tiles.total())
-            later = sums[j] + rows * 16;
-          const bool alone = tiles.count() == 1;
+          const S* asked = t < group ? next[t] : operand[i];  // the latter is near: there is nothing to ask for
+          const Index j = own + i + t % at_once;
+          if (accumulate && t >= group && sums[j] != rooms[j] && end_row + depth <= tiles.total())
+            asked = sums[j] + rows * 16;  // those of the tiles behind this one, in the caller's memory
           multiply_packed_tile<S>(rows, a + k * rows, steps, operand + i, sums + own + i, accumulate || !first_turn,
-                                  alone ? Ahead::at_once : Ahead::later, alone ? next + i : &later);
+                                  alone ? Ahead::each_near : Ahead::one_far, alone ? next + i : &asked);
         }
-        for (Index i = 0; last_turn && i < group && p0 + i < last; i += together) end(t, p0 + i, sums + own + i);
+        if (last_turn)
+          for (Index i = 0; i < group && p0 + i < last; i += together) end(t, p0 + i, sums + own + i);
         a += rows * depth, row = end_row;
       }
     }
