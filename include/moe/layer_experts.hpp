@@ -38,7 +38,7 @@ inline Index columns_of_task(Index all, Index wanted, Index most) {
 }
 
 /// The tasks of a stage; `columns(e)` is how many columns an expert has in it. Many rows are packed once for many
-/// columns.
+/// columns; few rows are multiplied by up to 128 columns at once, so they get a multiple of that.
 template <class S, class Columns>
 void list_column_tasks(const Plan<S>& plan, Index wanted, std::vector<ColumnTask>& tasks, Columns&& columns) {
   Index total = 0, most_tasks = 0;

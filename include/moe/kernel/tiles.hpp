@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 
 #include "moe/core.hpp"
 #include "moe/kernel/packing.hpp"
