@@ -8,6 +8,7 @@ namespace moe {
 namespace gemm_test {
 
 using detail::Strided;
+using support::product;
 
 template <class S>
 Strided<S> plain(const Matrix<S>& m) {
@@ -27,21 +28,12 @@ Matrix<S> small_integers(Index rows, Index columns, Index seed) {
 }
 
 template <class S>
-Matrix<S> naive_product(const Matrix<S>& a, const Matrix<S>& b) {
-  Matrix<S> c = Matrix<S>::Zero(a.rows(), b.cols());
-  for (Index i = 0; i < a.rows(); ++i)
-    for (Index j = 0; j < b.cols(); ++j)
-      for (Index k = 0; k < a.cols(); ++k) c(i, j) += a(i, k) * b(k, j);
-  return c;
-}
-
-template <class S>
 void expect_product(Index rows, Index columns, Index depth) {
   const Matrix<S> a = small_integers<S>(rows, depth, 1), b = small_integers<S>(depth, columns, 2);
   Matrix<S> c(rows, columns);
   support::poison(c);
   detail::gemm<S>(rows, columns, depth, plain(a), plain(b), c.data(), c.outerStride(), false);
-  EXPECT_EQ(c, naive_product(a, b)) << rows << " x " << depth << " x " << columns;
+  EXPECT_EQ(c, product(a, b)) << rows << " x " << depth << " x " << columns;
 }
 
 TEST(Gemm, SizesAroundATileAreExact) {
@@ -75,21 +67,21 @@ TEST(Gemm, AccumulationAddsToWhatIsThere) {
   const Matrix<float> a = small_integers<float>(7, 300, 1), b = small_integers<float>(300, 5, 2);
   Matrix<float> c = Matrix<float>::Constant(7, 5, 10);
   detail::gemm<float>(7, 5, 300, plain(a), plain(b), c.data(), 5, true);
-  EXPECT_EQ(c, (naive_product(a, b).array() + 10).matrix());
+  EXPECT_EQ(c, (product(a, b).array() + 10).matrix());
 }
 
 TEST(Gemm, OperandsMayBeTransposedByTheirStrides) {
   const Matrix<float> a = small_integers<float>(4, 9, 1), b = small_integers<float>(20, 4, 2);
   Matrix<float> c(9, 20);
   detail::gemm<float>(9, 20, 4, transposed(a), transposed(b), c.data(), 20, false);
-  EXPECT_EQ(c, naive_product<float>(a.transpose(), b.transpose()));
+  EXPECT_EQ(c, product<float>(a.transpose(), b.transpose()));
 }
 
 TEST(Gemm, WhatLiesBetweenTheRowsOfTheResultIsLeftAlone) {
   const Matrix<float> a = small_integers<float>(8, 3, 1), b = small_integers<float>(3, 5, 2);
   Matrix<float> wide = Matrix<float>::Constant(8, 9, 77);
   detail::gemm<float>(8, 5, 3, plain(a), plain(b), wide.data() + 2, 9, false);
-  EXPECT_EQ(wide.middleCols(2, 5), naive_product(a, b));
+  EXPECT_EQ(wide.middleCols(2, 5), product(a, b));
   EXPECT_TRUE((wide.leftCols(2).array() == 77).all());
   EXPECT_TRUE((wide.rightCols(2).array() == 77).all());
 }
@@ -114,7 +106,7 @@ TEST(Gemm, TheBitsOfAColumnDoNotDependOnTheOtherColumns) {
 
 TEST(Gemm, NaNReachesItsOwnRowOnly) {
   Matrix<float> a = small_integers<float>(8, 4, 1);
-  const Matrix<float> b = small_integers<float>(4, 3, 2), expected = naive_product(a, b);
+  const Matrix<float> b = small_integers<float>(4, 3, 2), expected = product(a, b);
   a(5, 1) = support::nan_of<float>;
   Matrix<float> c(8, 3);
   detail::gemm<float>(8, 3, 4, plain(a), plain(b), c.data(), 3, false);

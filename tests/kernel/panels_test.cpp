@@ -10,6 +10,7 @@
 namespace moe::detail {
 namespace panels_test {
 
+using support::product;
 using support::random_matrix;
 using support::same_bits;
 
@@ -66,13 +67,13 @@ TYPED_TEST(Panels, AllThreeProductsAreTheMatrixProducts) {
     for (const Index inputs : widths)
       for (const Index outputs : output_counts) {
         const Case<S> c(rows, inputs, outputs);
-        expect_near<S>(c.forward(c.x, outputs), (c.x * c.w.transpose()).rowwise() + c.b.transpose(), inputs);
-        expect_near<S>(c.input_gradient(c.dy, inputs), c.dy * c.w, outputs);
+        expect_near<S>(c.forward(c.x, outputs), product<S>(c.x, c.w.transpose()).rowwise() + c.b.transpose(), inputs);
+        expect_near<S>(c.input_gradient(c.dy, inputs), product(c.dy, c.w), outputs);
         Weights<S> dw = c.w;
         Vector<S> db = c.b;
         panels_weight_gradient<S>(c.dy, c.x, dw, db, 0, outputs);
-        expect_near<S>(dw.matrix(), c.w + c.dy.transpose() * c.x, rows);
-        expect_near<S>(db, c.b + c.dy.transpose() * Vector<S>::Ones(rows), rows);
+        expect_near<S>(dw.matrix(), c.w + product<S>(c.dy.transpose(), c.x), rows);
+        expect_near<S>(db, c.b + product<S>(c.dy.transpose(), Matrix<S>::Ones(rows, 1)), rows);
       }
 }
 
@@ -80,14 +81,14 @@ TYPED_TEST(Panels, WithoutABiasThereIsNone) {
   const Case<TypeParam> c(5, 7, 20);
   Matrix<TypeParam> y(5, 20);
   panels_forward<TypeParam>(c.x, Weights<TypeParam>(c.w), Vector<TypeParam>(), y, 0, 20);
-  expect_near<TypeParam>(y, c.x * c.w.transpose(), 7);
+  expect_near<TypeParam>(y, product<TypeParam>(c.x, c.w.transpose()), 7);
 }
 
 TYPED_TEST(Panels, TheInputGradientCanBeAdded) {
   const Case<TypeParam> c(20, 40, 30);
   Matrix<TypeParam> dx = c.x;
   panels_input_gradient<TypeParam>(c.dy, Weights<TypeParam>(c.w), dx, 0, 40, true);
-  expect_near<TypeParam>(dx, c.x + c.dy * c.w, 30);
+  expect_near<TypeParam>(dx, c.x + product(c.dy, c.w), 30);
 }
 
 TYPED_TEST(Panels, RangesOfColumnsGiveTheSameBits) {
@@ -161,7 +162,7 @@ TYPED_TEST(Panels, RangesMayEndInsideATile) {
   using S = TypeParam;
   for (const Index inputs : {513, 517, 523, 525, 1040}) {
     const Case<S> c(17, inputs, 20);
-    expect_near<S>(c.input_gradient(c.dy, inputs), c.dy * c.w, 20);
+    expect_near<S>(c.input_gradient(c.dy, inputs), product(c.dy, c.w), 20);
     EXPECT_TRUE(same_bits(c.input_gradient(c.dy, inputs), c.input_gradient(c.dy, 128))) << inputs;
   }
 }

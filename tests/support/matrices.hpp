@@ -31,6 +31,15 @@ moe::Matrix<S> random_matrix(moe::Index rows, moe::Index columns, std::uint64_t 
   return moe::random_matrix<S>(rows, columns, generator);
 }
 
+/// Row by row, term by term; Eigen's own product takes the compiler seconds.
+template <class S>
+moe::Matrix<S> product(const moe::Matrix<S>& a, const moe::Matrix<S>& b) {
+  moe::Matrix<S> c = moe::Matrix<S>::Zero(a.rows(), b.cols());
+  for (moe::Index i = 0; i < a.rows(); ++i)
+    for (moe::Index k = 0; k < a.cols(); ++k) c.row(i) += a(i, k) * b.row(k);
+  return c;
+}
+
 template <class S>
 inline constexpr S nan_of = std::numeric_limits<S>::quiet_NaN();
 template <class S>
