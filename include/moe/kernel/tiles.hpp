@@ -36,10 +36,10 @@ void multiply_tiles(const S* packed, const EvenParts& tiles, Index depth, Index 
   // As the smallest tile works on at once: a multiple of the others'.
   const Index group = (std::max)(together, Shape::panels(tiles.total() / tiles.count()));
   // Few tiles would wait for the panels to come from memory. They take turns, and ask in each for what is read in the
-  // next one. Many take all steps, and the first of them ask for the next panels; so do one to three rows, which read
-  // streams enough: taking turns breaks these where processors follow them by themselves (Zen 5: 0.8 to 0.9 of the
-  // speed; Sapphire Rapids: 1.01 to 1.06).
-  const bool in_turns = !accumulate && tiles.total() > 3 && tiles.count() * group <= Shape::most_panels;
+  // next one. Many take all steps, and the first of them ask for the next panels. So does a tile that reads eight
+  // panels at once, which is streams enough: taking turns breaks these where processors follow them by themselves (with
+  // one to three rows of floats, Zen 5 has 0.8 to 0.9 of the speed in turns, Sapphire Rapids 1.01 to 1.06).
+  const bool in_turns = !accumulate && group < Shape::most_panels && tiles.count() * group <= Shape::most_panels;
   const EvenParts turns{depth, in_turns ? steps_of_turn(group) : (std::max)(Index{1}, depth)};
   const bool alone = in_turns && tiles.count() == 1;
   for (Index p0 = first; p0 < last; p0 += group) {
