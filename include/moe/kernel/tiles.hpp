@@ -36,9 +36,10 @@ void multiply_tiles(const S* packed, const EvenParts& tiles, Index depth, Index 
   // As the smallest tile works on at once: a multiple of the others'.
   const Index group = (std::max)(together, Shape::panels(tiles.total() / tiles.count()));
   // Few tiles would wait for the panels to come from memory. They take turns, and ask in each for what is read in the
-  // next one. Many take all steps, and the first of them ask for the next panels. So does a tile that reads eight
-  // panels at once, which is streams enough: taking turns breaks these where processors follow them by themselves (with
-  // one to three rows of floats, Zen 5 has 0.8 to 0.9 of the speed in turns, Sapphire Rapids 1.01 to 1.06).
+  // next one. Many take all steps, and the first of them ask for the next panels. A tile that reads eight panels at
+  // once takes all steps, too, and asks for the first of the next: eight are streams enough, and turns break them where
+  // processors follow streams by themselves (one to three rows of floats in turns: Zen 5 has 0.8 to 0.9 of the speed,
+  // Sapphire Rapids 1.01 to 1.06).
   const bool in_turns = !accumulate && group < Shape::most_panels && tiles.count() * group <= Shape::most_panels;
   const EvenParts turns{depth, in_turns ? steps_of_turn(group) : (std::max)(Index{1}, depth)};
   const bool alone = in_turns && tiles.count() == 1;
