@@ -22,8 +22,8 @@ void tile(benchmark::State& state) {
   float* c_of_panel[std::size_t{panels}];
   for (int p = 0; p < panels; ++p) b_of_panel[p] = b.data() + p * depth * 16, c_of_panel[p] = c.data() + p * rows * 16;
   const auto product = [&] {
-    moe::detail::multiply_packed_tile<float>(rows, a.data(), depth, b_of_panel, c_of_panel, false,
-                                             moe::detail::Ahead::one_far, b_of_panel);
+    moe::detail::multiply_packed_tile<float, moe::detail::LeftOrder::rows>(rows, a.data(), depth, b_of_panel,
+                                                                           c_of_panel, false, false, b_of_panel);
     benchmark::DoNotOptimize(c.data());
   };
   const double flops = 2.0 * rows * panels * 16 * static_cast<double>(depth);

@@ -45,6 +45,7 @@ const std::set<std::string> opt_in{"io", "distributed", "testing", "executor"};
 const std::set<std::pair<std::string, std::string>> sideways{
     {"kernel/linear.hpp", "kernel/gemm.hpp"},                      // a linear map is a product
     {"kernel/panels.hpp", "kernel/compiler.hpp"},                  // asks for what it is about to write
+    {"kernel/packing.hpp", "kernel/tile.hpp"},                     // in the order that a tile reads
     {"kernel/panels.hpp", "kernel/tiles.hpp"},                     // multiplies by tiles
     {"kernel/panels.hpp", "kernel/tile.hpp"},                      // turned round, for the input's gradient
     {"kernel/gemm.hpp", "kernel/tiles.hpp"},                       // multiplies by tiles

@@ -28,19 +28,22 @@ TEST(EvenParts, CoverAllWithPartsThatDifferByOne) {
   }
 }
 
-TYPED_TEST(Packing, RowsAreTransposedTileAfterTile) {
+TYPED_TEST(Packing, RowsAreCopiedTileAfterTileInTheirOrder) {
   using S = TypeParam;
   for (const Index rows : {1, 2, 5, 12, 13, 40})
     for (const Index columns : {1, 7, 16, 17, 35}) {
       const Matrix<S> wide = random_matrix<S>(rows, columns + 3, 1);
       const auto x = wide.leftCols(columns);
-      const EvenParts tiles{rows, 12};
-      std::vector<S> packed(static_cast<std::size_t>(rows * columns + chunk_size));
+      const EvenParts tiles{rows, TileShape<S>::rows};
+      std::vector<S> packed(static_cast<std::size_t>(rows * whole_chunks(columns)));
       pack_rows<S>(x, tiles, packed.data());
-      const S* next = packed.data();
-      for (Index t = 0; t < tiles.count(); ++t)
-        for (Index k = 0; k < columns; ++k)
-          for (Index i = 0; i < tiles.size(t); ++i) EXPECT_EQ(*next++, x(tiles.begin(t) + i, k));
+      const S* tile = packed.data();
+      for (Index t = 0; t < tiles.count(); tile += tiles.size(t++) * whole_chunks(columns))
+        for (Index i = 0, size = tiles.size(t); i < size; ++i)
+          for (Index k = 0; k < columns; ++k) {
+            const bool by_columns = TileShape<S>::order_of_packed(size) == LeftOrder::columns;
+            EXPECT_EQ(tile[by_columns ? k * size + i : k / 16 * 16 * size + i * 16 + k % 16], x(tiles.begin(t) + i, k));
+          }
     }
 }
 
@@ -49,10 +52,10 @@ TYPED_TEST(Packing, ColumnsAreCopiedTileAfterTile) {
   for (const Index columns : {1, 12, 13, 30}) {
     const Matrix<S> x = random_matrix<S>(9, columns, 2);
     const EvenParts tiles{columns, 12};
-    std::vector<S> packed(static_cast<std::size_t>(9 * columns + chunk_size));
+    std::vector<S> packed(static_cast<std::size_t>(16 * columns + chunk_size));
     pack_columns<S>(x, tiles, packed.data());
     const S* next = packed.data();
-    for (Index t = 0; t < tiles.count(); ++t)
+    for (Index t = 0; t < tiles.count(); next += 7 * tiles.size(t++))  // up to a whole chunk
       for (Index k = 0; k < 9; ++k)
         for (Index i = 0; i < tiles.size(t); ++i) EXPECT_EQ(*next++, x(k, tiles.begin(t) + i));
   }

@@ -31,13 +31,6 @@ struct Strided {
   }
 };
 
-/// packed[k][i] = a(i, k), tile after tile.
-template <class S>
-void pack_left(Strided<S> a, Index row, Index k, Index depth, const EvenParts& tiles, S* packed) {
-  const auto block = a.block(row, k, tiles.total(), depth);
-  a.has_contiguous_rows() ? pack_rows<S>(block, tiles, packed) : pack_columns<S>(block, tiles, packed);
-}
-
 /// Panels of 16 columns: panel[k][j] = b(k, j).
 template <class S>
 void pack_right(Strided<S> b, Index k, Index depth, Index first, Index columns, S* panel) {
@@ -48,15 +41,15 @@ void pack_right(Strided<S> b, Index k, Index depth, Index first, Index columns, 
       pack_panel<S>(block, panel);
     } else {
       if (width < 16) std::fill_n(panel, 16 * depth, S(0));
-      transpose_rows(block.data(), block.outerStride(), width, depth, panel, Index{16});
+      transpose_rows(block.data(), block.outerStride(), width, depth, panel);
     }
   }
 }
 
-/// c = a b, or c += a b. c's rows are `row_stride` apart, its columns side by side.
-template <class S>
-void gemm(Index rows, Index columns, Index depth, Strided<S> a, Strided<S> b, S* c, Index row_stride, bool accumulate) {
-  if (rows == 0 || columns == 0) return;
+/// gemm for a left operand whose rows, or columns, are contiguous.
+template <class S, LeftOrder order>
+void gemm_in_order(Index rows, Index columns, Index depth, Strided<S> a, Strided<S> b, S* c, Index row_stride,
+                   bool accumulate) {
   S *const packed = Scratch<S>::mine().packed.data(), *const panels = Scratch<S>::mine().second.data();
   const EvenParts parts{depth, longest_sum}, chunks{rows, rows_at_once((std::min)(depth, longest_sum))};
   for (Index part = 0; part < parts.count(); ++part) {
@@ -64,11 +57,12 @@ void gemm(Index rows, Index columns, Index depth, Strided<S> a, Strided<S> b, S*
     const Index columns_packed = Scratch<S>::second_size / (part_depth + 1) / 16 * 16;
     for (Index chunk = 0; chunk < chunks.count(); ++chunk) {
       const EvenParts tiles{chunks.size(chunk), TileShape<S>::rows};
-      pack_left<S>(a, chunks.begin(chunk), k, part_depth, tiles, packed);
+      const auto left = a.block(chunks.begin(chunk), k, tiles.total(), part_depth);
+      order == LeftOrder::rows ? pack_rows<S>(left, tiles, packed) : pack_columns<S>(left, tiles, packed);
       for (Index first = 0; first < columns; first += columns_packed) {
         const Index count = (std::min)(columns_packed, columns - first);
         pack_right<S>(b, k, part_depth, first, count, panels);
-        multiply_tiles<S>(
+        multiply_tiles<S, order>(
             packed, tiles, part_depth, 0, (count + 15) / 16, 1, false,
             [&](Index p) { return panels + p * 16 * part_depth; }, [](Index, Index, S* room) { return room; },
             [&](Index t, Index p, S* const* sums) {
@@ -79,6 +73,14 @@ void gemm(Index rows, Index columns, Index depth, Strided<S> a, Strided<S> b, S*
       }
     }
   }
+}
+
+/// c = a b, or c += a b. c's rows are `row_stride` apart, its columns side by side.
+template <class S>
+void gemm(Index rows, Index columns, Index depth, Strided<S> a, Strided<S> b, S* c, Index row_stride, bool accumulate) {
+  if (rows == 0 || columns == 0) return;
+  a.has_contiguous_rows() ? gemm_in_order<S, LeftOrder::rows>(rows, columns, depth, a, b, c, row_stride, accumulate)
+                          : gemm_in_order<S, LeftOrder::columns>(rows, columns, depth, a, b, c, row_stride, accumulate);
 }
 
 }  // namespace detail

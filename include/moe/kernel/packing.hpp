@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
 #include "moe/core.hpp"
 #include "moe/kernel/chunk.hpp"
 #include "moe/kernel/compiler.hpp"
+#include "moe/kernel/tile.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -40,53 +42,63 @@ struct SquareOfPackets : PacketsOf<S> {
 #endif
 };
 
-/// out[k * out_stride + i] = rows[i * stride + k] for i < count (1 to `out_stride`) and k < depth, in ascending
-/// order of k. Whole packets are written: up to 15 entries behind those of each k are lost.
+/// out[k * 16 + i] = rows[i * stride + k] for i < count (1 to 16) and k < depth; anything for the other i.
 template <class S>
-void transpose_rows(const S* rows, Index stride, Index count, Index depth, S* out, Index out_stride) {
+void transpose_rows(const S* rows, Index stride, Index count, Index depth, S* out) {
   using namespace Eigen::internal;  // the packet operations
   using Square = SquareOfPackets<S>;
   constexpr int lanes = Square::lanes;
-  if (count == 1 && out_stride == 1) return static_cast<void>(std::copy_n(rows, depth, out));
   const Index whole = lanes > 1 && count > lanes / 4 ? depth / lanes * lanes : 0;  // few are sooner written one by one
-  if constexpr (lanes > 1) {
-    const Index last_group = (count - 1) / lanes * lanes;
+  if constexpr (lanes > 1)
     for (Index k = 0; k < whole; k += lanes)
-      for (Index i0 = last_group; i0 >= 0; i0 -= lanes) {  // what the last group writes too much, the first one mends
+      for (Index i0 = 0; i0 < count; i0 += lanes) {
         typename Square::Rows block;
         MOE_DETAIL_UNROLL
         for (int i = 0; i < lanes; ++i)
           block.packet[i] = ploadu<typename Square::Packet>(rows + (std::min)(i0 + i, count - 1) * stride + k);
         ptranspose(block);
         MOE_DETAIL_UNROLL
-        for (int j = 0; j < lanes; ++j) pstoreu(out + (k + j) * out_stride + i0, block.packet[j]);
+        for (int j = 0; j < lanes; ++j) pstoreu(out + (k + j) * 16 + i0, block.packet[j]);
       }
-  }
   for (Index k = whole; k < depth; ++k)
-    for (Index i = 0; i < count; ++i) out[k * out_stride + i] = rows[i * stride + k];
+    for (Index i = 0; i < count; ++i) out[k * 16 + i] = rows[i * stride + k];
 }
 
-/// packed[k][i] = rows(i, k), tile after tile.
+/// A number of steps of k, with those that it takes to fill the last sixteen.
+inline Index whole_chunks(Index depth) { return (depth + chunk_size - 1) / chunk_size * chunk_size; }
+
+/// packed[k / 16][i][k % 16] = rows(i, k), or packed[k][i], as TileShape::order_of_packed says, tile after tile, each
+/// of whole chunks of k.
 template <class S>
 void pack_rows(ConstMatrixRef<S> rows, const EvenParts& tiles, S* packed) {
-  for (Index t = 0; t < tiles.count(); packed += tiles.size(t++) * rows.cols())
-    transpose_rows(rows.data() + tiles.begin(t) * rows.outerStride(), rows.outerStride(), tiles.size(t), rows.cols(),
-                   packed, tiles.size(t));
+  for (Index t = 0; t < tiles.count(); packed += tiles.size(t++) * whole_chunks(rows.cols()))
+    for (Index i = 0, count = tiles.size(t); i < count; ++i) {
+      const S* const row = rows.data() + (tiles.begin(t) + i) * rows.outerStride();
+      if (TileShape<S>::order_of_packed(count) == LeftOrder::columns) {
+        for (Index k = 0; k < rows.cols(); ++k) packed[k * count + i] = row[k];
+        continue;
+      }
+      for_each_chunk(rows.cols(), [&](Index k, Index width) {
+        MOE_DETAIL_PREFETCH(row, static_cast<std::uintptr_t>(rows.outerStride() + k) * sizeof(S));  // of the next row
+        store_chunk<S>(load_chunk(row + k, width, S(0)), packed + k * count + i * chunk_size, chunk_size);
+      });
+    }
 }
 
-/// packed[k][i] = columns(k, i), tile after tile, of at most 16 columns. Row by row, as they lie in memory: whole
-/// chunks are written, whose ends the next row mends, and up to 15 entries behind the last tile are lost.
+/// packed[k][i] = columns(k, i), tile after tile, of at most 16 columns and whole chunks of k. Row by row, as they lie
+/// in memory: whole chunks are written, whose ends the next row mends, and up to 15 entries behind the last tile are
+/// lost.
 template <class S>
 void pack_columns(ConstMatrixRef<S> columns, const EvenParts& tiles, S* packed) {
-  const Index depth = columns.rows();
+  const Index depth = columns.rows(), padded = whole_chunks(depth);
   for (Index k = 0; k < depth; ++k) {
     const S* const row = columns.data() + k * columns.outerStride();
     for (Index t = 0, begin = 0, end = 0; t < tiles.count(); ++t, begin = end) {
       end = tiles.begin(t + 1);
       const Index size = end - begin;
       const auto chunk = load_chunk(row + begin, (std::min)(Index{chunk_size}, columns.cols() - begin), S(0));
-      const bool has_room = (depth - k) * size >= chunk_size;  // before the next tile, which is written by now
-      store_chunk<S>(chunk, packed + begin * depth + k * size, has_room ? Index{chunk_size} : size);
+      const bool has_room = (padded - k) * size >= chunk_size;  // before the next tile, which is written by now
+      store_chunk<S>(chunk, packed + begin * padded + k * size, has_room ? Index{chunk_size} : size);
     }
   }
 }
@@ -102,9 +114,9 @@ void pack_panel(ConstMatrixRef<S> columns, S* panel) {
 /// no row.
 template <class S>
 void pack_transposed(ConstMatrixRef<S> rows, S* panel) {
-  const Index depth = (rows.cols() + 15) / 16 * 16;
+  const Index depth = whole_chunks(rows.cols());
   if (rows.rows() < 16 || rows.cols() < depth) std::fill_n(panel, 16 * depth, S(0));
-  transpose_rows(rows.data(), rows.outerStride(), rows.rows(), rows.cols(), panel, Index{16});
+  transpose_rows(rows.data(), rows.outerStride(), rows.rows(), rows.cols(), panel);
 }
 
 /// to (count, width) = or += tile (count, 16), whose last chunk may reach beyond it.

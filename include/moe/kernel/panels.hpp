@@ -82,7 +82,7 @@ void panels_sums(ConstMatrixRef<S> x, const std::array<const Weights<S>*, count>
       const Index row = chunks.begin(chunk);
       const EvenParts tiles{chunks.size(chunk), TileShape<S>::rows};
       pack_rows<S>(x.block(row, k0, tiles.total(), depth), tiles, packed);
-      multiply_tiles<S>(  // the weights' panels in turn
+      multiply_tiles<S, LeftOrder::rows>(  // the weights' panels in turn
           packed, tiles, depth, p0 * together, p_end * together, together, false,
           [&](Index p) { return panels[static_cast<std::size_t>(p % together)](p / together); },
           [&](Index t, Index p, S* room) {
@@ -152,7 +152,7 @@ void panels_weight_gradient(ConstMatrixRef<S> dy, ConstMatrixRef<S> x, Weights<S
       const auto target = [&](Index t, Index p) {
         return dw.panel(p) + (column + tiles.begin(t)) * dw.width_of_panel(p);
       };
-      multiply_tiles<S>(
+      multiply_tiles<S, LeftOrder::columns>(
           packed, tiles, depth, p0, p_end, 1, true, [&](Index p) { return panels + (p - p0) * 16 * depth; },
           [&](Index t, Index p, S* room) {
             if (dw.width_of_panel(p) == 16) return target(t, p);
@@ -208,7 +208,7 @@ void panels_input_gradient(ConstMatrixRef<S> dy, const Weights<S>& w, MatrixRef<
     for (Index block = 0; block < blocks; ++block)  // tiles in the inner loop: they are neighbours in dx
       for (Index t = 0; t < tiles; ++t) {
         const Index known = first + t * rows - begin_of(t);  // are the last tile's neighbour's
-        transpose_rows(sums + (t * blocks + block) * rows * 16, Index{16}, rows, Index{16}, turned, Index{16});
+        transpose_rows(sums + (t * blocks + block) * rows * 16, Index{16}, rows, Index{16}, turned);
         put_tile(turned + known, (std::min)(Index{16}, count - block * 16), rows - known,
                  &dx(row + block * 16, first + t * rows), dx.outerStride(), accumulate);
       }

@@ -2,6 +2,7 @@
 // step to the last, and every entry is summed in one order, that of k.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -15,9 +16,9 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// How entry (i, k) of a tile's left operand lies: row by row within a k (a[k * Rows + i], packed rows), or as in a
-/// panel of weights (a[i * 16 + k], k below 16).
-enum class LeftOrder { packed, panel };
+/// How sixteen steps of k of a tile's left operand lie: entry (i, k) at [k * Rows + i], or at [i * 16 + k], as it does
+/// in a panel of weights.
+enum class LeftOrder { columns, rows };
 
 /// What a tile asks for, sixteen entries at each step: what lies some tiles behind in its left operand, a panel; what
 /// lies at ahead[0], into the second-level cache; or what lies at ahead[p] of each panel, into the first-level one.
@@ -42,15 +43,19 @@ struct TileShape {
     while (count < most_panels && tile_rows * packets * count * 2 <= accumulators) count *= 2;
     return count;
   }
+
+  /// How packed rows lie: as they come, but for so few that the pointers to their panels take up the registers.
+  static constexpr LeftOrder order_of_packed(Index tile_rows) {
+    return panels(tile_rows) == most_panels ? LeftOrder::columns : LeftOrder::rows;
+  }
 };
 
-/// c[p] (Rows, 16) = or += a (Rows, depth) b[p] (depth, 16) for each p; then += the same for the next of `segments`
-/// parts of k, where a begins `a_stride` further and b goes on (packed rows: of one alone). `ahead` are pointers to
-/// (depth, 16) entries.
+/// c[p] (Rows, 16) = or += a (Rows, depth) b[p] (depth, 16) for each p. Each sixteen steps of k of a begin `a_stride`
+/// behind those before. `ahead` are pointers to (depth, 16) entries.
 /// A function of its own: inlined, its registers would spill.
 template <class S, LeftOrder order, Ahead prefetch, int Rows, int Panels>
-EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index segments, Index a_stride, const S* const* b,
-                                     S* const* c, bool accumulate, const S* const* ahead) {
+EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index a_stride, const S* const* b, S* const* c,
+                                     bool accumulate, const S* const* ahead) {
   using namespace Eigen::internal;  // the packet operations
   using Shape = TileShape<S>;
   using Packet = typename Shape::Packet;
@@ -75,12 +80,12 @@ EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index segments, In
       for (int j = 0; j < width; ++j) sum[i][j] = ploadu<Packet>(to[j / packets] + i * 16 + j % packets * lanes);
     }
   }
-  for (Index segment = 0; segment < (order == LeftOrder::packed ? 1 : segments); ++segment) {
-    const S* const left = a + segment * a_stride;
-    for (Index k = 0; k < depth; ++k) {
+  for (Index begin = 0, steps = depth; begin < depth; begin += steps, a += a_stride) {
+    if constexpr (order == LeftOrder::rows) steps = (std::min)(Index{16}, depth - begin);
+    for (Index k = 0; k < steps; ++k) {
       for (std::uintptr_t i = 0; i < step; i += line) {
         const std::uintptr_t bytes = static_cast<std::uintptr_t>(k) * step + i;
-        if constexpr (prefetch == Ahead::left) MOE_DETAIL_PREFETCH(left, bytes + steps_behind_left * step);
+        if constexpr (prefetch == Ahead::left) MOE_DETAIL_PREFETCH(a, bytes + steps_behind_left * step);
         if constexpr (prefetch == Ahead::one_far) MOE_DETAIL_PREFETCH_FAR(next[0], bytes);
         if constexpr (prefetch == Ahead::each_near) {
           MOE_DETAIL_UNROLL
@@ -95,13 +100,15 @@ EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index segments, In
       }
       MOE_DETAIL_UNROLL
       for (int i = 0; i < Rows; ++i) {
-        const Packet entry = pset1<Packet>(left[order == LeftOrder::packed ? k * Rows + i : i * 16 + k]);
+        const Packet entry = pset1<Packet>(a[order == LeftOrder::columns ? k * Rows + i : i * 16 + k]);
         MOE_DETAIL_UNROLL
         for (int j = 0; j < width; ++j) sum[i][j] = pmadd(entry, row[j], sum[i][j]);
       }
     }
     MOE_DETAIL_UNROLL
-    for (int p = 0; p < Panels; ++p) right[p] += depth * 16;
+    for (int p = 0; p < Panels; ++p) right[p] += steps * 16;
+    MOE_DETAIL_UNROLL
+    for (int p = 0; p < asked; ++p) next[p] += steps * 16;
   }
   MOE_DETAIL_UNROLL
   for (int i = 0; i < Rows; ++i) {
@@ -110,19 +117,20 @@ EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index segments, In
   }
 }
 
-/// Of packed rows, as many as `rows` (1 to TileShape::rows); as many panels as TileShape::panels(rows). `prefetch`:
-/// one_far or each_near.
-template <class S>
+/// Of packed rows, as many as `rows` (1 to TileShape::rows); as many panels as TileShape::panels(rows). `each_near`:
+/// what each panel goes on with is asked for, not ahead[0] alone; it takes effect for the order of rows.
+template <class S, LeftOrder order>
 void multiply_packed_tile(Index rows, const S* a, Index depth, const S* const* b, S* const* c, bool accumulate,
-                          Ahead prefetch, const S* const* ahead) {
+                          bool each_near, const S* const* ahead) {
   [&]<int... Row>(std::integer_sequence<int, Row...>) {
     const auto call = [&]<int Rows>(std::integral_constant<int, Rows>) {
-      constexpr auto packed = LeftOrder::packed;
       constexpr int panels = static_cast<int>(TileShape<S>::panels(Rows));
-      if (prefetch == Ahead::each_near)
-        multiply_tile<S, packed, Ahead::each_near, Rows, panels>(a, depth, 1, 0, b, c, accumulate, ahead);
+      constexpr LeftOrder own = order == LeftOrder::rows ? TileShape<S>::order_of_packed(Rows) : order;
+      constexpr Ahead asking = own == LeftOrder::rows ? Ahead::each_near : Ahead::one_far;
+      if (each_near)
+        multiply_tile<S, own, asking, Rows, panels>(a, depth, Rows * 16, b, c, accumulate, ahead);
       else
-        multiply_tile<S, packed, Ahead::one_far, Rows, panels>(a, depth, 1, 0, b, c, accumulate, ahead);
+        multiply_tile<S, own, Ahead::one_far, Rows, panels>(a, depth, Rows * 16, b, c, accumulate, ahead);
       return true;
     };
     static_cast<void>(((rows == Row + 1 && call(std::integral_constant<int, Row + 1>{})) || ...));
@@ -130,18 +138,16 @@ void multiply_packed_tile(Index rows, const S* a, Index depth, const S* const* b
   (std::make_integer_sequence<int, TileShape<S>::rows>{});
 }
 
-/// sums[block] (TileShape::rows, 16) += a (rows, 16 of each of `segments` panels) b[block] for each block of sixteen
+/// sums[block] (TileShape::rows, 16) += a (rows, 16 of each of `panels` panels) b[block] for each block of sixteen
 /// tokens; b's blocks are `b_stride` apart, the panels of a `a_stride`.
 template <class S>
-void multiply_panel_tiles(const S* a, Index segments, Index a_stride, Index blocks, const S* b, Index b_stride,
-                          S* sums) {
+void multiply_panel_tiles(const S* a, Index panels, Index a_stride, Index blocks, const S* b, Index b_stride, S* sums) {
   constexpr int rows = TileShape<S>::rows, at_once = static_cast<int>(TileShape<S>::panels(rows));
   const auto multiply = [&]<int Blocks>(std::integral_constant<int, Blocks>, Index block) {
     const S* operand[std::size_t{Blocks}];
     S* sum[std::size_t{Blocks}];
     for (int i = 0; i < Blocks; ++i) operand[i] = b + (block + i) * b_stride, sum[i] = sums + (block + i) * rows * 16;
-    multiply_tile<S, LeftOrder::panel, Ahead::left, rows, Blocks>(a, 16, segments, a_stride, operand, sum, true,
-                                                                  nullptr);
+    multiply_tile<S, LeftOrder::rows, Ahead::left, rows, Blocks>(a, panels * 16, a_stride, operand, sum, true, nullptr);
   };
   Index block = 0;
   for (; block + at_once <= blocks; block += at_once) multiply(std::integral_constant<int, at_once>{}, block);

@@ -15,17 +15,19 @@ namespace detail {
 inline constexpr Index longest_sum = 1536;  // of one part of k
 
 /// Rows of so many entries that are packed together: they stay in the second-level cache.
-inline Index rows_at_once(Index entries) { return (std::max)(Index{48}, (Index{1} << 16) / (entries + 1)); }
+inline Index rows_at_once(Index entries) {
+  return (std::max)(Index{48}, (Index{1} << 16) / (whole_chunks(entries) + 1));
+}
 
-/// Steps of k that few tiles take before it is the next one's turn: what `panels` panels at once read and ask for in
-/// that time stays in the first-level cache.
+/// Steps of k, a multiple of 16, that few tiles take before it is the next one's turn: what `panels` panels at once
+/// read and ask for in that time stays in the first-level cache.
 inline Index steps_of_turn(Index panels) { return (std::max)(Index{32}, 128 / panels); }
 
-/// The product of all tiles of packed rows (t) with panels first, ..., last - 1 of the right operand (p), panels in the
-/// outer loop: `right(p)` are the panel's entries; `begin(t, p, room)` is where the sums go, `room`, or, if
-/// `accumulate`, memory of the caller's that they are added to; `end(t, p, sums)` is told of `together` panels (1, 2, 4
-/// or 8) from p on when theirs are done.
-template <class S, class Right, class Begin, class End>
+/// The product of all tiles of packed rows (t), each of whole chunks of k, with panels first, ..., last - 1 of the
+/// right operand (p), panels in the outer loop: `right(p)` are the panel's entries; `begin(t, p, room)` is where the
+/// sums go, `room`, or, if `accumulate`, memory of the caller's that they are added to; `end(t, p, sums)` is told of
+/// `together` panels (1, 2, 4 or 8) from p on when theirs are done.
+template <class S, LeftOrder order, class Right, class Begin, class End>
 void multiply_tiles(const S* packed, const EvenParts& tiles, Index depth, Index first, Index last, Index together,
                     bool accumulate, Right&& right, Begin&& begin, End&& end) {
   using Shape = TileShape<S>;
@@ -41,11 +43,12 @@ void multiply_tiles(const S* packed, const EvenParts& tiles, Index depth, Index 
   // processors follow streams by themselves (one to three rows of floats in turns: Zen 5 has 0.8 to 0.9 of the speed,
   // Sapphire Rapids 1.01 to 1.06).
   const bool in_turns = !accumulate && group < Shape::most_panels && tiles.count() * group <= Shape::most_panels;
-  const EvenParts turns{depth, in_turns ? steps_of_turn(group) : (std::max)(Index{1}, depth)};
+  const Index padded = whole_chunks(depth);
+  const EvenParts turns{padded / 16, in_turns ? steps_of_turn(group) / 16 : padded / 16 + 1};
   const bool alone = in_turns && tiles.count() == 1;
   for (Index p0 = first; p0 < last; p0 += group) {
     for (Index turn = 0; turn < turns.count(); ++turn) {
-      const Index k = turns.begin(turn), steps = turns.size(turn);
+      const Index k = turns.begin(turn) * 16, steps = (std::min)(turns.size(turn) * 16, depth - k);
       const bool first_turn = turn == 0, last_turn = turn + 1 == turns.count();
       for (Index i = 0; i < group; ++i) {  // beyond the last panel, it is computed again, for nobody
         operand[i] = right((std::min)(p0 + i, last - 1)) + k * 16;
@@ -63,12 +66,12 @@ void multiply_tiles(const S* packed, const EvenParts& tiles, Index depth, Index 
           const Index j = own + i + t % at_once;
           if (accumulate && t >= group && sums[j] != rooms[j] && end_row + depth <= tiles.total())
             asked = sums[j] + rows * 16;  // those of the tiles behind this one, in the caller's memory
-          multiply_packed_tile<S>(rows, a + k * rows, steps, operand + i, sums + own + i, accumulate || !first_turn,
-                                  alone ? Ahead::each_near : Ahead::one_far, alone ? next + i : &asked);
+          multiply_packed_tile<S, order>(rows, a + k * rows, steps, operand + i, sums + own + i,
+                                         accumulate || !first_turn, alone, alone ? next + i : &asked);
         }
         if (last_turn)
           for (Index i = 0; i < group && p0 + i < last; i += together) end(t, p0 + i, sums + own + i);
-        a += rows * depth, row = end_row;
+        a += rows * padded, row = end_row;
       }
     }
   }
