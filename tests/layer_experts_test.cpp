@@ -129,7 +129,7 @@ TEST(LayerExperts, TasksAreColumnsOfExpertsWithSlots) {
                     std::vector<Mlp<float>>(3, Mlp<float>{Matrix<float>::Ones(1100, 1), Matrix<float>::Ones(1, 1100)})};
   typename decltype(layer)::Tape tape;
   layer.forward(Matrix<float>{{1}, {-1}, {1}}, tape);  // experts 0 and 2
-  std::vector<detail::ColumnTask> tasks;
+  std::vector<detail::ExpertTask> tasks;
   detail::list_column_tasks(tape.plan, 2, tasks, [](std::size_t) { return Index{1100}; });
   ASSERT_EQ(tasks.size(), 10u);
   EXPECT_EQ(tasks[4].expert, 0u);
@@ -150,13 +150,85 @@ TEST(LayerExperts, TasksAreSmallerWhereThereWouldBeTooFew) {
   typename decltype(layer)::Tape tape;
   layer.forward(x_TD, tape);
   const auto widest = [&](Index wanted) {
-    std::vector<detail::ColumnTask> tasks;
+    std::vector<detail::ExpertTask> tasks;
     detail::list_column_tasks(tape.plan, wanted, tasks, [](std::size_t) { return Index{1100}; });
     return tasks.front().count;
   };
   EXPECT_EQ(widest(1), 512);
   EXPECT_EQ(widest(5), 384);
   EXPECT_EQ(widest(1000), 64);
+}
+
+/// The calling thread, which claims to be many: cut work as small as they would want it.
+struct ManyThreads : Serial {
+  Index threads_at_work() const { return 1000; }
+};
+
+/// The bits of a training step, all of it on the calling thread: rows in blocks, where `Exec` says so.
+template <class Exec, class X>
+std::vector<Vector<double>> training_step(const std::vector<X>& experts, bool recompute) {
+  std::mt19937_64 rng(1);
+  const Layer layer{Router<float>::random(static_cast<Index>(experts.size()), 21, rng), TopK{.k = 2}, experts};
+  const Matrix<float> x_TD = support::random_matrix<float>(120, 21, 2);
+  typename decltype(layer)::Tape tape(3);
+  std::vector<typename X::Tape> room;
+  if (recompute) tape.recompute_in = &room;
+  auto gradient = zeros_like(layer);
+  const Matrix<float> y_TD = layer.forward(x_TD, tape, Exec{}),
+                      dx_TD = layer.backward(x_TD, y_TD, tape, gradient, Exec{});
+  return {y_TD.reshaped().template cast<double>(), dx_TD.reshaped().template cast<double>(), flatten(gradient)};
+}
+
+template <class X>
+void expect_the_same_by_blocks_of_rows(const std::vector<X>& experts) {
+  for (const bool recompute : {false, true})
+    EXPECT_EQ(training_step<Serial>(experts, recompute), training_step<ManyThreads>(experts, recompute));
+}
+
+TEST(LayerExperts, BlocksOfRowsGiveTheBitsOfOneStageAfterTheOther) {
+  std::mt19937_64 rng(1);
+  const ExpertOptions dropping{.bias = true, .dropout = 0.5};
+  const auto mlps = make_experts<Mlp<float>>(3, 21, 1100, rng, dropping);
+  const auto glus = make_experts<SwiGlu<float>>(3, 21, 1100, rng, dropping);
+  expect_the_same_by_blocks_of_rows(mlps);
+  expect_the_same_by_blocks_of_rows(glus);
+  using Any = VariantExpert<float, Mlp<float>, SwiGlu<float>, Whole<Mlp<float>>>;
+  expect_the_same_by_blocks_of_rows(std::vector<Any>{mlps[0], glus[1], mlps[2]});
+  expect_the_same_by_blocks_of_rows(std::vector<Any>{mlps[0], glus[1], Whole<Mlp<float>>{mlps[2]}});
+}
+
+/// One expert for each of these numbers of rows.
+Plan<float> plan_of(const std::vector<Index>& rows) {
+  Plan<float> plan;
+  plan.chosen = rows;
+  plan.first_slot = {0};
+  for (const Index count : rows) plan.first_slot.push_back(plan.first_slot.back() + count);
+  plan.token.resize(static_cast<std::size_t>(plan.first_slot.back()));
+  return plan;
+}
+
+TEST(LayerExperts, RowsGoThroughAllStagesInBlocksWhereThatKeepsThreadsBusy) {
+  std::mt19937_64 rng(1);
+  const auto small = make_experts<Mlp<float>>(3, 21, 1100, rng);
+  const Index most = small[0].rows_of_block();
+  ASSERT_GT(most, 16);
+  ASSERT_LT(most, 200);
+  const auto plan = plan_of({most, 0, 2 * most + 1});
+  std::vector<detail::ExpertTask> tasks;
+  EXPECT_TRUE(detail::list_row_tasks(small, plan, 1, tasks));
+  ASSERT_EQ(tasks.size(), 4u);
+  EXPECT_EQ(tasks[0].count, most);
+  EXPECT_EQ(tasks[1].expert, 2u);
+  EXPECT_EQ(tasks[3].first + tasks[3].count, 2 * most + 1);
+  EXPECT_FALSE(detail::list_row_tasks(small, plan, 2, tasks));
+  EXPECT_FALSE(detail::list_row_tasks(small, plan_of({0, 0, 0}), 1, tasks));
+}
+
+// Their weights would be read from memory once for each block.
+TEST(LayerExperts, LargeExpertsTakeOneStageAfterTheOther) {
+  EXPECT_GT(detail::rows_of_block<float>(1 << 20, 1024), 0);
+  EXPECT_EQ(detail::rows_of_block<float>((1 << 20) + 1, 1024), 0);
+  EXPECT_EQ(detail::rows_of_block<double>(1 << 20, 1024), 0);
 }
 
 /// The passes of two layers, the second on the first one's output, forward and then backward.

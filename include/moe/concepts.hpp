@@ -79,20 +79,22 @@ concept TrainableExpert = Expert<X, S> && requires(const X expert, X& gradient, 
 
 /// Optional, for an expert whose passes can be cut into columns (Mlp and Glu can): a pass is `stages` steps, one after
 /// the other, each of so many columns, and columns of one step may be worked on at the same time, `first` a multiple of
-/// 16. `begin_forward` and `begin_backward` make room in the tape. The layer then shares all experts' columns out.
-/// `saving_stages`, if it is there: the stages of the forward pass that leave all that the backward pass reads.
-/// `StagesOf` is the type itself: one that derives from it has a `forward` or `backward` of its own to be called.
+/// 16. `begin_forward` and `begin_backward` make room in the tape. The layer then shares all experts' columns out; it
+/// gives `forward_stage` some of the rows, from `row` on. Optional: `rows_of_block() const`, 0 or how many rows are
+/// best taken through all stages at once, by one task. `saving_stages`, if it is there: the stages of the forward pass
+/// that leave all that the backward pass reads. `StagesOf` is the type itself: one that derives from it has a `forward`
+/// or `backward` of its own to be called.
 template <class X, class S>
 concept StagedExpert = Expert<X, S> &&
     requires(const X expert, X& gradient, ConstMatrixRef<S> x, ConstMatrixRef<S> dy, MatrixRef<S> y,
-             typename X::Tape& tape, Index rows, Index first, Index count) {
+             typename X::Tape& tape, Index rows, Index row, Index first, Index count) {
   requires std::same_as<typename X::StagesOf, X>;
   { X::stages } -> std::convertible_to<int>;
   { expert.forward_columns(0) } -> std::convertible_to<Index>;
   { expert.backward_columns(0) } -> std::convertible_to<Index>;
   expert.begin_forward(rows, tape);
   expert.begin_backward(rows, tape);
-  expert.forward_stage(0, x, y, tape, first, count);
+  expert.forward_stage(0, x, y, tape, row, first, count);
   expert.backward_stage(0, x, dy, tape, y, gradient, first, count);
 };
 
@@ -116,7 +118,7 @@ void forward_by_stages(const X& expert, ConstMatrixRef<S> x, MatrixRef<S> y, typ
   require_shape("Expert::forward: y", y, x.rows(), expert.output_width());
   expert.begin_forward(x.rows(), tape);
   for (int stage = 0; stage < X::stages; ++stage)
-    expert.forward_stage(stage, x, y, tape, 0, expert.forward_columns(stage));
+    expert.forward_stage(stage, x, y, tape, 0, 0, expert.forward_columns(stage));
 }
 template <class X, class S>
 void backward_by_stages(const X& expert, ConstMatrixRef<S> x, ConstMatrixRef<S> dy, typename X::Tape& tape,

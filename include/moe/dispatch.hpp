@@ -46,18 +46,29 @@ void require_rows(std::string_view what, const Plan<S>& plan, const Slots& slots
 
 }  // namespace detail
 
-/// x_ND: row of slot n = the row of its token (times the weight, where the plan weighs the input).
-template <class S, class Exec = Serial, class Rows>
-void dispatch(ConstMatrixRef<S> x_TD, const Plan<S>& plan, Rows& x_ND, const Exec& executor = {}) {
-  x_ND.resize(plan.slots(), x_TD.cols());
-  detail::require_rows("dispatch", plan, x_ND, x_TD);
-  detail::for_each_slot(plan, executor, [&](Index slot) {
+namespace detail {
+
+/// Rows of slots begin, ..., begin + count - 1.
+template <class S, class Rows>
+void dispatch_slots(ConstMatrixRef<S> x_TD, const Plan<S>& plan, Rows& x_ND, Index begin, Index count) {
+  for (Index slot = begin; slot < begin + count; ++slot) {
     const auto x = x_TD.row(plan.token[static_cast<std::size_t>(slot)]);
     if (plan.weighs_input)
       x_ND.row(slot) = plan.weight[static_cast<std::size_t>(slot)] * x;
     else
       x_ND.row(slot) = x;
-  });
+  }
+}
+
+}  // namespace detail
+
+/// x_ND: row of slot n = the row of its token (times the weight, where the plan weighs the input).
+template <class S, class Exec = Serial, class Rows>
+void dispatch(ConstMatrixRef<S> x_TD, const Plan<S>& plan, Rows& x_ND, const Exec& executor = {}) {
+  x_ND.resize(plan.slots(), x_TD.cols());
+  detail::require_rows("dispatch", plan, x_ND, x_TD);
+  detail::parallel_blocks(executor, plan.slots(), detail::rows_a_task,
+                          [&](Index begin, Index count) { detail::dispatch_slots<S>(x_TD, plan, x_ND, begin, count); });
 }
 
 /// dx_TD: row of a token += the sum of its slots' rows (times their weights, where the plan weighs the input).

@@ -102,10 +102,8 @@ struct Layer {
     detail::handle_non_finite(dispatching.non_finite, tape.routing);
     gate.route(batch, tape.routing, random);                               // who goes to whom, and with which weight
     tape.plan.build(batch, tape.routing, dispatching, random != nullptr);  // group by expert; overflow is dropped
-    dispatch<S>(batch.x_TD, tape.plan, tape.x_ND, executor);               // copy tokens into their slots
-    tape.y_NO.resize(tape.plan.slots(), output_width(batch.x_TD.cols()));
-    detail::experts_forward(experts, tape, random, executor);  // each expert maps its own slots
-    combine<S>(tape.y_NO, tape.plan, y_TO, executor);          // add the weighted slots up, by token
+    detail::experts_forward<X, S>(experts, batch.x_TD, tape, random, executor);  // copy tokens into slots; map them
+    combine<S>(tape.y_NO, tape.plan, y_TO, executor);                            // add the weighted slots up, by token
     if (dispatching.pass_dropped) pass_dropped<S>(batch.x_TD, tape.routing, tape.plan, y_TO);
     tape.width = batch.x_TD.cols();
   }

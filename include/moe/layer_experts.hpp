@@ -9,7 +9,9 @@
 
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
+#include "moe/dispatch.hpp"
 #include "moe/executor.hpp"
+#include "moe/kernel/packing.hpp"
 #include "moe/layer_tape.hpp"
 #include "moe/plan.hpp"
 #include "moe/random.hpp"
@@ -40,7 +42,7 @@ inline Index columns_of_task(Index all, Index wanted, Index most) {
 /// The tasks of a stage; `columns(e)` is how many columns an expert has in it. Many rows are packed once for many
 /// columns; few rows are multiplied by up to 128 columns at once, so they get a multiple of that.
 template <class S, class Columns>
-void list_column_tasks(const Plan<S>& plan, Index wanted, std::vector<ColumnTask>& tasks, Columns&& columns) {
+void list_column_tasks(const Plan<S>& plan, Index wanted, std::vector<ExpertTask>& tasks, Columns&& columns) {
   Index total = 0, most_tasks = 0;
   for_each_used_expert(plan, [&](std::size_t e) { total += columns(e); });
   for (Index e = 0; e < plan.experts(); ++e) most_tasks += columns(static_cast<std::size_t>(e)) / 64 + 1;
@@ -57,14 +59,35 @@ void list_column_tasks(const Plan<S>& plan, Index wanted, std::vector<ColumnTask
 
 /// Calls work(stage, e, first, count) for the columns of all experts, as tasks, one stage after the other.
 template <class S, class Exec, class Columns, class Work>
-void run_stages(int stages, const Plan<S>& plan, std::vector<ColumnTask>& tasks, const Exec& executor,
+void run_stages(int stages, const Plan<S>& plan, std::vector<ExpertTask>& tasks, const Exec& executor,
                 Columns&& columns, Work&& work) {
   for (int stage = 0; stage < stages; ++stage) {
     list_column_tasks(plan, tasks_to_occupy(executor), tasks, [&](std::size_t e) { return columns(stage, e); });
     executor.parallel_for(static_cast<Index>(tasks.size()), [&](Index i) {
-      const ColumnTask& task = tasks[static_cast<std::size_t>(i)];
+      const ExpertTask& task = tasks[static_cast<std::size_t>(i)];
       work(stage, task.expert, task.first, task.count);
     });
+  }
+}
+
+/// Tasks of rows that go through all stages at once; false if an expert does not want that, or if so few tasks would
+/// leave threads idle.
+template <class X, class S>
+bool list_row_tasks(const std::vector<X>& experts, const Plan<S>& plan, Index wanted, std::vector<ExpertTask>& tasks) {
+  if constexpr (requires { experts[0].rows_of_block(); }) {
+    Index most = (std::max)(Index{1}, plan.slots());
+    for (const X& expert : experts) most = (std::min)(most, expert.rows_of_block());
+    if (most == 0) return false;
+    tasks.clear();
+    tasks.reserve(experts.size() + static_cast<std::size_t>(plan.slots() / most));
+    for_each_used_expert(plan, [&](std::size_t e) {
+      const EvenParts blocks{plan.rows_of(static_cast<Index>(e)), most};
+      for (Index block = 0; block < blocks.count(); ++block)
+        tasks.push_back({e, blocks.begin(block), blocks.size(block)});
+    });
+    return static_cast<Index>(tasks.size()) >= 4 * wanted;
+  } else {
+    return false;
   }
 }
 
@@ -87,10 +110,11 @@ void begin_in_room(const std::vector<X>& experts, Tape& tape) {
       (*tape.recompute_in)[e].random = tape.experts[e].random;
 }
 
-/// The first stages of the experts' forward passes, or the whole of those that have none, into tape.y_NO.
-template <class X, class Tape, class Exec>
+/// The first stages of the experts' forward passes, or the whole of those that have none, into tape.y_NO;
+/// `dispatch(first, count)` copies tokens into these slots.
+template <class X, class Tape, class Exec, class Dispatch>
 void run_forward(const std::vector<X>& experts, [[maybe_unused]] int stages, bool keep_activations, Tape& tape,
-                 const Exec& executor) {
+                 const Exec& executor, Dispatch&& dispatch) {
   const auto& plan = tape.plan;
   auto& tapes = tapes_at_work(tape);
   for (auto& expert_tape : tapes) hand_down_keeping(keep_activations, expert_tape);
@@ -98,15 +122,29 @@ void run_forward(const std::vector<X>& experts, [[maybe_unused]] int stages, boo
   const auto y = [&](std::size_t e) { return rows_of_expert(plan, e, tape.y_NO); };
   if constexpr (StagedExpert<X, typename Tape::Scalar>) {
     for_each_used_expert(plan, [&](std::size_t e) { experts[e].begin_forward(x(e).rows(), tapes[e]); });
-    run_stages(
-        stages, plan, tape.tasks, executor, [&](int stage, std::size_t e) { return experts[e].forward_columns(stage); },
-        [&](int stage, std::size_t e, Index first, Index count) {
-          experts[e].forward_stage(stage, x(e), y(e), tapes[e], first, count);
-        });
+    if (list_row_tasks(experts, plan, tasks_to_occupy(executor), tape.tasks)) {
+      executor.parallel_for(static_cast<Index>(tape.tasks.size()), [&](Index i) {
+        const auto [e, row, rows] = tape.tasks[static_cast<std::size_t>(i)];
+        dispatch(plan.begin_of(static_cast<Index>(e)) + row, rows);
+        for (int stage = 0; stage < stages; ++stage)
+          experts[e].forward_stage(stage, x(e).middleRows(row, rows), y(e).middleRows(row, rows), tapes[e], row, 0,
+                                   experts[e].forward_columns(stage));
+      });
+    } else {
+      parallel_blocks(executor, plan.slots(), rows_a_task, dispatch);
+      run_stages(
+          stages, plan, tape.tasks, executor,
+          [&](int stage, std::size_t e) { return experts[e].forward_columns(stage); },
+          [&](int stage, std::size_t e, Index first, Index count) {
+            experts[e].forward_stage(stage, x(e), y(e), tapes[e], 0, first, count);
+          });
+    }
   } else {
     executor.parallel_for(plan.experts(), [&](Index i) {
       const auto e = static_cast<std::size_t>(i);
-      if (plan.rows_of(i) > 0) experts[e].forward(x(e), y(e), tapes[e]);
+      if (plan.rows_of(i) == 0) return;
+      dispatch(plan.begin_of(i), plan.rows_of(i));
+      experts[e].forward(x(e), y(e), tapes[e]);
     });
   }
 }
@@ -128,16 +166,20 @@ constexpr int saving_stages_of() {
     return stages_of<X>();
 }
 
-/// tape.y_NO, of the right size, = the experts' outputs for tape.x_ND.
-template <class X, class Tape, class Exec>
-void experts_forward(const std::vector<X>& experts, Tape& tape, Random* random, const Exec& executor) {
+/// tape.x_ND = the slots' tokens, and tape.y_NO = the experts' outputs for them.
+template <class X, class S, class Tape, class Exec>
+void experts_forward(const std::vector<X>& experts, ConstMatrixRef<S> x_TD, Tape& tape, Random* random,
+                     const Exec& executor) {
+  tape.x_ND.resize(tape.plan.slots(), x_TD.cols());
+  tape.y_NO.resize(tape.plan.slots(), output_width(experts.front(), x_TD.cols()));
   if (tape.computed_in != tape.recompute_in) tape.experts.clear();  // activations of another pass
   tape.experts.resize(experts.size());
   for (auto& expert_tape : tape.experts) hand_down(random, expert_tape);
   begin_in_room(experts, tape);
   tape.computed_in = tape.recompute_in;
   tape.kept_activations = tape.keep_activations;
-  run_forward(experts, stages_of<X>(), tape.keep_activations && tape.recompute_in == nullptr, tape, executor);
+  run_forward(experts, stages_of<X>(), tape.keep_activations && tape.recompute_in == nullptr, tape, executor,
+              [&](Index begin, Index count) { dispatch_slots<S>(x_TD, tape.plan, tape.x_ND, begin, count); });
 }
 
 /// tape.dx_ND, and the gradients += those of the experts that have slots.
@@ -146,7 +188,8 @@ void experts_backward(const std::vector<X>& experts, ConstMatrixRef<S> dy_NO, Ta
                       const Exec& executor) {
   tape.dx_ND.resize(tape.x_ND.rows(), tape.x_ND.cols());
   begin_in_room(experts, tape);
-  if (tape.recompute_in != nullptr) run_forward(experts, saving_stages_of<X>(), true, tape, executor);
+  if (tape.recompute_in != nullptr)
+    run_forward(experts, saving_stages_of<X>(), true, tape, executor, [](Index, Index) {});
   const auto& plan = tape.plan;
   auto& tapes = tapes_at_work(tape);
   for (auto& expert_tape : tapes) hand_down_scale(tape.loss_scale, expert_tape);
@@ -178,7 +221,7 @@ void expert_forward(const X& expert, ConstMatrixRef<S> x, MatrixRef<S> y, typena
     for (int stage = 0; stage < X::stages; ++stage) {
       const Index all = expert.forward_columns(stage);
       parallel_blocks(executor, all, columns_of_task(all, tasks_to_occupy(executor), 256),
-                      [&](Index first, Index count) { expert.forward_stage(stage, x, y, tape, first, count); });
+                      [&](Index first, Index count) { expert.forward_stage(stage, x, y, tape, 0, first, count); });
     }
   } else {
     expert.forward(x, y, tape);

@@ -18,8 +18,8 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Columns first, ..., first + count - 1 of one expert's stage.
-struct ColumnTask {
+/// Columns first, ..., first + count - 1 of one expert's stage, or rows of all its stages.
+struct ExpertTask {
   std::size_t expert;
   Index first, count;
 };
@@ -57,8 +57,8 @@ struct LayerTape {
   std::vector<ExpertTape>* computed_in = nullptr;  ///< By the recorded pass.
   bool kept_activations = false;                   ///< What keep_activations was in the recorded pass.
 
-  std::vector<detail::ColumnTask> tasks;  // of the experts' stages
-  Index width = -1;                       ///< D of the recorded pass; -1: none.
+  std::vector<detail::ExpertTask> tasks;
+  Index width = -1;  ///< D of the recorded pass; -1: none.
 
   LayerTape() = default;                                            ///< Evaluation.
   explicit LayerTape(std::uint64_t seed) : random(Random(seed)) {}  ///< Training.

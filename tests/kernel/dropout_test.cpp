@@ -45,6 +45,9 @@ TEST(Dropout, TheMaskIsAFunctionOfSeedAndPlace) {
   Matrix<double> parts = Matrix<double>::Ones(5, 64);
   for (const Index first : {48, 16, 0, 32}) Dropout{0.3}.drop(Seed{7}, parts, first, 16);  // in whatever order
   EXPECT_EQ(parts, whole);
+  Matrix<double> last_rows = Matrix<double>::Ones(2, 64);
+  Dropout{0.3}.drop(Seed{7}, last_rows, 0, 64, 3);
+  EXPECT_EQ(last_rows, whole.bottomRows(2));
 }
 
 TEST(Dropout, WithoutASeedOrARateNothingIsDropped) {

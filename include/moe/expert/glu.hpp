@@ -114,22 +114,29 @@ struct Glu {
     tape.dup_NF.resize(rows, w1_FD.rows());
   }
 
-  /// Columns of one stage, for the layer, which has checked the shapes.
-  void forward_stage(int stage, ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape& tape, Index first, Index count) const {
+  Index rows_of_block() const {
+    return detail::rows_of_block<S>(2 * w1_FD.size() + w2_DF.size(), (std::max)(w1_FD.rows(), w1_FD.cols()));
+  }
+
+  /// Rows from `row` on and columns of one stage, for the layer, which has checked the shapes.
+  void forward_stage(int stage, ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape& tape, Index row, Index first,
+                     Index count) const {
     if (count == 0) return;
-    if (stage == 1) return detail::panels_forward<S>(tape.hidden_NF, w2_DF, b2_D, y_ND, first, count);
-    MatrixRef<S> gate_NF = tape.keep_activations ? tape.gate_NF : tape.hidden_NF;  // places for the sums
-    MatrixRef<S> up_NF = needs_up(tape) ? tape.up_NF : tape.hidden_NF;
+    const auto own = [&](auto& all) -> MatrixRef<S> { return all.middleRows(row, x_ND.rows()); };
+    MatrixRef<S> hidden_NF = own(tape.hidden_NF);
+    if (stage == 1) return detail::panels_forward<S>(hidden_NF, w2_DF, b2_D, y_ND, first, count);
+    MatrixRef<S> gate_NF = own(tape.keep_activations ? tape.gate_NF : tape.hidden_NF);  // places for the sums
+    MatrixRef<S> up_NF = own(needs_up(tape) ? tape.up_NF : tape.hidden_NF);
     const auto take = [&](const detail::SumsPlace& at, const auto& sums) {
       const Units gate = detail::add_sums<S>(at, sums[0], b1_F, &gate_NF(at.row, at.column));
       const Units up = detail::add_sums<S>(at, sums[1], b3_F, &up_NF(at.row, at.column));
       if (!at.last_part) return;
       Units units = value(gate, up);
       if (multiplier_F.size() > 0) units *= detail::load_chunk(&multiplier_F(at.column), at.width, S(0));
-      detail::store_chunk<S>(units, &tape.hidden_NF(at.row, at.column), at.width);
+      detail::store_chunk<S>(units, &hidden_NF(at.row, at.column), at.width);
     };
-    detail::panels_sums<S, 2, 3>(x_ND, {&w1_FD, &w3_FD}, first, count, {gate_NF, up_NF, tape.hidden_NF}, take);
-    dropout.drop(tape.random, tape.hidden_NF, first, count);
+    detail::panels_sums<S, 2, 3>(x_ND, {&w1_FD, &w3_FD}, first, count, {gate_NF, up_NF, hidden_NF}, take);
+    dropout.drop(tape.random, hidden_NF, first, count, row);
   }
 
   void backward_stage(int stage, ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_ND, Tape& tape, MatrixRef<S> dx_ND,

@@ -101,19 +101,26 @@ struct Mlp {
     tape.dpre_NF.resize(rows, w1_FD.rows());
   }
 
-  /// Columns of one stage, for the layer, which has checked the shapes.
-  void forward_stage(int stage, ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape& tape, Index first, Index count) const {
+  Index rows_of_block() const {
+    return detail::rows_of_block<S>(w1_FD.size() + w2_DF.size(), (std::max)(w1_FD.rows(), w1_FD.cols()));
+  }
+
+  /// Rows from `row` on and columns of one stage, for the layer, which has checked the shapes.
+  void forward_stage(int stage, ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape& tape, Index row, Index first,
+                     Index count) const {
     using Chunk = detail::Chunk<S>;
     if (count == 0) return;
-    if (stage == 1) return detail::panels_forward<S>(tape.hidden_NF, w2_DF, b2_D, y_ND, first, count);
-    MatrixRef<S> pre_NF = tape.keep_activations ? before_slope(tape) : tape.hidden_NF;  // a place for the sums
+    const auto own = [&](auto& all) -> MatrixRef<S> { return all.middleRows(row, x_ND.rows()); };
+    MatrixRef<S> hidden_NF = own(tape.hidden_NF);
+    if (stage == 1) return detail::panels_forward<S>(hidden_NF, w2_DF, b2_D, y_ND, first, count);
+    MatrixRef<S> pre_NF = own(tape.keep_activations ? before_slope(tape) : tape.hidden_NF);  // a place for the sums
     detail::panels_sums<S, 1, 2>(
-        x_ND, {&w1_FD}, first, count, {pre_NF, tape.hidden_NF}, [&](const detail::SumsPlace& at, const auto& sums) {
+        x_ND, {&w1_FD}, first, count, {pre_NF, hidden_NF}, [&](const detail::SumsPlace& at, const auto& sums) {
           const Chunk pre = detail::add_sums<S>(at, sums[0], b1_F, &pre_NF(at.row, at.column));
           if (!at.last_part) return;
-          detail::store_chunk<S>(Activation::template value<S>(pre), &tape.hidden_NF(at.row, at.column), at.width);
+          detail::store_chunk<S>(Activation::template value<S>(pre), &hidden_NF(at.row, at.column), at.width);
         });
-    dropout.drop(tape.random, tape.hidden_NF, first, count);
+    dropout.drop(tape.random, hidden_NF, first, count, row);
   }
 
   void backward_stage(int stage, ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_ND, Tape& tape, MatrixRef<S> dx_ND,

@@ -146,11 +146,21 @@ struct VariantExpert {
     });
   }
 
-  void forward_stage(int stage, ConstMatrixRef<S> x_ND, MatrixRef<S> y_NO, Tape& tape, Index first, Index count) const {
+  Index rows_of_block() const {
+    return visit([&](const auto& own, auto) -> Index {
+      if constexpr (requires { own.rows_of_block(); })
+        return own.rows_of_block();
+      else
+        return 0;
+    });
+  }
+
+  void forward_stage(int stage, ConstMatrixRef<S> x_ND, MatrixRef<S> y_NO, Tape& tape, Index row, Index first,
+                     Index count) const {
     visit([&](const auto& own, auto i) {
       auto& of = *std::get_if<i>(&tape.of);
       if constexpr (is_staged<decltype(own)>)
-        own.forward_stage(stage, x_ND, y_NO, of, first, count);
+        own.forward_stage(stage, x_ND, y_NO, of, row, first, count);
       else
         own.forward(x_ND, y_NO, of);
     });

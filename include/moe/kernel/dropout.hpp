@@ -30,11 +30,13 @@ struct Dropout {
                     ", it must be in [0, 1)");
   }
 
-  /// Of these columns of a matrix (n, F), all by default. Without a seed (any std::optional<std::uint64_t>), nothing.
+  /// Of these columns of a matrix (n, F), all by default; `values_NF` are its rows from `row` on. Without a seed (any
+  /// std::optional<std::uint64_t>), nothing.
   template <class Seed, class Rows>
-  void drop(const Seed& seed, Rows& values_NF, Index first, Index count) const {
+  void drop(const Seed& seed, Rows& values_NF, Index first, Index count, Index row = 0) const {
     if (rate > 0 && seed)
-      for (Index n = 0; n < values_NF.rows() && count > 0; ++n) drop_row(*seed, n, first, count, &values_NF(n, first));
+      for (Index n = 0; n < values_NF.rows() && count > 0; ++n)
+        drop_row(*seed, row + n, first, count, &values_NF(n, first));
   }
   template <class Seed, class Rows>
   void drop(const Seed& seed, Rows& values_NF) const {
