@@ -38,12 +38,13 @@ void multiply_tiles(const S* packed, const EvenParts& tiles, Index depth, Index 
   S* sums[most_panels];
   // As the smallest tile works on at once: a multiple of the others'.
   const Index group = (std::max)(together, Shape::panels(tiles.total() / tiles.count()));
-  // Few tiles would wait for the panels to come from memory. They take turns, and ask in each for what is read in the
-  // next one. Many take all steps, and the first of them ask for the next panels. A tile that reads eight panels at
-  // once takes all steps, too, and asks for the first of the next: eight are streams enough, and turns break them where
-  // processors follow streams by themselves (one to three rows of floats in turns: Zen 5 has 0.8 to 0.9 of the speed,
-  // Sapphire Rapids 1.01 to 1.06).
-  const bool in_turns = !accumulate && group < Shape::most_panels && tiles.count() * group <= Shape::most_panels;
+  // Few rows would wait for the panels to come from memory. Their tiles take turns, and ask in each for what is read in
+  // the next one. More rows take all steps, and the first tiles ask for the next panels (25 to 48 rows of floats in
+  // turns: Zen 5 has 0.9 to 0.97 of the speed, Sapphire Rapids 1.00 to 1.03). So does a tile that reads eight panels at
+  // once: eight are streams enough, and turns break them where processors follow streams by themselves (one to three
+  // rows: 0.8 to 0.9, and 1.01 to 1.06).
+  const bool in_turns =
+      !accumulate && tiles.total() <= 24 && group < Shape::most_panels && tiles.count() * group <= Shape::most_panels;
   const Index padded = whole_chunks(depth);
   const EvenParts turns{padded / 16, in_turns ? steps_of_turn(group) / 16 : padded / 16 + 1};
   const bool alone = in_turns && tiles.count() == 1;
