@@ -76,8 +76,8 @@ template <class X, class S>
 bool list_row_tasks(const std::vector<X>& experts, const Plan<S>& plan, Index wanted, std::vector<ExpertTask>& tasks) {
   if constexpr (requires { experts[0].rows_of_block(); }) {
     Index most = (std::max)(Index{1}, plan.slots());
-    for (const X& expert : experts) most = (std::min)(most, expert.rows_of_block());
-    if (most == 0) return false;
+    for (const X& expert : experts) most = (std::min)(most, static_cast<Index>(expert.rows_of_block()));
+    if (most <= 0) return false;
     tasks.clear();
     tasks.reserve(experts.size() + static_cast<std::size_t>(plan.slots() / most));
     for_each_used_expert(plan, [&](std::size_t e) {
@@ -85,7 +85,7 @@ bool list_row_tasks(const std::vector<X>& experts, const Plan<S>& plan, Index wa
       for (Index block = 0; block < blocks.count(); ++block)
         tasks.push_back({e, blocks.begin(block), blocks.size(block)});
     });
-    return static_cast<Index>(tasks.size()) >= 4 * wanted;
+    return static_cast<Index>(tasks.size() / 4) >= wanted;
   } else {
     return false;
   }

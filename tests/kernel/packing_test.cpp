@@ -52,7 +52,7 @@ TYPED_TEST(Packing, ColumnsAreCopiedTileAfterTile) {
   for (const Index columns : {1, 12, 13, 30}) {
     const Matrix<S> x = random_matrix<S>(9, columns, 2);
     const EvenParts tiles{columns, 12};
-    std::vector<S> packed(static_cast<std::size_t>(16 * columns + chunk_size));
+    std::vector<S> packed(static_cast<std::size_t>(16 * columns));
     pack_columns<S>(x, tiles, packed.data());
     const S* next = packed.data();
     for (Index t = 0; t < tiles.count(); next += 7 * tiles.size(t++))  // up to a whole chunk

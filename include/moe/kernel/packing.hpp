@@ -86,8 +86,7 @@ void pack_rows(ConstMatrixRef<S> rows, const EvenParts& tiles, S* packed) {
 }
 
 /// packed[k][i] = columns(k, i), tile after tile, of at most 16 columns and whole chunks of k. Row by row, as they lie
-/// in memory: whole chunks are written, whose ends the next row mends, and up to 15 entries behind the last tile are
-/// lost.
+/// in memory: whole chunks are written, whose ends the next row mends.
 template <class S>
 void pack_columns(ConstMatrixRef<S> columns, const EvenParts& tiles, S* packed) {
   const Index depth = columns.rows(), padded = whole_chunks(depth);
