@@ -195,6 +195,8 @@ TEST(LayerExperts, BlocksOfRowsGiveTheBitsOfOneStageAfterTheOther) {
   using Any = VariantExpert<float, Mlp<float>, SwiGlu<float>, Whole<Mlp<float>>>;
   expect_the_same_by_blocks_of_rows(std::vector<Any>{mlps[0], glus[1], mlps[2]});
   expect_the_same_by_blocks_of_rows(std::vector<Any>{mlps[0], glus[1], Whole<Mlp<float>>{mlps[2]}});
+  using Derived = VariantExpert<float, Mlp<float>, Doubled>;  // Doubled has the block's rows of what it derives from
+  expect_the_same_by_blocks_of_rows(std::vector<Derived>{mlps[0], Doubled{mlps[1]}, mlps[2]});
 }
 
 /// One expert for each of these numbers of rows.

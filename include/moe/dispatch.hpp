@@ -44,10 +44,6 @@ void require_rows(std::string_view what, const Plan<S>& plan, const Slots& slots
           " for the tokens, the plan has ", plan.slots(), " slots of ", plan.tokens(), " tokens");
 }
 
-}  // namespace detail
-
-namespace detail {
-
 /// Rows of slots begin, ..., begin + count - 1.
 template <class S, class Rows>
 void dispatch_slots(ConstMatrixRef<S> x_TD, const Plan<S>& plan, Rows& x_ND, Index begin, Index count) {

@@ -1,6 +1,7 @@
 // Runs the experts of a layer over their slots. Experts that offer it are run stage by stage, all at once: a task is a
-// few hundred columns of one expert, so that few experts too are work for several threads. Others are a task each. An
-// expert beside the layer, that sees every token, is run in the same way.
+// few hundred columns of one expert, so that few experts too are work for several threads. Small ones take blocks of
+// rows through all stages instead. Others are a task each. An expert beside the layer, that sees every token, is run by
+// columns.
 #pragma once
 
 #include <algorithm>
@@ -70,14 +71,15 @@ void run_stages(int stages, const Plan<S>& plan, std::vector<ExpertTask>& tasks,
   }
 }
 
-/// Tasks of rows that go through all stages at once; false if an expert does not want that, or if so few tasks would
-/// leave threads idle.
+/// Tasks of rows that go through all stages at once; false if an expert does not want that, or if so few tasks, or one
+/// of so large a part of all rows, would leave threads idle.
 template <class X, class S>
 bool list_row_tasks(const std::vector<X>& experts, const Plan<S>& plan, Index wanted, std::vector<ExpertTask>& tasks) {
   if constexpr (requires { experts[0].rows_of_block(); }) {
     Index most = (std::max)(Index{1}, plan.slots());
-    for (const X& expert : experts) most = (std::min)(most, static_cast<Index>(expert.rows_of_block()));
-    if (most <= 0) return false;
+    for_each_used_expert(
+        plan, [&](std::size_t e) { most = (std::min)(most, static_cast<Index>(experts[e].rows_of_block())); });
+    if (most <= 0 || plan.slots() / most / 2 < wanted) return false;
     tasks.clear();
     tasks.reserve(experts.size() + static_cast<std::size_t>(plan.slots() / most));
     for_each_used_expert(plan, [&](std::size_t e) {
@@ -127,8 +129,9 @@ void run_forward(const std::vector<X>& experts, [[maybe_unused]] int stages, boo
         const auto [e, row, rows] = tape.tasks[static_cast<std::size_t>(i)];
         dispatch(plan.begin_of(static_cast<Index>(e)) + row, rows);
         for (int stage = 0; stage < stages; ++stage)
-          experts[e].forward_stage(stage, x(e).middleRows(row, rows), y(e).middleRows(row, rows), tapes[e], row, 0,
-                                   experts[e].forward_columns(stage));
+          if (const Index all = experts[e].forward_columns(stage); all > 0)
+            experts[e].forward_stage(stage, x(e).middleRows(row, rows), y(e).middleRows(row, rows), tapes[e], row, 0,
+                                     all);
       });
     } else {
       parallel_blocks(executor, plan.slots(), rows_a_task, dispatch);

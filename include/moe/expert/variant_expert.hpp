@@ -35,7 +35,7 @@ concept HasAuxiliaryLoss = requires(const X expert, const typename X::Tape tape)
 ///   using Any = moe::VariantExpert<float, moe::SwiGlu<float>, moe::IdentityExpert<float>, MyExpert>;
 ///   std::vector<Any> experts{moe::SwiGlu<float>::random(D, F, rng), moe::IdentityExpert<float>{}, MyExpert{...}};
 /// Nothing is virtual. Parameters have the names that the expert at hand gives them; which expert that is, is not saved
-/// with them: a file is loaded into a list made alike. In a layer, experts that have stages are run by columns.
+/// with them: a file is loaded into a list made alike. In a layer, experts that have stages are run by them.
 template <class S, class... Xs>
 struct VariantExpert {
   static_assert((Expert<Xs, S> && ...),
@@ -148,7 +148,7 @@ struct VariantExpert {
 
   Index rows_of_block() const {
     return visit([&](const auto& own, auto) -> Index {
-      if constexpr (requires { own.rows_of_block(); })
+      if constexpr (is_staged<decltype(own)> && requires { own.rows_of_block(); })
         return own.rows_of_block();
       else
         return 0;

@@ -58,7 +58,10 @@ void gemm_in_order(Index rows, Index columns, Index depth, Strided<S> a, Strided
     for (Index chunk = 0; chunk < chunks.count(); ++chunk) {
       const EvenParts tiles{chunks.size(chunk), TileShape<S>::rows};
       const auto left = a.block(chunks.begin(chunk), k, tiles.total(), part_depth);
-      order == LeftOrder::rows ? pack_rows<S>(left, tiles, packed) : pack_columns<S>(left, tiles, packed);
+      if constexpr (order == LeftOrder::rows)
+        pack_rows<S>(left, tiles, packed);
+      else
+        pack_columns<S>(left, tiles, packed);
       for (Index first = 0; first < columns; first += columns_packed) {
         const Index count = (std::min)(columns_packed, columns - first);
         pack_right<S>(b, k, part_depth, first, count, panels);
@@ -79,8 +82,10 @@ void gemm_in_order(Index rows, Index columns, Index depth, Strided<S> a, Strided
 template <class S>
 void gemm(Index rows, Index columns, Index depth, Strided<S> a, Strided<S> b, S* c, Index row_stride, bool accumulate) {
   if (rows == 0 || columns == 0) return;
-  a.has_contiguous_rows() ? gemm_in_order<S, LeftOrder::rows>(rows, columns, depth, a, b, c, row_stride, accumulate)
-                          : gemm_in_order<S, LeftOrder::columns>(rows, columns, depth, a, b, c, row_stride, accumulate);
+  if (a.has_contiguous_rows())
+    gemm_in_order<S, LeftOrder::rows>(rows, columns, depth, a, b, c, row_stride, accumulate);
+  else
+    gemm_in_order<S, LeftOrder::columns>(rows, columns, depth, a, b, c, row_stride, accumulate);
 }
 
 }  // namespace detail

@@ -50,9 +50,9 @@ class FullPanels {
 };
 
 /// Rows that a small expert is to take through its stages at once, so that what one stage writes is still in the
-/// second-level cache when the next one reads it, beside what is packed: of an expert of so many weights, with at most
-/// `widest` entries a row. 0: all rows take one stage after the other, since weights that leave the caches would be
-/// read once for each block.
+/// second-level cache when the next one reads it, beside what is packed: of an expert of so many weights, `widest`
+/// input or hidden units. 0: all rows take one stage after the other, since weights that leave the caches would be read
+/// once for each block.
 template <class S>
 Index rows_of_block(Index weights, Index widest) {
   constexpr Index few = (Index{1} << 22) / static_cast<Index>(sizeof(S));
