@@ -49,16 +49,18 @@ TYPED_TEST(Packing, RowsAreCopiedTileAfterTileInTheirOrder) {
 
 TYPED_TEST(Packing, ColumnsAreCopiedTileAfterTile) {
   using S = TypeParam;
-  for (const Index columns : {1, 12, 13, 30}) {
-    const Matrix<S> x = random_matrix<S>(9, columns, 2);
-    const EvenParts tiles{columns, 12};
-    std::vector<S> packed(static_cast<std::size_t>(16 * columns));
-    pack_columns<S>(x, tiles, packed.data());
-    const S* next = packed.data();
-    for (Index t = 0; t < tiles.count(); next += 7 * tiles.size(t++))  // up to a whole chunk
-      for (Index k = 0; k < 9; ++k)
-        for (Index i = 0; i < tiles.size(t); ++i) EXPECT_EQ(*next++, x(k, tiles.begin(t) + i));
-  }
+  for (const Index depth : {1, 9, 16, 35})
+    for (const Index columns : {1, 12, 13, 30}) {
+      const Matrix<S> x = random_matrix<S>(depth, columns, 2);
+      const EvenParts tiles{columns, 12};
+      const Index padded = whole_chunks(depth);
+      std::vector<S> packed(static_cast<std::size_t>(padded * columns));
+      pack_columns<S>(x, tiles, packed.data());
+      const S* next = packed.data();
+      for (Index t = 0; t < tiles.count(); next += (padded - depth) * tiles.size(t++))
+        for (Index k = 0; k < depth; ++k)
+          for (Index i = 0; i < tiles.size(t); ++i) EXPECT_EQ(*next++, x(k, tiles.begin(t) + i));
+    }
 }
 
 TYPED_TEST(Packing, PanelsEndInZeros) {

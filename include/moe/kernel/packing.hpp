@@ -85,21 +85,23 @@ void pack_rows(ConstMatrixRef<S> rows, const EvenParts& tiles, S* packed) {
     }
 }
 
-/// packed[k][i] = columns(k, i), tile after tile, of at most 16 columns and whole chunks of k. Row by row, as they lie
-/// in memory: whole chunks are written, whose ends the next row mends.
+/// packed[k][i] = columns(k, i), tile after tile, of at most 16 columns and whole chunks of k. Whole chunks are
+/// written, whose ends the next row mends. Sixteen rows at a time: tiles lie so far apart in `packed` that a row's
+/// parts would drive each other out of the first-level cache.
 template <class S>
 void pack_columns(ConstMatrixRef<S> columns, const EvenParts& tiles, S* packed) {
   const Index depth = columns.rows(), padded = whole_chunks(depth);
-  for (Index k = 0; k < depth; ++k) {
-    const S* const row = columns.data() + k * columns.outerStride();
-    for (Index t = 0, begin = 0, end = 0; t < tiles.count(); ++t, begin = end) {
-      end = tiles.begin(t + 1);
-      const Index size = end - begin;
-      const auto chunk = load_chunk(row + begin, (std::min)(Index{chunk_size}, columns.cols() - begin), S(0));
-      const bool has_room = (padded - k) * size >= chunk_size;  // before the next tile, which is written by now
-      store_chunk<S>(chunk, packed + begin * padded + k * size, has_room ? Index{chunk_size} : size);
+  for_each_chunk(depth, [&](Index first, Index steps) {
+    for (Index t = 0; t < tiles.count(); ++t) {
+      const Index begin = tiles.begin(t), size = tiles.size(t);
+      const S* row = columns.data() + first * columns.outerStride() + begin;
+      for (Index k = first; k < first + steps; ++k, row += columns.outerStride()) {
+        const auto chunk = load_chunk(row, (std::min)(Index{chunk_size}, columns.cols() - begin), S(0));
+        const bool has_room = (padded - k) * size >= chunk_size;  // before the next tile, part of which is written
+        store_chunk<S>(chunk, packed + begin * padded + k * size, has_room ? Index{chunk_size} : size);
+      }
     }
-  }
+  });
 }
 
 /// panel[k][j] = columns(k, j) for j < 16, zeros where there is none.

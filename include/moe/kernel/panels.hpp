@@ -22,7 +22,7 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-inline constexpr Index columns_at_once = 512, rows_of_gradient = 128;
+inline constexpr Index columns_at_once = 512, rows_of_gradient = 256;
 
 /// Panels first, ..., last - 1 of a weight at full width, from their input k on: the last one of the weight, if it is
 /// narrower, widened with zeros as far as input k + depth - 1.
@@ -181,7 +181,7 @@ void panels_weight_gradient(ConstMatrixRef<S> dy, ConstMatrixRef<S> x, Weights<S
 template <class S>
 void panels_input_gradient(ConstMatrixRef<S> dy, const Weights<S>& w, MatrixRef<S> dx, Index first, Index columns,
                            bool accumulate) {
-  constexpr Index panels_at_once = 4, panels_packed = 32, tokens_at_once = 128, rows = TileShape<S>::rows;
+  constexpr Index panels_at_once = 8, panels_packed = 32, tokens_at_once = 128, rows = TileShape<S>::rows;
   columns = (std::min)(columns, w.cols() - first);
   if (columns <= 0 || dy.rows() == 0) return;
   for (; columns > columns_at_once; first += columns_at_once, columns -= columns_at_once)
