@@ -8,6 +8,7 @@
 
 #include "moe/core.hpp"
 #include "moe/executor.hpp"
+#include "moe/kernel/rows.hpp"
 #include "moe/plan.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -24,14 +25,19 @@ void for_each_slot(const Plan<S>& plan, const Exec& executor, F&& f) {
   });
 }
 
-/// Calls f(token, slots begin, slots end) in tasks.
-template <class S, class Exec, class F>
-void for_each_token(const Plan<S>& plan, const Exec& executor, F&& f) {
-  parallel_blocks(executor, plan.tokens(), rows_a_task, [&](Index begin, Index count) {
-    for (Index t = begin; t < begin + count; ++t) {
-      const Index* slots = plan.token_slots.data();
-      f(t, slots + plan.first_of_token[static_cast<std::size_t>(t)],
-        slots + plan.first_of_token[static_cast<std::size_t>(t) + 1]);
+/// Each token's row += the sum of its slots' rows times scale(slot); `begin` gets the row before.
+template <class S, class Exec, class Scale, class Begin>
+void add_slots(const ConstMatrixRef<S>& slots, const Plan<S>& plan, MatrixRef<S>& tokens, const Exec& executor,
+               Scale&& scale, Begin&& begin) {
+  const ListedRows<S> rows(slots, plan.token_slots);
+  parallel_blocks(executor, plan.tokens(), rows_a_task, [&](Index first, Index count) {
+    for (Index t = first; t < first + count; ++t) {
+      auto row = tokens.row(t);
+      begin(row);
+      for (Index i = plan.first_of_token[static_cast<std::size_t>(t)],
+                 end = plan.first_of_token[static_cast<std::size_t>(t) + 1];
+           i < end; ++i)
+        rows.add(i, scale(plan.token_slots[static_cast<std::size_t>(i)]), row.data());
     }
   });
 }
@@ -44,16 +50,11 @@ void require_rows(std::string_view what, const Plan<S>& plan, const Slots& slots
           " for the tokens, the plan has ", plan.slots(), " slots of ", plan.tokens(), " tokens");
 }
 
-/// Rows of slots begin, ..., begin + count - 1.
-template <class S, class Rows>
-void dispatch_slots(ConstMatrixRef<S> x_TD, const Plan<S>& plan, Rows& x_ND, Index begin, Index count) {
-  for (Index slot = begin; slot < begin + count; ++slot) {
-    const auto x = x_TD.row(plan.token[static_cast<std::size_t>(slot)]);
-    if (plan.weighs_input)
-      x_ND.row(slot) = plan.weight[static_cast<std::size_t>(slot)] * x;
-    else
-      x_ND.row(slot) = x;
-  }
+/// to_ND: the rows of slots begin, begin + 1, ...
+template <class S>
+void dispatch_slots(const ConstMatrixRef<S>& x_TD, const Plan<S>& plan, Index begin, MatrixRef<S> to_ND) {
+  const ListedRows<S> tokens(x_TD, plan.token);
+  for (Index i = 0; i < to_ND.rows(); ++i) tokens.copy(begin + i, plan.input_scale(begin + i), to_ND.row(i).data());
 }
 
 }  // namespace detail
@@ -63,37 +64,27 @@ template <class S, class Exec = Serial, class Rows>
 void dispatch(ConstMatrixRef<S> x_TD, const Plan<S>& plan, Rows& x_ND, const Exec& executor = {}) {
   x_ND.resize(plan.slots(), x_TD.cols());
   detail::require_rows("dispatch", plan, x_ND, x_TD);
-  detail::parallel_blocks(executor, plan.slots(), detail::rows_a_task,
-                          [&](Index begin, Index count) { detail::dispatch_slots<S>(x_TD, plan, x_ND, begin, count); });
+  detail::parallel_blocks(executor, plan.slots(), detail::rows_a_task, [&](Index begin, Index count) {
+    detail::dispatch_slots<S>(x_TD, plan, begin, x_ND.middleRows(begin, count));
+  });
 }
 
 /// dx_TD: row of a token += the sum of its slots' rows (times their weights, where the plan weighs the input).
 template <class S, class Exec = Serial>
 void dispatch_backward(ConstMatrixRef<S> dx_ND, const Plan<S>& plan, MatrixRef<S> dx_TD, const Exec& executor = {}) {
   detail::require_rows("dispatch_backward", plan, dx_ND, dx_TD);
-  detail::for_each_token(plan, executor, [&](Index t, const Index* slot, const Index* end) {
-    for (; slot != end; ++slot) {
-      if (plan.weighs_input)
-        dx_TD.row(t) += plan.weight[static_cast<std::size_t>(*slot)] * dx_ND.row(*slot);
-      else
-        dx_TD.row(t) += dx_ND.row(*slot);
-    }
-  });
+  detail::add_slots<S>(
+      dx_ND, plan, dx_TD, executor, [&](Index slot) { return plan.input_scale(slot); }, [](auto&) {});
 }
 
-/// y_TO: row of a token = the sum of weight * row of its slots; 0 for a token without slots.
+/// y_TO: row of a token = the sum of weight * row of its slots (without the weight, where the plan weighs the input); 0
+/// for a token without slots.
 template <class S, class Exec = Serial>
 void combine(ConstMatrixRef<S> y_NO, const Plan<S>& plan, MatrixRef<S> y_TO, const Exec& executor = {}) {
   detail::require_rows("combine", plan, y_NO, y_TO);
-  detail::for_each_token(plan, executor, [&](Index t, const Index* slot, const Index* end) {
-    y_TO.row(t).setZero();
-    for (; slot != end; ++slot) {
-      if (plan.weighs_input)
-        y_TO.row(t) += y_NO.row(*slot);
-      else
-        y_TO.row(t) += plan.weight[static_cast<std::size_t>(*slot)] * y_NO.row(*slot);
-    }
-  });
+  detail::add_slots<S>(
+      y_NO, plan, y_TO, executor, [&](Index slot) { return plan.output_scale(slot); },
+      [](auto& row) { row.setZero(); });
 }
 
 /// dy_NO: row of a slot = weight * row of its token; dweight_N = row of the slot's output times row of its token (0
@@ -104,15 +95,11 @@ void combine_backward(ConstMatrixRef<S> dy_TO, const Plan<S>& plan, ConstMatrixR
   detail::require_rows("combine_backward", plan, y_NO, dy_TO);
   dy_NO.resize(plan.slots(), dy_TO.cols());
   dweight_N.resize(plan.slots());
+  const detail::ListedRows<S> tokens(dy_TO, plan.token);
   detail::for_each_slot(plan, executor, [&](Index slot) {
+    tokens.copy(slot, plan.output_scale(slot), dy_NO.row(slot).data());
     const auto dy = dy_TO.row(plan.token[static_cast<std::size_t>(slot)]);
-    if (plan.weighs_input) {
-      dy_NO.row(slot) = dy;
-      dweight_N(slot) = S(0);
-    } else {
-      dy_NO.row(slot) = plan.weight[static_cast<std::size_t>(slot)] * dy;
-      dweight_N(slot) = y_NO.row(slot).dot(dy);
-    }
+    dweight_N(slot) = plan.weighs_input ? S(0) : y_NO.row(slot).dot(dy);
   });
 }
 

@@ -181,8 +181,9 @@ void experts_forward(const std::vector<X>& experts, ConstMatrixRef<S> x_TD, Tape
   begin_in_room(experts, tape);
   tape.computed_in = tape.recompute_in;
   tape.kept_activations = tape.keep_activations;
-  run_forward(experts, stages_of<X>(), tape.keep_activations && tape.recompute_in == nullptr, tape, executor,
-              [&](Index begin, Index count) { dispatch_slots<S>(x_TD, tape.plan, tape.x_ND, begin, count); });
+  run_forward(
+      experts, stages_of<X>(), tape.keep_activations && tape.recompute_in == nullptr, tape, executor,
+      [&](Index begin, Index count) { dispatch_slots<S>(x_TD, tape.plan, begin, tape.x_ND.middleRows(begin, count)); });
 }
 
 /// tape.dx_ND, and the gradients += those of the experts that have slots.

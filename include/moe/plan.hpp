@@ -35,6 +35,10 @@ struct Plan {
   Index begin_of(Index expert) const { return first_slot[at(expert)]; }
   Index rows_of(Index expert) const { return begin_of(expert + 1) - begin_of(expert); }
 
+  /// What a slot's input and what its output is multiplied by: one of them by the weight.
+  S input_scale(Index slot) const { return weighs_input ? weight[at(slot)] : S(1); }
+  S output_scale(Index slot) const { return weighs_input ? S(1) : weight[at(slot)]; }
+
   /// Groups the routing's choices, and tells each its fate. Where an expert is full, the later in order of priority are
   /// dropped. Two stable counting sorts, O(choices + E + T). Throws std::invalid_argument if a choice names a token or
   /// an expert that does not exist.

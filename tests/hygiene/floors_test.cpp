@@ -62,6 +62,8 @@ const std::set<std::pair<std::string, std::string>> sideways{
     {"kernel/tile.hpp", "kernel/compiler.hpp"},                    // needs its registers
     {"kernel/linear.hpp", "kernel/buffer.hpp"},                    // needs room for the rows that count
     {"kernel/activations.hpp", "kernel/chunk.hpp"},                // a row is worked on in chunks
+    {"kernel/rows.hpp", "kernel/chunk.hpp"},                       // the same
+    {"kernel/rows.hpp", "kernel/compiler.hpp"},                    // asks for the next row
     {"kernel/softmax.hpp", "kernel/chunk.hpp"},                    // the same
     {"kernel/selection.hpp", "kernel/chunk.hpp"},                  // the same
     {"gating/top_k.hpp", "gating/choice_weights.hpp"},             // weighs what it chose
