@@ -164,6 +164,9 @@ struct ManyThreads : Serial {
   Index threads_at_work() const { return 1000; }
 };
 
+template <class X>
+using LayerOf = Layer<Router<float>, TopK, X>;
+
 /// The bits of a training step, all of it on the calling thread: rows in blocks, where `Exec` says so.
 template <class Exec, class X>
 std::vector<Vector<double>> training_step(const std::vector<X>& experts, bool recompute) {
@@ -179,10 +182,25 @@ std::vector<Vector<double>> training_step(const std::vector<X>& experts, bool re
   return {y_TD.reshaped().template cast<double>(), dx_TD.reshaped().template cast<double>(), flatten(gradient)};
 }
 
+/// The outputs of passes that nothing is kept of: one with draws, if `draws`, which is not taken for the other.
+template <class Exec, class X>
+Matrix<float> inference(const std::vector<X>& experts, bool draws, typename LayerOf<X>::Tape& tape) {
+  std::mt19937_64 rng(1);
+  const LayerOf<X> layer{Router<float>::random(static_cast<Index>(experts.size()), 21, rng), TopK{.k = 2}, experts};
+  tape.keep_activations = false;
+  if (draws) tape.random.emplace(3);
+  return layer.forward(support::random_matrix<float>(120, 21, 2), tape, Exec{});
+}
+
 template <class X>
 void expect_the_same_by_blocks_of_rows(const std::vector<X>& experts) {
   for (const bool recompute : {false, true})
     EXPECT_EQ(training_step<Serial>(experts, recompute), training_step<ManyThreads>(experts, recompute));
+  for (const bool draws : {false, true}) {
+    typename LayerOf<X>::Tape by_stages, by_rows;
+    EXPECT_TRUE(
+        same_bits(inference<ManyThreads>(experts, draws, by_stages), inference<Serial>(experts, draws, by_rows)));
+  }
 }
 
 TEST(LayerExperts, BlocksOfRowsGiveTheBitsOfOneStageAfterTheOther) {
@@ -197,6 +215,21 @@ TEST(LayerExperts, BlocksOfRowsGiveTheBitsOfOneStageAfterTheOther) {
   expect_the_same_by_blocks_of_rows(std::vector<Any>{mlps[0], glus[1], Whole<Mlp<float>>{mlps[2]}});
   using Derived = VariantExpert<float, Mlp<float>, Doubled>;  // Doubled has the block's rows of what it derives from
   expect_the_same_by_blocks_of_rows(std::vector<Derived>{mlps[0], Doubled{mlps[1]}, mlps[2]});
+}
+
+// What nobody reads again goes through the thread's own room. Which units are dropped depends on the row among all of
+// the expert's.
+TEST(LayerExperts, BlocksOfRowsLeaveNothingBehindInInference) {
+  std::mt19937_64 rng(1);
+  const auto experts = make_experts<Mlp<float>>(3, 21, 1100, rng, ExpertOptions{.dropout = 0.5});
+  LayerOf<Mlp<float>>::Tape by_rows, by_stages, drawing;
+  inference<Serial>(experts, false, by_rows);
+  EXPECT_EQ(by_rows.x_ND.capacity(), 0);
+  EXPECT_EQ(by_rows.experts[0].hidden_NF.capacity(), 0);
+  inference<ManyThreads>(experts, false, by_stages);
+  EXPECT_EQ(by_stages.x_ND.rows(), 240);
+  inference<Serial>(experts, true, drawing);
+  EXPECT_EQ(drawing.x_ND.rows(), 240);
 }
 
 /// One expert for each of these numbers of rows.

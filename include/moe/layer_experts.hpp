@@ -112,26 +112,33 @@ void begin_in_room(const std::vector<X>& experts, Tape& tape) {
       (*tape.recompute_in)[e].random = tape.experts[e].random;
 }
 
+/// Rows, the expert's from `row` on, through its first stages.
+template <class X, class S>
+void forward_all_columns(const X& expert, int stages, ConstMatrixRef<S> x, MatrixRef<S> y, typename X::Tape& tape,
+                         Index row) {
+  for (int stage = 0; stage < stages; ++stage)
+    if (const Index all = expert.forward_columns(stage); all > 0) expert.forward_stage(stage, x, y, tape, row, 0, all);
+}
+
 /// The first stages of the experts' forward passes, or the whole of those that have none, into tape.y_NO;
 /// `dispatch(first, count)` copies tokens into these slots.
 template <class X, class Tape, class Exec, class Dispatch>
 void run_forward(const std::vector<X>& experts, [[maybe_unused]] int stages, bool keep_activations, Tape& tape,
                  const Exec& executor, Dispatch&& dispatch) {
+  using S = typename Tape::Scalar;
   const auto& plan = tape.plan;
   auto& tapes = tapes_at_work(tape);
   for (auto& expert_tape : tapes) hand_down_keeping(keep_activations, expert_tape);
   const auto x = [&](std::size_t e) { return rows_of_expert(plan, e, tape.x_ND); };
   const auto y = [&](std::size_t e) { return rows_of_expert(plan, e, tape.y_NO); };
-  if constexpr (StagedExpert<X, typename Tape::Scalar>) {
+  if constexpr (StagedExpert<X, S>) {
     for_each_used_expert(plan, [&](std::size_t e) { experts[e].begin_forward(x(e).rows(), tapes[e]); });
     if (list_row_tasks(experts, plan, tasks_to_occupy(executor), tape.tasks)) {
       executor.parallel_for(static_cast<Index>(tape.tasks.size()), [&](Index i) {
         const auto [e, row, rows] = tape.tasks[static_cast<std::size_t>(i)];
         dispatch(plan.begin_of(static_cast<Index>(e)) + row, rows);
-        for (int stage = 0; stage < stages; ++stage)
-          if (const Index all = experts[e].forward_columns(stage); all > 0)
-            experts[e].forward_stage(stage, x(e).middleRows(row, rows), y(e).middleRows(row, rows), tapes[e], row, 0,
-                                     all);
+        forward_all_columns<X, S>(experts[e], stages, x(e).middleRows(row, rows), y(e).middleRows(row, rows), tapes[e],
+                                  row);
       });
     } else {
       parallel_blocks(executor, plan.slots(), rows_a_task, dispatch);
@@ -169,11 +176,51 @@ constexpr int saving_stages_of() {
     return stages_of<X>();
 }
 
-/// tape.x_ND = the slots' tokens, and tape.y_NO = the experts' outputs for them.
+/// Where a thread takes rows through an expert's stages in a pass that nothing is kept of: they stay in its caches.
+template <class X, class S>
+struct BlockRoom {
+  Buffer<Matrix<S>> x;
+  typename X::Tape tape;
+
+  /// The calling thread's.
+  static BlockRoom& mine() {
+    thread_local BlockRoom room;
+    return room;
+  }
+};
+
+/// tape.y_NO = the experts' outputs, by tasks of rows, in an evaluation pass whose activations are not kept; false if
+/// this is another pass, or the experts are not to be run so.
+template <class X, class S, class Tape, class Exec>
+bool forward_in_rooms(const std::vector<X>& experts, ConstMatrixRef<S> x_TD, Tape& tape, const Exec& executor) {
+  constexpr bool reads_tapes = requires(X expert, const typename X::Tape of) { expert.auxiliary_loss(of); };
+  if constexpr (StagedExpert<X, S> && !reads_tapes && requires { experts[0].rows_of_block(); }) {
+    const auto& plan = tape.plan;
+    if (tape.keep_activations || tape.random) return false;
+    if (!list_row_tasks(experts, plan, tasks_to_occupy(executor), tape.tasks)) return false;
+    executor.parallel_for(static_cast<Index>(tape.tasks.size()), [&](Index i) {
+      const auto [e, row, rows] = tape.tasks[static_cast<std::size_t>(i)];
+      const Index begin = plan.begin_of(static_cast<Index>(e)) + row;
+      auto& room = BlockRoom<X, S>::mine();
+      hand_down_keeping(false, room.tape);
+      for (const Index room_for : {experts[e].rows_of_block(), rows}) {  // of any block: no later one allocates
+        room.x.resize(room_for, x_TD.cols());
+        experts[e].begin_forward(room_for, room.tape);
+      }
+      dispatch_slots<S>(x_TD, plan, begin, room.x);
+      forward_all_columns<X, S>(experts[e], X::stages, room.x, tape.y_NO.middleRows(begin, rows), room.tape, 0);
+    });
+    return true;
+  } else {
+    return false;
+  }
+}
+
+/// tape.x_ND = the slots' tokens (none where nobody reads them), and tape.y_NO = the experts' outputs for them.
 template <class X, class S, class Tape, class Exec>
 void experts_forward(const std::vector<X>& experts, ConstMatrixRef<S> x_TD, Tape& tape, Random* random,
                      const Exec& executor) {
-  tape.x_ND.resize(tape.plan.slots(), x_TD.cols());
+  tape.x_ND.resize(0, x_TD.cols());
   tape.y_NO.resize(tape.plan.slots(), output_width(experts.front(), x_TD.cols()));
   if (tape.computed_in != tape.recompute_in) tape.experts.clear();  // activations of another pass
   tape.experts.resize(experts.size());
@@ -181,6 +228,8 @@ void experts_forward(const std::vector<X>& experts, ConstMatrixRef<S> x_TD, Tape
   begin_in_room(experts, tape);
   tape.computed_in = tape.recompute_in;
   tape.kept_activations = tape.keep_activations;
+  if (forward_in_rooms<X, S>(experts, x_TD, tape, executor)) return;
+  tape.x_ND.resize(tape.plan.slots(), x_TD.cols());
   run_forward(
       experts, stages_of<X>(), tape.keep_activations && tape.recompute_in == nullptr, tape, executor,
       [&](Index begin, Index count) { dispatch_slots<S>(x_TD, tape.plan, begin, tape.x_ND.middleRows(begin, count)); });

@@ -28,7 +28,8 @@ struct ExpertTask {
 
 /// All that a forward pass saved, and the workspace of both passes; the caller's, one for each thread that uses the
 /// layer. Reused for as many tokens it allocates nothing, once it has seen each expert's largest share of them, and
-/// each thread has its room (moe/kernel/scratch.hpp). `Layer::Tape` is the name to use.
+/// each thread has its room (moe/kernel/scratch.hpp, and moe/layer_experts.hpp for inference). `Layer::Tape` is the
+/// name to use.
 template <class S, class RouterTape, class ExpertTape>
 struct LayerTape {
   using Scalar = S;
@@ -38,8 +39,8 @@ struct LayerTape {
   Buffer<Matrix<S>> x_ND, y_NO;  ///< Input and output of every slot.
   std::optional<Random> random;  ///< Training; none: evaluation, without noise and with the inference capacity.
   S loss_scale = 1;              ///< Of the auxiliary losses' gradient: 1 / n to average over n micro-batches.
-  /// false, set by the caller: for inference. Experts, whose tapes the layer tells, write less to memory, and a
-  /// backward pass is refused.
+  /// false, set by the caller: for inference. Experts, whose tapes the layer tells, write less to memory; rows of small
+  /// ones stay in the threads' caches, and neither x_ND nor the experts' tapes get any. A backward pass is refused.
   bool keep_activations = true;
 
   Routing<S> drouting;  ///< Gradients, after a backward pass.

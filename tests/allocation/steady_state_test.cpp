@@ -234,6 +234,26 @@ TEST(SteadyState, OfInference) {
   EXPECT_EQ(allocation::counted(), 0);
 }
 
+// Blocks of rows go through the calling thread's room, whatever expert it was last used for.
+TEST(SteadyState, OfInferenceThatKeepsNothing) {
+  std::mt19937_64 generator{3};
+  using Any = VariantExpert<float, SwiGlu<float>, Mlp<float>>;
+  const std::vector<Any> bag{SwiGlu<float>::random(width, 1300, generator), Mlp<float>::random(width, 1300, generator),
+                             SwiGlu<float>::random(width, 1300, generator)};
+  const Layer layer{Router<float>::random(3, width, generator), TopK{.k = 2}, bag};
+  const Matrix<float> one = random_matrix<float>(300, width, generator), other = -2 * one;
+  Matrix<float> y_TD(300, width);
+  decltype(layer)::Tape tape;
+  tape.keep_activations = false;
+  layer.forward_into(one, y_TD, tape, Serial{});
+  ASSERT_EQ(tape.x_ND.rows(), 0);
+  allocation::reset();
+  layer.forward_into(one, y_TD, tape, Serial{});
+  EXPECT_EQ(allocation::counted(), 0);
+  layer.forward_into(other, y_TD, tape, Serial{});
+  EXPECT_EQ(allocation::counted(), 0);
+}
+
 TEST(SteadyState, OfOtherTokensThatGoElsewhere) {
   const auto layer_of = [](Index k, const Capacity& capacity) {
     return Layer{make_router(0.01), TopK{.k = k}, some_experts(), losses, capacity};

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -45,7 +46,8 @@ struct VariantExpert {
   std::variant<Xs...> expert;
 
   struct Tape {
-    std::variant<typename Xs::Tape...> of;     ///< The tape of the expert at hand, after a forward pass.
+    std::tuple<typename Xs::Tape...> of;       ///< For each of Xs; they keep their room when another one is at hand.
+    std::size_t at_hand = sizeof...(Xs);       ///< The number in Xs of the expert that had the forward pass.
     std::optional<std::uint64_t> random = {};  ///< Seed of its draws in a training pass.
     S loss_scale = 1;
     bool keep_activations = true;  ///< false: for a pass without a backward pass.
@@ -97,9 +99,8 @@ struct VariantExpert {
   /// Of an expert that is a layer.
   S auxiliary_loss(const Tape& tape) const requires(detail::HasAuxiliaryLoss<Xs> || ...) {
     return visit([&](const auto& own, auto i) -> S {
-      const auto* const of = std::get_if<i>(&tape.of);
       if constexpr (detail::HasAuxiliaryLoss<std::remove_cvref_t<decltype(own)>>)
-        return of != nullptr ? own.auxiliary_loss(*of) : S(0);
+        return tape.at_hand == i ? own.auxiliary_loss(std::get<i>(tape.of)) : S(0);
       else
         return S(0);
     });
@@ -158,7 +159,7 @@ struct VariantExpert {
   void forward_stage(int stage, ConstMatrixRef<S> x_ND, MatrixRef<S> y_NO, Tape& tape, Index row, Index first,
                      Index count) const {
     visit([&](const auto& own, auto i) {
-      auto& of = *std::get_if<i>(&tape.of);
+      auto& of = std::get<i>(tape.of);
       if constexpr (is_staged<decltype(own)>)
         own.forward_stage(stage, x_ND, y_NO, of, row, first, count);
       else
@@ -168,7 +169,7 @@ struct VariantExpert {
   void backward_stage(int stage, ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_NO, Tape& tape, MatrixRef<S> dx_ND,
                       VariantExpert& gradient, Index first, Index count) const requires(TrainableExpert<Xs, S>&&...) {
     visit([&](const auto& own, auto i) {
-      auto& of = *std::get_if<i>(&tape.of);
+      auto& of = std::get<i>(tape.of);
       auto& own_gradient = *std::get_if<i>(&gradient.expert);
       if constexpr (is_staged<decltype(own)>)
         own.backward_stage(stage, x_ND, dy_NO, of, dx_ND, own_gradient, first, count);
@@ -199,8 +200,8 @@ struct VariantExpert {
   /// The tape of expert i, ready for a forward pass.
   template <std::size_t i>
   static auto& begin(Tape& tape) {
-    if (tape.of.index() != i) tape.of.template emplace<i>();
-    auto& of = *std::get_if<i>(&tape.of);
+    tape.at_hand = i;
+    auto& of = std::get<i>(tape.of);
     if constexpr (detail::DrawingTape<std::remove_cvref_t<decltype(of)>>) {
       if (tape.random)
         of.random.emplace(*tape.random);
@@ -214,10 +215,11 @@ struct VariantExpert {
   /// The same for a backward pass.
   template <std::size_t i>
   static auto& begun(Tape& tape) {
-    detail::require(tape.of.index() == i, "VariantExpert: the tape is of expert type ", tape.of.index(),
+    detail::require(tape.at_hand == i, "VariantExpert: the tape is of expert type ", tape.at_hand,
                     " of the list, the expert is of type ", i);
-    detail::hand_down_scale(tape.loss_scale, *std::get_if<i>(&tape.of));
-    return *std::get_if<i>(&tape.of);
+    auto& of = std::get<i>(tape.of);
+    detail::hand_down_scale(tape.loss_scale, of);
+    return of;
   }
 
   void require_same_type(const VariantExpert& other) const {

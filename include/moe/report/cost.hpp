@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <ostream>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
-#include <variant>
 
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
@@ -103,11 +103,11 @@ Cost cost_of_part(const Part& part, const PartTape& tape, Index rows) {
     cost += cost_of_rows(part.mix, rows);
   } else if constexpr (requires {
                          part.expert.index();
-                         tape.of.index();
+                         tape.at_hand;
                        }) {
     part.visit([&](const auto& own, auto i) {
-      const auto* const of = std::get_if<i>(&tape.of);  // none if activations are recomputed elsewhere
-      cost = of != nullptr ? cost_of_part(own, *of, rows) : cost_of_rows(own, rows);
+      // not at hand if its activations were computed elsewhere
+      cost = tape.at_hand == i ? cost_of_part(own, std::get<i>(tape.of), rows) : cost_of_rows(own, rows);
     });
   } else {
     cost = cost_of_rows(part, rows);
