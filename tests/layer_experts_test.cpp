@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <random>
 #include <stdexcept>
 #include <utility>
@@ -50,6 +51,15 @@ struct Doubled : Mlp<float> {
   }
 };
 static_assert(Expert<Doubled, float> && !StagedExpert<Doubled, float>);
+
+/// Says itself how many rows go through its stages at once, in an integer of its own.
+struct Blocked : Mlp<float> {
+  int rows = 0;
+
+  using StagesOf = Blocked;
+  int rows_of_block() const { return rows; }
+};
+static_assert(StagedExpert<Blocked, float>);
 
 /// One pass forward and backward.
 template <class X>
@@ -213,6 +223,8 @@ TEST(LayerExperts, BlocksOfRowsGiveTheBitsOfOneStageAfterTheOther) {
   using Any = VariantExpert<float, Mlp<float>, SwiGlu<float>, Whole<Mlp<float>>>;
   expect_the_same_by_blocks_of_rows(std::vector<Any>{mlps[0], glus[1], mlps[2]});
   expect_the_same_by_blocks_of_rows(std::vector<Any>{mlps[0], glus[1], Whole<Mlp<float>>{mlps[2]}});
+  constexpr int any = std::numeric_limits<int>::max();
+  expect_the_same_by_blocks_of_rows(std::vector<Blocked>{{mlps[0], 7}, {mlps[1], any}, {mlps[2], 24}});
   using Derived = VariantExpert<float, Mlp<float>, Doubled>;  // Doubled has the block's rows of what it derives from
   expect_the_same_by_blocks_of_rows(std::vector<Derived>{mlps[0], Doubled{mlps[1]}, mlps[2]});
 }

@@ -203,7 +203,8 @@ bool forward_in_rooms(const std::vector<X>& experts, ConstMatrixRef<S> x_TD, Tap
       const Index begin = plan.begin_of(static_cast<Index>(e)) + row;
       auto& room = BlockRoom<X, S>::mine();
       hand_down_keeping(false, room.tape);
-      for (const Index room_for : {experts[e].rows_of_block(), rows}) {  // of any block: no later one allocates
+      const Index most = (std::min)(static_cast<Index>(experts[e].rows_of_block()), plan.slots());
+      for (const Index room_for : {most, rows}) {  // of any block: no later one allocates
         room.x.resize(room_for, x_TD.cols());
         experts[e].begin_forward(room_for, room.tape);
       }
