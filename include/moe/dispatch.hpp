@@ -25,15 +25,15 @@ void for_each_slot(const Plan<S>& plan, const Exec& executor, F&& f) {
   });
 }
 
-/// Each token's row += the sum of its slots' rows times scale(slot); `begin` gets the row before.
-template <class S, class Exec, class Scale, class Begin>
+/// Each token's row += the sum of its slots' rows times scale(slot), after start(row).
+template <class S, class Exec, class Scale, class Start>
 void add_slots(const ConstMatrixRef<S>& slots, const Plan<S>& plan, MatrixRef<S>& tokens, const Exec& executor,
-               Scale&& scale, Begin&& begin) {
+               Scale&& scale, Start&& start) {
   const ListedRows<S> rows(slots, plan.token_slots);
   parallel_blocks(executor, plan.tokens(), rows_a_task, [&](Index first, Index count) {
     for (Index t = first; t < first + count; ++t) {
       auto row = tokens.row(t);
-      begin(row);
+      start(row);
       for (Index i = plan.first_of_token[static_cast<std::size_t>(t)],
                  end = plan.first_of_token[static_cast<std::size_t>(t) + 1];
            i < end; ++i)
@@ -96,8 +96,9 @@ void combine_backward(ConstMatrixRef<S> dy_TO, const Plan<S>& plan, ConstMatrixR
   dy_NO.resize(plan.slots(), dy_TO.cols());
   dweight_N.resize(plan.slots());
   const detail::ListedRows<S> tokens(dy_TO, plan.token);
+  MatrixRef<S> to_NO = dy_NO;
   detail::for_each_slot(plan, executor, [&](Index slot) {
-    tokens.copy(slot, plan.output_scale(slot), dy_NO.row(slot).data());
+    tokens.copy(slot, plan.output_scale(slot), to_NO.row(slot).data());
     const auto dy = dy_TO.row(plan.token[static_cast<std::size_t>(slot)]);
     dweight_N(slot) = plan.weighs_input ? S(0) : y_NO.row(slot).dot(dy);
   });

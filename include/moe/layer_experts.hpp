@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 #include "moe/concepts.hpp"
@@ -182,7 +183,7 @@ struct BlockRoom {
   Buffer<Matrix<S>> x;
   typename X::Tape tape;
 
-  /// The calling thread's.
+  /// The calling thread's. A task takes it out while it works: a pass that is run meanwhile makes one of its own.
   static BlockRoom& mine() {
     thread_local BlockRoom room;
     return room;
@@ -201,7 +202,7 @@ bool forward_in_rooms(const std::vector<X>& experts, ConstMatrixRef<S> x_TD, Tap
     executor.parallel_for(static_cast<Index>(tape.tasks.size()), [&](Index i) {
       const auto [e, row, rows] = tape.tasks[static_cast<std::size_t>(i)];
       const Index begin = plan.begin_of(static_cast<Index>(e)) + row;
-      auto& room = BlockRoom<X, S>::mine();
+      auto room = std::exchange(BlockRoom<X, S>::mine(), {});
       hand_down_keeping(false, room.tape);
       const Index most = (std::min)(static_cast<Index>(experts[e].rows_of_block()), plan.slots());
       for (const Index room_for : {most, rows}) {  // of any block: no later one allocates
@@ -210,6 +211,7 @@ bool forward_in_rooms(const std::vector<X>& experts, ConstMatrixRef<S> x_TD, Tap
       }
       dispatch_slots<S>(x_TD, plan, begin, room.x);
       forward_all_columns<X, S>(experts[e], X::stages, room.x, tape.y_NO.middleRows(begin, rows), room.tape, 0);
+      BlockRoom<X, S>::mine() = std::move(room);
     });
     return true;
   } else {

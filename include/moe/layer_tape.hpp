@@ -27,9 +27,9 @@ struct ExpertTask {
 }  // namespace detail
 
 /// All that a forward pass saved, and the workspace of both passes; the caller's, one for each thread that uses the
-/// layer. Reused for as many tokens it allocates nothing, once it has seen each expert's largest share of them, and
-/// each thread has its room (moe/kernel/scratch.hpp, and moe/layer_experts.hpp for inference). `Layer::Tape` is the
-/// name to use.
+/// layer. Reused for as many tokens it allocates nothing, once it has seen each expert's largest share of them, in
+/// inference by rows and by stages (moe/layer_experts.hpp), and each thread has its room (there, and
+/// moe/kernel/scratch.hpp). `Layer::Tape` is the name to use.
 template <class S, class RouterTape, class ExpertTape>
 struct LayerTape {
   using Scalar = S;

@@ -15,9 +15,9 @@ using support::random_matrix;
 using support::same_bits;
 
 /// Sizes on both sides of every boundary: a tile's rows, a panel's sixteen columns, a part of a sum.
-const std::vector<Index> row_counts{0, 1, 2, 3, 6, 7, 12, 13, 16, 17, 40, 130, rows_of_gradient + 3};
-const std::vector<Index> widths{1, 3, 11, 12, 13, 33, 48, 1600};
-const std::vector<Index> output_counts{1, 15, 16, 17, 33, 150, 520};
+const std::vector<Index> row_counts{0, 1, 2, 3, 6, 7, 12, 13, 16, 17, 40, 130, rows_of_gradient, rows_of_gradient + 3};
+const std::vector<Index> widths{1, 3, 11, 12, 13, 33, 48, columns_at_once, 1600};
+const std::vector<Index> output_counts{1, 15, 16, 17, 33, 150, columns_at_once, 520};
 
 template <class S>
 struct Case {

@@ -142,6 +142,9 @@ void panels_forward(ConstMatrixRef<S> x, const Weights<S>& w, const Vector<S>& b
 template <class S>
 void panels_weight_gradient(ConstMatrixRef<S> dy, ConstMatrixRef<S> x, Weights<S>& dw, Vector<S>& db, Index first,
                             Index columns) {
+  static_assert(rows_of_gradient * columns_at_once <= Scratch<S>::packed_size &&
+                    rows_of_gradient * columns_at_once <= Scratch<S>::second_size,
+                "moe: there is no room for so many rows");
   columns = (std::min)(columns, dw.rows() - first);
   if (columns <= 0 || dy.rows() == 0) return;
   for (; columns > columns_at_once; first += columns_at_once, columns -= columns_at_once)
