@@ -47,6 +47,9 @@ const std::set<std::pair<std::string, std::string>> sideways{
     {"kernel/panels.hpp", "kernel/compiler.hpp"},                  // asks for what it is about to write
     {"kernel/packing.hpp", "kernel/tile.hpp"},                     // in the order that a tile reads
     {"kernel/panels.hpp", "kernel/tiles.hpp"},                     // multiplies by tiles
+    {"kernel/panels.hpp", "kernel/lanes.hpp"},                     // multiplies few rows by lanes
+    {"kernel/lanes.hpp", "kernel/tile.hpp"},                       // as many panels as registers hold
+    {"kernel/lanes.hpp", "kernel/compiler.hpp"},                   // needs its registers
     {"kernel/panels.hpp", "kernel/tile.hpp"},                      // turned round, for the input's gradient
     {"kernel/gemm.hpp", "kernel/tiles.hpp"},                       // multiplies by tiles
     {"kernel/gemm.hpp", "kernel/packing.hpp"},                     // packs its operands

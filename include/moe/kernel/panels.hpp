@@ -1,17 +1,19 @@
 // The three products of a linear map y = x w' whose weight lies in panels (moe/weights.hpp). Each works on a range of
 // w's outputs or inputs, so that one expert's product can be many tasks. The order in which an entry's terms are added
-// is fixed by the shape of w and the place of the entry (and, for dw, the number of rows): neither the range nor the
-// other rows have a say in it.
+// is fixed by the shape of w and the place of the entry (for dw, also by the number of rows; for dx, by whether they
+// are few): neither the range nor the other rows have a say in it.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <type_traits>
 #include <utility>
 
 #include "moe/core.hpp"
 #include "moe/kernel/chunk.hpp"
 #include "moe/kernel/compiler.hpp"
+#include "moe/kernel/lanes.hpp"
 #include "moe/kernel/packing.hpp"
 #include "moe/kernel/scratch.hpp"
 #include "moe/kernel/tile.hpp"
@@ -23,6 +25,7 @@ MOE_NAMESPACE_BEGIN
 namespace detail {
 
 inline constexpr Index columns_at_once = 512, rows_of_gradient = 256;
+inline constexpr int rows_by_lane = 3;  // of an input's gradient: they cannot fill a tile of sixteen tokens
 
 /// Panels first, ..., last - 1 of a weight at full width, from their input k on: the last one of the weight, if it is
 /// narrower, widened with zeros as far as input k + depth - 1.
@@ -179,6 +182,38 @@ void panels_weight_gradient(ConstMatrixRef<S> dy, ConstMatrixRef<S> x, Weights<S
   }
 }
 
+/// panels_input_gradient of so many rows, of at most columns_at_once columns: each sum is kept as those of its sixteen
+/// lanes until w has gone by.
+template <class S, int Rows>
+void lanes_input_gradient(ConstMatrixRef<S> dy, const Weights<S>& w, MatrixRef<S> dx, Index first, Index columns,
+                          bool accumulate) {
+  static_assert(columns_at_once * rows_by_lane * 16 <= Scratch<S>::second_size,
+                "moe: there is no room for so many rows");
+  constexpr int at_once = static_cast<int>(TileShape<S>::panels(Rows));
+  const FullPanels<S> panels(w, w.panels(), first, columns, Scratch<S>::mine().widened.data());
+  S* const sums = Scratch<S>::mine().second.data();
+  std::fill_n(sums, columns * Rows * 16, S(0));
+  const auto add = [&]<int Panels>(std::integral_constant<int, Panels>, Index p) {
+    alignas(64) S rows[std::size_t{Rows * Panels * 16}];
+    const S* operand[std::size_t{Panels}];
+    for (int i = 0; i < Panels; ++i) {
+      operand[i] = panels(p + i);
+      for (int n = 0; n < Rows; ++n)
+        store_chunk<S>(load_chunk(dy.data() + n * dy.outerStride() + (p + i) * 16, w.width_of_panel(p + i), S(0)),
+                       rows + (n * Panels + i) * 16, chunk_size);
+    }
+    multiply_lanes<S, Rows, Panels>(operand, columns, rows, sums);
+  };
+  Index p = 0;
+  for (; p + at_once <= w.panels(); p += at_once) add(std::integral_constant<int, at_once>{}, p);
+  for (; p < w.panels(); ++p) add(std::integral_constant<int, 1>{}, p);
+  for (int n = 0; n < Rows; ++n)
+    for (Index k = 0; k < columns; ++k) {
+      const S sum = Eigen::Map<const Chunk<S>>(sums + (k * Rows + n) * 16).sum();
+      dx(n, first + k) = accumulate ? dx(n, first + k) + sum : sum;
+    }
+}
+
 /// Columns first, ..., first + columns - 1 of dx = dy w, or dx += dy w. The weight's panels are the left operand here,
 /// of tiles (inputs, 16 tokens); their sums stay in memory from one few panels to the next, so that w streams by once.
 template <class S>
@@ -189,6 +224,13 @@ void panels_input_gradient(ConstMatrixRef<S> dy, const Weights<S>& w, MatrixRef<
   if (columns <= 0 || dy.rows() == 0) return;
   for (; columns > columns_at_once; first += columns_at_once, columns -= columns_at_once)
     panels_input_gradient<S>(dy, w, dx, first, columns_at_once, accumulate);
+  if (dy.rows() <= rows_by_lane) {
+    [&]<int... Row>(std::integer_sequence<int, Row...>) {
+      ((dy.rows() == Row + 1 ? lanes_input_gradient<S, Row + 1>(dy, w, dx, first, columns, accumulate) : void()), ...);
+    }
+    (std::make_integer_sequence<int, rows_by_lane>{});
+    return;
+  }
   if (w.cols() < rows) {  // too few for a tile
     if (!accumulate) dx.middleCols(first, columns).setZero();
     for (Index n = 0; n < dy.rows(); ++n)
