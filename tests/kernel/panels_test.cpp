@@ -15,7 +15,8 @@ using support::random_matrix;
 using support::same_bits;
 
 /// Sizes on both sides of every boundary: a tile's rows, a panel's sixteen columns, a part of a sum.
-const std::vector<Index> row_counts{0, 1, 2, 3, 6, 7, 12, 13, 16, 17, 40, 130, rows_of_gradient, rows_of_gradient + 3};
+const std::vector<Index> row_counts{
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 17, 40, 130, rows_of_gradient, rows_of_gradient + 3};
 const std::vector<Index> widths{1, 3, 11, 12, 13, 33, 48, columns_at_once, 1600};
 const std::vector<Index> output_counts{1, 15, 16, 17, 33, 150, 520};
 
@@ -115,12 +116,12 @@ TYPED_TEST(Panels, ARowsBitsDoNotDependOnItsNeighbours) {
   for (const Index rows : {1, 2, 4, 5, 6, 8, 13, 17, 24, 30, 45, 139})
     for (const Index first : {Index{0}, 140 - rows}) {
       EXPECT_TRUE(same_bits(c.forward(c.x.middleRows(first, rows), 40), Matrix<S>(y.middleRows(first, rows))));
-      if (rows <= rows_by_lane) continue;
+      if (rows <= rows_of_input_by_lane) continue;
       EXPECT_TRUE(
           same_bits(c.input_gradient(c.dy.middleRows(first, rows), 1600), Matrix<S>(dx.middleRows(first, rows))));
     }
-  const Matrix<S> dx_of_few = c.input_gradient(c.dy.topRows(rows_by_lane), 1600);
-  for (Index rows = 1; rows <= rows_by_lane; ++rows)
+  const Matrix<S> dx_of_few = c.input_gradient(c.dy.topRows(rows_of_input_by_lane), 1600);
+  for (Index rows = 1; rows <= rows_of_input_by_lane; ++rows)
     EXPECT_TRUE(same_bits(c.input_gradient(c.dy.topRows(rows), 1600), Matrix<S>(dx_of_few.topRows(rows))));
 }
 

@@ -117,25 +117,29 @@ EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index a_stride, co
   }
 }
 
+/// Calls f(std::integral_constant<int, count>()) if 1 <= count <= most, and tells whether it did.
+template <int most, class F>
+bool as_constant(Index count, F&& f) {
+  return [&]<int... i>(std::integer_sequence<int, i...>) {
+    return ((count == i + 1 && (f(std::integral_constant<int, i + 1>()), true)) || ...);
+  }
+  (std::make_integer_sequence<int, most>());
+}
+
 /// Of packed rows, as many as `rows` (1 to TileShape::rows); as many panels as TileShape::panels(rows). `each_near`:
 /// what each panel goes on with is asked for, not ahead[0] alone; it takes effect for the order of rows.
 template <class S, LeftOrder order>
 void multiply_packed_tile(Index rows, const S* a, Index depth, const S* const* b, S* const* c, bool accumulate,
                           bool each_near, const S* const* ahead) {
-  [&]<int... Row>(std::integer_sequence<int, Row...>) {
-    const auto call = [&]<int Rows>(std::integral_constant<int, Rows>) {
-      constexpr int panels = static_cast<int>(TileShape<S>::panels(Rows));
-      constexpr LeftOrder own = order == LeftOrder::rows ? TileShape<S>::order_of_packed(Rows) : order;
-      constexpr Ahead asking = own == LeftOrder::rows ? Ahead::each_near : Ahead::one_far;
-      if (each_near)
-        multiply_tile<S, own, asking, Rows, panels>(a, depth, Rows * 16, b, c, accumulate, ahead);
-      else
-        multiply_tile<S, own, Ahead::one_far, Rows, panels>(a, depth, Rows * 16, b, c, accumulate, ahead);
-      return true;
-    };
-    static_cast<void>(((rows == Row + 1 && call(std::integral_constant<int, Row + 1>{})) || ...));
-  }
-  (std::make_integer_sequence<int, TileShape<S>::rows>{});
+  as_constant<TileShape<S>::rows>(rows, [&]<int Rows>(std::integral_constant<int, Rows>) {
+    constexpr int panels = static_cast<int>(TileShape<S>::panels(Rows));
+    constexpr LeftOrder own = order == LeftOrder::rows ? TileShape<S>::order_of_packed(Rows) : order;
+    constexpr Ahead asking = own == LeftOrder::rows ? Ahead::each_near : Ahead::one_far;
+    if (each_near)
+      multiply_tile<S, own, asking, Rows, panels>(a, depth, Rows * 16, b, c, accumulate, ahead);
+    else
+      multiply_tile<S, own, Ahead::one_far, Rows, panels>(a, depth, Rows * 16, b, c, accumulate, ahead);
+  });
 }
 
 /// sums[block] (TileShape::rows, 16) += a (rows, 16 of each of `panels` panels) b[block] for each block of sixteen

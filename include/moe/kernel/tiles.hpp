@@ -13,6 +13,7 @@ MOE_NAMESPACE_BEGIN
 namespace detail {
 
 inline constexpr Index longest_sum = 1536;  // of one part of k
+inline constexpr Index tiles_ahead = 4;     // whose sums are asked for
 
 /// Rows of so many entries that are packed together: they stay in the second-level cache, half a megabyte of floats.
 /// The more there are, the less often the panels are read again.
@@ -66,8 +67,9 @@ void multiply_tiles(const S* packed, const EvenParts& tiles, Index depth, Index 
         for (Index i = 0; i < group && p0 + i < last; i += at_once) {
           const S* asked = t < group ? next[t] : operand[i];  // the latter is near: there is nothing to ask for
           const Index j = own + i + t % at_once;
-          if (accumulate && t >= group && sums[j] != rooms[j] && end_row + depth <= tiles.total())
-            asked = sums[j] + rows * 16;  // those of the tiles behind this one, in the caller's memory
+          // Sums in the caller's memory, of the tiles some way behind: with few steps the next one's come too late.
+          if (accumulate && t >= group && sums[j] != rooms[j] && row + tiles_ahead * rows + depth <= tiles.total())
+            asked = sums[j] + tiles_ahead * rows * 16;
           multiply_packed_tile<S, order>(rows, a + k * rows, steps, operand + i, sums + own + i,
                                          accumulate || !first_turn, alone, alone ? next + i : &asked);
         }
