@@ -20,6 +20,12 @@ struct AnyVisitor {
   void operator()(std::string_view, Parameters&...) const {}
 };
 
+/// An expert with losses of its own, such as a layer.
+template <class X>
+concept HasAuxiliaryLoss = requires(const X expert, const typename X::Tape tape) {
+  expert.auxiliary_loss(tape);
+};
+
 }  // namespace detail
 
 /// Scores every token against every expert: fills `routing.logits_TE`. `moe::Router` is the usual one. To be trained,

@@ -17,14 +17,6 @@ namespace detail {
 
 inline constexpr Index rows_a_task = 64;
 
-/// Calls f(slot) in tasks.
-template <class S, class Exec, class F>
-void for_each_slot(const Plan<S>& plan, const Exec& executor, F&& f) {
-  parallel_blocks(executor, plan.slots(), rows_a_task, [&](Index begin, Index count) {
-    for (Index slot = begin; slot < begin + count; ++slot) f(slot);
-  });
-}
-
 /// Each token's row += the sum of its slots' rows times scale(slot), after start(row).
 template <class S, class Exec, class Scale, class Start>
 void add_slots(const ConstMatrixRef<S>& slots, const Plan<S>& plan, MatrixRef<S>& tokens, const Exec& executor,
@@ -97,10 +89,12 @@ void combine_backward(ConstMatrixRef<S> dy_TO, const Plan<S>& plan, ConstMatrixR
   dweight_N.resize(plan.slots());
   const detail::ListedRows<S> tokens(dy_TO, plan.token);
   MatrixRef<S> to_NO = dy_NO;
-  detail::for_each_slot(plan, executor, [&](Index slot) {
-    tokens.copy(slot, plan.output_scale(slot), to_NO.row(slot).data());
-    const auto dy = dy_TO.row(plan.token[static_cast<std::size_t>(slot)]);
-    dweight_N(slot) = plan.weighs_input ? S(0) : y_NO.row(slot).dot(dy);
+  detail::parallel_blocks(executor, plan.slots(), detail::rows_a_task, [&](Index begin, Index count) {
+    for (Index slot = begin; slot < begin + count; ++slot) {
+      tokens.copy(slot, plan.output_scale(slot), to_NO.row(slot).data());
+      const auto dy = dy_TO.row(plan.token[static_cast<std::size_t>(slot)]);
+      dweight_N(slot) = plan.weighs_input ? S(0) : y_NO.row(slot).dot(dy);
+    }
   });
 }
 

@@ -114,7 +114,7 @@ struct Layer {
     detail::require(tape.width >= 0 && tape.experts.size() == experts.size(),
                     "Layer::auxiliary_loss: the tape holds no forward pass of a layer of ", experts.size(), " experts");
     S sum = losses.value(tape.routing);
-    if constexpr (requires { experts[0].auxiliary_loss(tape.experts[0]); })
+    if constexpr (detail::HasAuxiliaryLoss<X>)
       for (Index e = 0; e < tape.plan.experts(); ++e)
         if (tape.plan.rows_of(e) > 0)
           sum += experts[static_cast<std::size_t>(e)].auxiliary_loss(tape.experts[static_cast<std::size_t>(e)]);

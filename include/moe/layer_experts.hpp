@@ -104,9 +104,7 @@ auto& tapes_at_work(Tape& tape) {
 template <class X, class Tape>
 void begin_in_room(const std::vector<X>& experts, Tape& tape) {
   if (tape.recompute_in == nullptr) return;
-  require(
-      !requires(X expert, const typename X::Tape of) { expert.auxiliary_loss(of); },
-      "Layer: experts with losses of their own, such as layers, cannot be recomputed");
+  require(!HasAuxiliaryLoss<X>, "Layer: experts with losses of their own, such as layers, cannot be recomputed");
   tape.recompute_in->resize((std::max)(tape.recompute_in->size(), experts.size()));
   for (std::size_t e = 0; e < experts.size(); ++e)
     if constexpr (requires(typename X::Tape of) { of.random = of.random; })
@@ -194,8 +192,7 @@ struct BlockRoom {
 /// this is another pass, or the experts are not to be run so.
 template <class X, class S, class Tape, class Exec>
 bool forward_in_rooms(const std::vector<X>& experts, ConstMatrixRef<S> x_TD, Tape& tape, const Exec& executor) {
-  constexpr bool reads_tapes = requires(X expert, const typename X::Tape of) { expert.auxiliary_loss(of); };
-  if constexpr (StagedExpert<X, S> && !reads_tapes && requires { experts[0].rows_of_block(); }) {
+  if constexpr (StagedExpert<X, S> && !HasAuxiliaryLoss<X> && requires { experts[0].rows_of_block(); }) {
     const auto& plan = tape.plan;
     if (tape.keep_activations || tape.random) return false;
     if (!list_row_tasks(experts, plan, tasks_to_occupy(executor), tape.tasks)) return false;

@@ -216,9 +216,13 @@ TEST(VariantExpert, WhatDoesNotMatchIsRefused) {
   Any<float>::Tape tape;
   Matrix<float> y(4, width), dx(4, width);
   expect_invalid([&] { bag[0].check(4); }, {"w1 is 7 x 5", "width 4"});
-  bag[0].forward(x, y, tape);
   auto gradient = zeros_like(bag[2]);
+  expect_invalid([&] { bag[2].backward(x, y, tape, dx, gradient); }, {"the tape holds no forward pass"});
+  bag[0].forward(x, y, tape);
   expect_invalid([&] { bag[0].backward(x, y, tape, dx, gradient); }, {"expert types 0 and 1"});
+  expect_invalid([&] { bag[2].backward(x, y, tape, dx, gradient); }, {"tape is of expert type 0", "of type 1"});
+  bag[2].forward(x, y, tape);
+  bag[0].forward(x, y, tape);  // what bag[2] left in its room is not taken for its last pass
   expect_invalid([&] { bag[2].backward(x, y, tape, dx, gradient); }, {"tape is of expert type 0", "of type 1"});
   auto other_shape = zeros_like(bag[1]);
   expect_invalid([&] { bag[0].backward(x, y, tape, dx, other_shape); }, {"'w1' is 7 x 5", "600 x 5"});

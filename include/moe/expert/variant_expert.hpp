@@ -25,11 +25,6 @@ concept DrawingTape = requires(ExpertTape tape) {
   tape.random.emplace(std::uint64_t{});
 };
 
-template <class X>
-concept HasAuxiliaryLoss = requires(const X expert, const typename X::Tape tape) {
-  expert.auxiliary_loss(tape);
-};
-
 }  // namespace detail
 
 /// One of the experts Xs, made from any of them:
@@ -215,6 +210,7 @@ struct VariantExpert {
   /// The same for a backward pass.
   template <std::size_t i>
   static auto& begun(Tape& tape) {
+    detail::require(tape.at_hand < sizeof...(Xs), "VariantExpert: the tape holds no forward pass");
     detail::require(tape.at_hand == i, "VariantExpert: the tape is of expert type ", tape.at_hand,
                     " of the list, the expert is of type ", i);
     auto& of = std::get<i>(tape.of);
