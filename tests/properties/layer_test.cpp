@@ -24,7 +24,8 @@ RC_GTEST_PROP(Layer, PermutedTokensGivePermutedBits, ()) {
   RC_ASSERT(is_close(moe::flatten(permuted.gradient), moe::flatten(step.gradient)));
 }
 
-/// A token's bits do not depend on its neighbours: any subset of rows, single ones too.
+/// A token's bits do not depend on its neighbours: any subset of rows, single ones too. Nor does its gradient, but for
+/// rounding: an expert adds up those of one to three rows in an order of their own.
 template <class X>
 void assert_rows_stand_alone() {
   Sizes sizes = draw_sizes(1);
@@ -34,7 +35,7 @@ void assert_rows_stand_alone() {
   subset.resize(static_cast<std::size_t>(*rc::gen::element(Index{1}, (sizes.tokens + 1) / 2)));
   const StepOf<decltype(layer)> whole(layer, x_TD, dy_TD), part(layer, rows(x_TD, subset), rows(dy_TD, subset));
   RC_ASSERT(support::same_bits(part.y_TD, rows(whole.y_TD, subset)));
-  RC_ASSERT(support::same_bits(part.dx_TD, rows(whole.dx_TD, subset)));
+  RC_ASSERT(is_close(part.dx_TD, rows(whole.dx_TD, subset)));
 }
 
 RC_GTEST_PROP(Layer, RowsStandAloneWithRelu, ()) { assert_rows_stand_alone<moe::Mlp<double, moe::Relu>>(); }
