@@ -85,13 +85,14 @@ concept TrainableExpert = Expert<X, S> && requires(const X expert, X& gradient, 
 
 /// Optional, for an expert whose passes can be cut into columns (Mlp and Glu can): a pass is `stages` steps, one after
 /// the other, each of so many columns, and columns of one step may be worked on at the same time, `first` a multiple of
-/// 16. `begin_forward` and `begin_backward` make room in the tape, for all rows. The layer then shares all experts'
-/// columns out. `forward_stage` gets rows of x and y that are the expert's from `row` on: all of them, `row` 0, but for
-/// an expert that has `rows_of_block() const` (optional; 0: never). If it says n, tasks may take up to n rows through
-/// all stages, so that other rows are at other stages at the same time; in inference, with `row` 0 in a tape of the
-/// thread's own, begun for the most rows of a block and then for those at hand. `saving_stages`, if it is there: the
-/// stages of the forward pass that leave all that the backward pass reads. `StagesOf` is the type itself: one that
-/// derives from it has a `forward` or `backward` of its own to be called.
+/// 16: no bit may depend on where they are cut. `begin_forward` and `begin_backward` make room in the tape, for all
+/// rows; the latter refuses a tape of other sizes. The layer then shares all experts' columns out. `forward_stage` gets
+/// rows of x and y that are the expert's from `row` on: all of them, `row` 0, but for an expert that has
+/// `rows_of_block() const` (optional; 0: never). If it says n, tasks may take up to n rows through all stages, so that
+/// other rows are at other stages at the same time; in inference, with `row` 0 in a tape of the thread's own, begun for
+/// the most rows of a block and then for those at hand. `saving_stages`, if it is there: the stages of the forward pass
+/// that leave all that the backward pass reads. `StagesOf` is the type itself: one that derives from it has a `forward`
+/// or `backward` of its own to be called.
 template <class X, class S>
 concept StagedExpert = Expert<X, S> &&
     requires(const X expert, X& gradient, ConstMatrixRef<S> x, ConstMatrixRef<S> dy, MatrixRef<S> y,
