@@ -10,7 +10,8 @@ MOE_NAMESPACE_BEGIN
 
 /// What a layer does with a token whose logits are not all finite.
 enum class NonFinite {
-  propagate,  ///< Routes it, in range and without duplicates; its own row of the output becomes NaN, no other.
+  propagate,  ///< Routes it, in range and without duplicates: a NaN of its own or of its weights reaches its own row of
+              ///< the output, no other. A lone logit that is NaN is an expert that is not chosen.
   zero_row,   ///< Treats it as padding: a zero row, in no loss and no statistic.
   refuse,     ///< Throws std::invalid_argument, naming the token.
 };

@@ -32,8 +32,9 @@ MOE_NAMESPACE_BEGIN
 ///
 /// A value: copy it, assign it, keep a second one as its gradient (`zeros_like`). The passes are const and may run at
 /// the same time, each with a tape of its own. Results are the same bits for every executor and number of threads.
-/// Errors: std::invalid_argument, with outputs and gradients left as they were (a tape then holds no pass); what a part
-/// throws while it works comes out unchanged, and in a backward pass leaves dx and the gradient half written.
+/// Errors: std::invalid_argument, with outputs and gradients left as they were (but dx, where an expert refuses its
+/// tape; a tape then holds no pass, or the one before); what a part throws while it works comes out unchanged, and in a
+/// backward pass leaves dx and the gradient half written.
 template <class R, class G, class X, class L = Losses<>>
 struct Layer {
   static_assert(

@@ -65,7 +65,8 @@ Index rows_of_block(Index weights, Index widest) {
   return weights <= few ? rows_at_once(widest) / 2 : 0;
 }
 
-// In the following, `first` is a multiple of 16, and columns beyond the last one are ignored.
+// In the following, `first` is a multiple of 16, and so is `columns` unless they reach the last one; those beyond are
+// ignored.
 
 /// Where a row's sums belong, and which part of all their terms they are the sums of.
 struct SumsPlace {
