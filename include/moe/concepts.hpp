@@ -95,7 +95,7 @@ concept TrainableExpert = Expert<X, S> && requires(const X expert, X& gradient, 
 /// or `backward` of its own to be called.
 template <class X, class S>
 concept StagedExpert = Expert<X, S> &&
-    requires(const X expert, X& gradient, ConstMatrixRef<S> x, ConstMatrixRef<S> dy, MatrixRef<S> y,
+    requires(const X expert, X& gradient, ConstMatrixRef<S> x, ConstMatrixRef<S> dy, MatrixRef<S> y, MatrixRef<S> dx,
              typename X::Tape& tape, Index rows, Index row, Index first, Index count) {
   requires std::same_as<typename X::StagesOf, X>;
   { X::stages } -> std::convertible_to<int>;
@@ -104,7 +104,7 @@ concept StagedExpert = Expert<X, S> &&
   expert.begin_forward(rows, tape);
   expert.begin_backward(rows, tape);
   expert.forward_stage(0, x, y, tape, row, first, count);
-  expert.backward_stage(0, x, dy, tape, y, gradient, first, count);
+  expert.backward_stage(0, x, dy, tape, dx, gradient, first, count);
 };
 
 /// A loss on the routing, without its coefficient: `backward` adds scale * d(value) to `drouting`, to the logits,

@@ -86,12 +86,13 @@ TYPED_TEST(Panels, WithoutABiasThereIsNone) {
 }
 
 TYPED_TEST(Panels, TheInputGradientCanBeAdded) {
-  for (const Index rows : {2, 20}) {
-    const Case<TypeParam> c(rows, 40, 30);
-    Matrix<TypeParam> dx = c.x;
-    panels_input_gradient<TypeParam>(c.dy, Weights<TypeParam>(c.w), dx, 0, 40, true);
-    expect_near<TypeParam>(dx, c.x + product(c.dy, c.w), 30);
-  }
+  for (const Index rows : {2, 20})
+    for (const Index inputs : {40, 600}) {
+      const Case<TypeParam> c(rows, inputs, 30);
+      Matrix<TypeParam> dx = c.x;
+      panels_input_gradient<TypeParam>(c.dy, Weights<TypeParam>(c.w), dx, 0, inputs, true);
+      expect_near<TypeParam>(dx, c.x + product(c.dy, c.w), 30);
+    }
 }
 
 TYPED_TEST(Panels, RangesOfColumnsGiveTheSameBits) {
@@ -127,13 +128,15 @@ TYPED_TEST(Panels, ARowsBitsDoNotDependOnItsNeighbours) {
 
 TYPED_TEST(Panels, ANaNReachesItsOwnRowAlone) {
   using S = TypeParam;
-  Case<S> c(20, 33, 40);
-  c.x(3, 5) = support::nan_of<S>;
-  c.dy(4, 7) = support::nan_of<S>;
-  const Matrix<S> y = c.forward(c.x, 40), dx = c.input_gradient(c.dy, 33);
-  for (Index n = 0; n < 20; ++n) {
-    EXPECT_EQ(y.row(n).array().isNaN().any(), n == 3) << n;
-    EXPECT_EQ(dx.row(n).array().isNaN().any(), n == 4) << n;
+  for (const Index rows : {3, 20}) {
+    Case<S> c(rows, 33, 40);
+    c.x(1, 5) = support::nan_of<S>;
+    c.dy(2, 7) = support::nan_of<S>;
+    const Matrix<S> y = c.forward(c.x, 40), dx = c.input_gradient(c.dy, 33);
+    for (Index n = 0; n < rows; ++n) {
+      EXPECT_EQ(y.row(n).array().isNaN().any(), n == 1) << n;
+      EXPECT_EQ(dx.row(n).array().isNaN().any(), n == 2) << n;
+    }
   }
 }
 
@@ -162,19 +165,22 @@ TYPED_TEST(Panels, NoRowsAreNoWork) {
 }
 
 TYPED_TEST(Panels, NoInputsAreNoWeights) {
-  Weights<TypeParam> dw(16, 0);
-  Vector<TypeParam> db = Vector<TypeParam>::Zero(16);
-  panels_weight_gradient<TypeParam>(Matrix<TypeParam>::Ones(3, 16), Matrix<TypeParam>(3, 0), dw, db, 0, 16);
-  EXPECT_EQ(db, Vector<TypeParam>::Constant(16, 3));
+  for (const Index rows : {3, 9}) {
+    Weights<TypeParam> dw(16, 0);
+    Vector<TypeParam> db = Vector<TypeParam>::Zero(16);
+    panels_weight_gradient<TypeParam>(Matrix<TypeParam>::Ones(rows, 16), Matrix<TypeParam>(rows, 0), dw, db, 0, 16);
+    EXPECT_EQ(db, Vector<TypeParam>::Constant(16, static_cast<TypeParam>(rows)));
+  }
 }
 
 TYPED_TEST(Panels, RangesMayEndInsideATile) {
   using S = TypeParam;
-  for (const Index inputs : {513, 517, 523, 525, 1040}) {
-    const Case<S> c(17, inputs, 20);
-    expect_near<S>(c.input_gradient(c.dy, inputs), product(c.dy, c.w), 20);
-    EXPECT_TRUE(same_bits(c.input_gradient(c.dy, inputs), c.input_gradient(c.dy, 128))) << inputs;
-  }
+  for (const Index rows : {3, 17})
+    for (const Index inputs : {513, 517, 523, 525, 1040}) {
+      const Case<S> c(rows, inputs, 20);
+      expect_near<S>(c.input_gradient(c.dy, inputs), product(c.dy, c.w), 20);
+      EXPECT_TRUE(same_bits(c.input_gradient(c.dy, inputs), c.input_gradient(c.dy, 128))) << inputs;
+    }
 }
 
 TYPED_TEST(Panels, RowsMayBePartsOfAWiderMatrix) {
@@ -190,6 +196,13 @@ TYPED_TEST(Panels, RowsMayBePartsOfAWiderMatrix) {
     panels_input_gradient<S>(wide.leftCols(30), Weights<S>(c.w), y_wide.rightCols(20), 0, 20, false);
     EXPECT_TRUE(same_bits(Matrix<S>(y_wide.rightCols(20)), c.input_gradient(c.dy, 20)));
     EXPECT_TRUE(same_bits(Matrix<S>(y_wide.leftCols(30)), c.forward(c.x, 30)));
+    wide.rightCols(20) = c.x;
+    Weights<S> dw = c.w, dw_of_parts = c.w;
+    Vector<S> db = c.b, db_of_parts = c.b;
+    panels_weight_gradient<S>(c.dy, c.x, dw, db, 0, 30);
+    panels_weight_gradient<S>(wide.leftCols(30), wide.rightCols(20), dw_of_parts, db_of_parts, 0, 30);
+    EXPECT_TRUE(same_bits(dw.matrix(), dw_of_parts.matrix()));
+    EXPECT_TRUE(same_bits(db, db_of_parts));
   }
 }
 

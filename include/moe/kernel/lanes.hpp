@@ -1,5 +1,5 @@
 // The product of few rows with a weight's panels, for the gradient of a linear map's input: lane by lane, each weight
-// meets an entry of every row once and no packed operand, so that the panels go by as fast as memory gives them.
+// meets an entry of every row once, so that the panels go by as fast as memory gives them.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// sums[k][n][lane] += panels[p][k][lane] * rows[n][p][lane] for each panel p in turn, of sixteen lanes and k < depth.
+/// sums[k][n][lane] += panels[p][k][lane] * rows[p][n][lane] for each panel p in turn, of sixteen lanes and k < depth.
 /// A function of its own: inlined, its registers would spill.
 template <class S, int Rows, int Panels>
 EIGEN_DONT_INLINE void multiply_lanes(const S* const* panels, Index depth, const S* rows, S* sums) {
@@ -28,7 +28,8 @@ EIGEN_DONT_INLINE void multiply_lanes(const S* const* panels, Index depth, const
   MOE_DETAIL_UNROLL
   for (int n = 0; n < Rows; ++n) {
     MOE_DETAIL_UNROLL
-    for (int j = 0; j < Panels * packets; ++j) row[n][j] = ploadu<Packet>(rows + n * Panels * 16 + j * lanes);
+    for (int j = 0; j < Panels * packets; ++j)
+      row[n][j] = ploadu<Packet>(rows + (j / packets * Rows + n) * 16 + j % packets * lanes);
   }
   for (Index k = 0; k < depth; ++k, sums += Rows * 16) {
     MOE_DETAIL_UNROLL

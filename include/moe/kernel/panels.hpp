@@ -26,8 +26,9 @@ namespace detail {
 
 inline constexpr Index columns_at_once = 512, rows_of_gradient = 256;
 /// So few rows go lane by lane in the gradients, at the speed of memory: in the input's they would not fill a tile of
-/// sixteen tokens, in the weight's a tile would be done before the next one's sums have come. More are slower that way
-/// (the input's with 256 bits, 4 to 8 rows: 0.8 to 0.9 of the speed; the weight's, 16 rows: 0.9).
+/// sixteen tokens, in the weight's a tile would be done before the next one's sums have come. With more, a
+/// training step is slower that way (the input's with 256 bits, 4 to 8 rows: 0.8 to 0.9 of the speed; the weight's, 16
+/// rows: 0.9).
 inline constexpr int rows_of_input_by_lane = 3, rows_of_weight_by_lane = 8;
 
 /// Panels first, ..., last - 1 of a weight at full width, from their input k on: the last one of the weight, if it is
@@ -213,7 +214,8 @@ void panels_weight_gradient(ConstMatrixRef<S> dy, ConstMatrixRef<S> x, Weights<S
 template <class S, int rows>
 void lanes_input_gradient(ConstMatrixRef<S> dy, const Weights<S>& w, MatrixRef<S> dx, Index first, Index columns,
                           bool accumulate) {
-  static_assert(columns_at_once * rows_of_input_by_lane * 16 <= Scratch<S>::second_size,
+  static_assert(columns_at_once * rows_of_input_by_lane * 16 <= Scratch<S>::second_size &&
+                    columns_at_once * 16 <= Scratch<S>::widened_size,
                 "moe: there is no room for so many rows");
   constexpr int at_once = static_cast<int>(TileShape<S>::panels(rows));
   const FullPanels<S> panels(w, w.panels(), first, columns, Scratch<S>::mine().widened.data());
@@ -224,9 +226,7 @@ void lanes_input_gradient(ConstMatrixRef<S> dy, const Weights<S>& w, MatrixRef<S
     const S* operand[std::size_t{Panels}];
     for (int i = 0; i < Panels; ++i) {
       operand[i] = panels(p + i);
-      for (int n = 0; n < rows; ++n)
-        store_chunk<S>(load_chunk(dy.data() + n * dy.outerStride() + (p + i) * 16, w.width_of_panel(p + i), S(0)),
-                       of_rows + (n * Panels + i) * 16, chunk_size);
+      pack_panel<S>(dy.middleCols((p + i) * 16, w.width_of_panel(p + i)), of_rows + i * rows * 16);
     }
     multiply_lanes<S, rows, Panels>(operand, columns, of_rows, sums);
   };
@@ -240,8 +240,9 @@ void lanes_input_gradient(ConstMatrixRef<S> dy, const Weights<S>& w, MatrixRef<S
     }
 }
 
-/// Columns first, ..., first + columns - 1 of dx = dy w, or dx += dy w. The weight's panels are the left operand here,
-/// of tiles (inputs, 16 tokens); their sums stay in memory from one few panels to the next, so that w streams by once.
+/// Columns first, ..., first + columns - 1 of dx = dy w, or dx += dy w. Unless rows are few, the weight's panels are
+/// the left operand here, of tiles (inputs, 16 tokens); their sums stay in memory from one few panels to the next, so
+/// that w streams by once.
 template <class S>
 void panels_input_gradient(ConstMatrixRef<S> dy, const Weights<S>& w, MatrixRef<S> dx, Index first, Index columns,
                            bool accumulate) {
@@ -254,7 +255,7 @@ void panels_input_gradient(ConstMatrixRef<S> dy, const Weights<S>& w, MatrixRef<
         lanes_input_gradient<S, few>(dy, w, dx, first, columns, accumulate);
       }))
     return;
-  if (w.cols() < rows) {  // too few for a tile
+  if (w.cols() < rows) {  // too few inputs for a tile
     if (!accumulate) dx.middleCols(first, columns).setZero();
     for (Index n = 0; n < dy.rows(); ++n)
       for (Index d = first; d < first + columns; ++d)

@@ -1,5 +1,5 @@
-// The micro-kernel: the product that all work on panels comes down to. Its accumulators are registers from the first
-// step to the last, and every entry is summed in one order, that of k.
+// The micro-kernel: the product that all work on panels comes down to, but for the gradients of few rows. Its
+// accumulators are registers from the first step to the last, and every entry is summed in one order, that of k.
 #pragma once
 
 #include <algorithm>
