@@ -108,7 +108,8 @@ concept StagedExpert = Expert<X, S> &&
 };
 
 /// A loss on the routing, without its coefficient: `backward` adds scale * d(value) to `drouting`, to the logits,
-/// probabilities or weights.
+/// probabilities or weights. Optional: `check(experts) const` or `check(experts, gate) const` throws
+/// std::invalid_argument if the loss does not suit a layer of so many experts, or its gate.
 template <class L, class S>
 concept AuxiliaryLoss = requires(const L loss, const Routing<S>& routing, Routing<S>& drouting) {
   { loss.coefficient } -> std::convertible_to<double>;

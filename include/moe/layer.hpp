@@ -198,7 +198,7 @@ struct Layer {
     if constexpr (requires { router.check(); }) router.check();
     detail::require(count == router.experts(), "Layer: ", count, " experts, the router scores ", router.experts());
     if constexpr (requires { gate.check(count); }) gate.check(count);
-    losses.check();
+    losses.check(count, gate);
     dispatching.check();
     if (router.width() > 0) check_experts(router.width());
   }

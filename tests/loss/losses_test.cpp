@@ -2,13 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "loss/decisions.hpp"
-#include "moe/loss/importance.hpp"
-#include "moe/loss/load.hpp"
+#include "moe/moe.hpp"
 #include "support/expect_invalid.hpp"
 #include "support/matrices.hpp"
 
@@ -102,6 +104,39 @@ TEST(Losses, AnEpsilonThatIsNegativeOrNotFiniteIsRefused) {
   expect_invalid([] { Losses{ImportanceLoss{.epsilon = -0.5}}.check(); }, {"importance has epsilon -0.5", "0 or more"});
   expect_invalid([] { Losses{LoadLoss{.epsilon = support::nan_of<double>}}.check(); }, {"load has epsilon"});
   EXPECT_NO_THROW((Losses{ImportanceLoss{.epsilon = 0}}.check()));
+}
+
+/// Refuses more than two experts, and a gate of more than one choice.
+struct Choosy : Seven {
+  template <class G>
+  void check(Index experts, const G& gate) const {
+    detail::require(experts <= 2 && gate.k <= 1, "Choosy: ", experts, " experts, ", gate.k, " choices");
+  }
+};
+
+TEST(Losses, ALossIsAskedWhetherItSuitsTheExpertsAndTheGate) {
+  const Losses asked{Sum{}, Choosy{}, DeviceBalanceLoss{.devices = 2}};
+  EXPECT_NO_THROW(asked.check(2, TopK{.k = 1}));
+  expect_invalid([&] { asked.check(4, TopK{.k = 1}); }, {"Choosy: 4 experts"});
+  expect_invalid([&] { asked.check(2, TopK{.k = 2}); }, {"2 choices"});
+  expect_invalid([&] { asked.check(1, TopK{.k = 1}); }, {"1 experts do not divide into 2 devices"});
+  EXPECT_NO_THROW((Losses{Choosy{{.coefficient = 0}}}.check(4, TopK{})));  // it is never computed
+}
+
+// Not first when the loss is computed: a whole forward pass is lost by then.
+TEST(Losses, ALayerRefusesALossThatDoesNotSuitItWhenItIsMadeAndInSurgery) {
+  std::mt19937_64 rng(1);
+  const auto make = [&](Index count) {
+    return Layer{Router<float>::random(count, 3, rng), switch_top1(), make_experts<Mlp<float>>(count, 3, 4, rng),
+                 Losses{DeviceBalanceLoss{.devices = 4}}};
+  };
+  expect_invalid([&] { make(6); }, {"6 experts do not divide into 4 devices"});
+  auto layer = make(8);
+  auto moment = zeros_like(layer);
+  expect_invalid([&] { remove_expert(layer, 3, moment); }, {"7 experts do not divide into 4 devices"});
+  EXPECT_EQ(layer.experts.size(), 8u);
+  EXPECT_EQ(moment.experts.size(), 8u);
+  EXPECT_NO_THROW(keep_experts(layer, {0, 1, 2, 3}, moment));
 }
 
 TEST(Losses, OneValuePrintsWithItsCoefficient) {

@@ -29,6 +29,12 @@ struct DeviceBalanceLoss {
 
   static constexpr std::string_view name() { return "device_balance"; }
 
+  /// Throws std::invalid_argument unless so many experts divide into the devices.
+  void check(Index experts) const {
+    detail::require(devices >= 1 && experts % devices == 0, "DeviceBalanceLoss: ", experts,
+                    " experts do not divide into ", devices, " devices");
+  }
+
   template <class S>
   S value(const Routing<S>& routing) const {
     typename Routing<S>::Workspace workspace;
@@ -49,8 +55,7 @@ struct DeviceBalanceLoss {
   template <class S, class F>
   void for_each_token(const Routing<S>& routing, typename Routing<S>::Workspace& workspace, F&& f) const {
     const Index tokens = routing.tokens(), experts = routing.experts();
-    detail::require(devices >= 1 && experts % devices == 0, "DeviceBalanceLoss: ", experts,
-                    " experts do not divide into ", devices, " devices");
+    check(experts);
     if (routing.valid_tokens == 0 || routing.choices.empty()) return;
     const Index size = routing.group_size > 0 ? routing.group_size : tokens, groups = tokens / size;
     Buffer<Matrix<S>>& slope_GE = workspace.rows_TD;

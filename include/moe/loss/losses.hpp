@@ -37,6 +37,14 @@ struct Losses {
     std::apply([](const L&... loss) { (check(loss), ...); }, all);
   }
 
+  /// The same, and that the losses suit a layer of so many experts and this gate: a loss may say so by
+  /// `check(experts) const` or `check(experts, gate) const`. One whose coefficient is 0 is not asked.
+  template <class G>
+  void check(Index experts, const G& gate) const {
+    check();
+    std::apply([&](const L&... loss) { (check_fit(loss, experts, gate), ...); }, all);
+  }
+
   /// Each loss by name, in order.
   template <class S>
   std::array<LossValue, sizeof...(L)> report(const Routing<S>& routing) const {
@@ -71,6 +79,15 @@ struct Losses {
   template <class One, class S>
   static void add_gradient(const One& loss, const Routing<S>& routing, S scale, Routing<S>& drouting) {
     if (loss.coefficient != 0) loss.backward(routing, scale * static_cast<S>(loss.coefficient), drouting);
+  }
+
+  template <class One, class G>
+  static void check_fit(const One& loss, Index experts, const G& gate) {
+    if (loss.coefficient == 0) return;
+    if constexpr (requires { loss.check(experts, gate); })
+      loss.check(experts, gate);
+    else if constexpr (requires { loss.check(experts); })
+      loss.check(experts);
   }
 
   template <class One>
