@@ -7,6 +7,8 @@
 // Tokens are rows; matrices are row-major; a weight matrix is (out, in).
 #pragma once
 
+#include "moe/version.hpp"  // first: an older language is refused before anything else is read
+
 #include <Eigen/Core>
 #include <bit>
 #include <cstdint>
@@ -18,8 +20,6 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
-
-#include "moe/version.hpp"
 
 #if !EIGEN_VERSION_AT_LEAST(3, 4, 0)
 #error "moe needs Eigen 3.4 or newer"

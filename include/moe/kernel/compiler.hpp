@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "moe/version.hpp"
+
 /// Unrolls the loop that follows, whose bounds are constants: arrays of packets become registers.
 #if defined(__clang__)
 #define MOE_DETAIL_UNROLL _Pragma("clang loop unroll(full)")
