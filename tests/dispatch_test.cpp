@@ -23,7 +23,7 @@ Plan<float> example() {
 
 TEST(Dispatch, EverySlotGetsItsTokensRow) {
   Matrix<float> x_ND;
-  dispatch<float>(x_TD, example(), x_ND);
+  dispatch(x_TD, example(), x_ND);
   EXPECT_EQ(x_ND, (Matrix<float>{{1, 2}, {1, 2}, {5, 6}}));
 }
 
@@ -31,7 +31,7 @@ TEST(Dispatch, CombineAddsTheWeightedSlotsOfAToken) {
   const Matrix<float> y_NO{{1, 0}, {0, 1}, {1, 1}};
   Matrix<float> y_TO(3, 2);
   support::poison(y_TO);
-  combine<float>(y_NO, example(), y_TO);
+  combine(y_NO, example(), y_TO);
   EXPECT_EQ(y_TO, (Matrix<float>{{3, 2}, {0, 0}, {4, 4}}));
 }
 
@@ -39,7 +39,7 @@ TEST(Dispatch, TheAdjointOfCombineScalesRowsAndMultipliesThem) {
   const Matrix<float> y_NO{{1, 0}, {0, 1}, {1, 1}}, dy_TO{{1, 2}, {7, 8}, {3, 4}};
   Matrix<float> dy_NO;
   Vector<float> dweight_N;
-  combine_backward<float>(dy_TO, example(), y_NO, dy_NO, dweight_N);
+  combine_backward(dy_TO, example(), y_NO, dy_NO, dweight_N);
   EXPECT_EQ(dy_NO, (Matrix<float>{{3, 6}, {2, 4}, {12, 16}}));
   EXPECT_EQ(dweight_N, (Vector<float>{{1, 2, 7}}));
 }
@@ -47,8 +47,16 @@ TEST(Dispatch, TheAdjointOfCombineScalesRowsAndMultipliesThem) {
 TEST(Dispatch, TheAdjointOfDispatchAddsASlotsRowToItsToken) {
   const Matrix<float> dx_ND{{1, 2}, {10, 20}, {5, 5}};
   Matrix<float> dx_TD = Matrix<float>::Ones(3, 2);
-  dispatch_backward<float>(dx_ND, example(), dx_TD);
+  dispatch_backward(dx_ND, example(), dx_TD);
   EXPECT_EQ(dx_TD, (Matrix<float>{{12, 23}, {1, 1}, {6, 6}}));
+}
+
+TEST(Dispatch, ExpressionsAndBlocksAreRowsToo) {
+  Matrix<float> x_ND, y_TO(3, 4);
+  dispatch(2 * x_TD, example(), x_ND);
+  EXPECT_EQ(x_ND, (Matrix<float>{{2, 4}, {2, 4}, {10, 12}}));
+  combine<float>(x_ND, example(), y_TO.middleCols(1, 2));  // the scalar may be written
+  EXPECT_EQ(y_TO.middleCols(1, 2), (Matrix<float>{{10, 20}, {0, 0}, {40, 48}}));
 }
 
 TEST(Dispatch, ManyTasksMoveEveryRow) {
@@ -60,8 +68,8 @@ TEST(Dispatch, ManyTasksMoveEveryRow) {
   Plan<float> plan;
   plan.build(many, routing, Capacity::unlimited(), false);
   Matrix<float> x_ND, y_TO(tokens, 2);
-  dispatch<float>(many, plan, x_ND, DefaultExecutor{});
-  combine<float>(x_ND, plan, y_TO, DefaultExecutor{});
+  dispatch(many, plan, x_ND, DefaultExecutor{});
+  combine(x_ND, plan, y_TO, DefaultExecutor{});
   EXPECT_EQ(x_ND, many);
   EXPECT_EQ(y_TO, 2 * many);
 }
@@ -73,8 +81,8 @@ TEST(Dispatch, AnEmptyPlanMovesNothing) {
   Plan<float> plan;
   plan.build(empty, routing, Capacity::unlimited(), false);
   Matrix<float> x_ND, y_TO(0, 2);
-  dispatch<float>(empty, plan, x_ND);
-  combine<float>(x_ND, plan, y_TO);
+  dispatch(empty, plan, x_ND);
+  combine(x_ND, plan, y_TO);
   EXPECT_EQ(x_ND.rows(), 0);
   EXPECT_EQ(x_ND.cols(), 2);
 }
@@ -83,10 +91,10 @@ TEST(Dispatch, RowsThatAreNotThoseOfThePlanAreRefused) {
   const Matrix<float> two(2, 2), three(3, 2);
   Matrix<float> out(2, 2), slots;
   Vector<float> dweight_N;
-  support::expect_invalid([&] { dispatch<float>(two, example(), slots); }, {"dispatch: 3 x 2", "2 x 2 for the tokens"});
-  support::expect_invalid([&] { dispatch_backward<float>(three, example(), out); }, {"dispatch_backward", "2 x 2"});
-  support::expect_invalid([&] { combine<float>(three, example(), out); }, {"combine: 3 x 2", "3 slots of 3 tokens"});
-  support::expect_invalid([&] { combine_backward<float>(three, example(), two, slots, dweight_N); },
+  support::expect_invalid([&] { dispatch(two, example(), slots); }, {"dispatch: 3 x 2", "2 x 2 for the tokens"});
+  support::expect_invalid([&] { dispatch_backward(three, example(), out); }, {"dispatch_backward", "2 x 2"});
+  support::expect_invalid([&] { combine(three, example(), out); }, {"combine: 3 x 2", "3 slots of 3 tokens"});
+  support::expect_invalid([&] { combine_backward(three, example(), two, slots, dweight_N); },
                           {"combine_backward: 2 x 2 for the slots"});
 }
 

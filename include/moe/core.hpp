@@ -60,6 +60,16 @@ struct RowsRef : ConstMatrixRef<S> {
 
 namespace detail {
 
+/// Rows read and rows written whose scalar type another argument tells: plain matrices, blocks and maps convert.
+template <class S>
+using GivenRows = std::type_identity_t<RowsRef<S>>;
+template <class S>
+using WrittenRows = std::type_identity_t<MatrixRef<S>>;
+
+/// S, or, where nobody named one, the scalar type of these rows.
+template <class S, class Rows>
+using NamedOrOwnScalar = std::conditional_t<std::is_void_v<S>, typename Rows::Scalar, S>;
+
 [[noreturn]] inline void throw_invalid_argument(const std::string& message) {
 #ifdef __cpp_exceptions
   throw std::invalid_argument(message);

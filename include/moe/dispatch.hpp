@@ -53,7 +53,7 @@ void dispatch_slots(const ConstMatrixRef<S>& x_TD, const Plan<S>& plan, Index be
 
 /// x_ND: row of slot n = the row of its token (times the weight, where the plan weighs the input).
 template <class S, class Exec = Serial, class Rows>
-void dispatch(ConstMatrixRef<S> x_TD, const Plan<S>& plan, Rows& x_ND, const Exec& executor = {}) {
+void dispatch(detail::GivenRows<S> x_TD, const Plan<S>& plan, Rows& x_ND, const Exec& executor = {}) {
   x_ND.resize(plan.slots(), x_TD.cols());
   detail::require_rows("dispatch", plan, x_ND, x_TD);
   detail::parallel_blocks(executor, plan.slots(), detail::rows_a_task, [&](Index begin, Index count) {
@@ -63,7 +63,8 @@ void dispatch(ConstMatrixRef<S> x_TD, const Plan<S>& plan, Rows& x_ND, const Exe
 
 /// dx_TD: row of a token += the sum of its slots' rows (times their weights, where the plan weighs the input).
 template <class S, class Exec = Serial>
-void dispatch_backward(ConstMatrixRef<S> dx_ND, const Plan<S>& plan, MatrixRef<S> dx_TD, const Exec& executor = {}) {
+void dispatch_backward(detail::GivenRows<S> dx_ND, const Plan<S>& plan, detail::WrittenRows<S> dx_TD,
+                       const Exec& executor = {}) {
   detail::require_rows("dispatch_backward", plan, dx_ND, dx_TD);
   detail::add_slots<S>(
       dx_ND, plan, dx_TD, executor, [&](Index slot) { return plan.input_scale(slot); }, [](auto&) {});
@@ -72,7 +73,7 @@ void dispatch_backward(ConstMatrixRef<S> dx_ND, const Plan<S>& plan, MatrixRef<S
 /// y_TO: row of a token = the sum of weight * row of its slots (without the weight, where the plan weighs the input); 0
 /// for a token without slots.
 template <class S, class Exec = Serial>
-void combine(ConstMatrixRef<S> y_NO, const Plan<S>& plan, MatrixRef<S> y_TO, const Exec& executor = {}) {
+void combine(detail::GivenRows<S> y_NO, const Plan<S>& plan, detail::WrittenRows<S> y_TO, const Exec& executor = {}) {
   detail::require_rows("combine", plan, y_NO, y_TO);
   detail::add_slots<S>(
       y_NO, plan, y_TO, executor, [&](Index slot) { return plan.output_scale(slot); },
@@ -82,7 +83,7 @@ void combine(ConstMatrixRef<S> y_NO, const Plan<S>& plan, MatrixRef<S> y_TO, con
 /// dy_NO: row of a slot = weight * row of its token; dweight_N = row of the slot's output times row of its token (0
 /// where the plan weighs the input: there the weight's gradient comes from the expert's input).
 template <class S, class Exec = Serial, class Rows, class Entries>
-void combine_backward(ConstMatrixRef<S> dy_TO, const Plan<S>& plan, ConstMatrixRef<S> y_NO, Rows& dy_NO,
+void combine_backward(detail::GivenRows<S> dy_TO, const Plan<S>& plan, detail::GivenRows<S> y_NO, Rows& dy_NO,
                       Entries& dweight_N, const Exec& executor = {}) {
   detail::require_rows("combine_backward", plan, y_NO, dy_TO);
   dy_NO.resize(plan.slots(), dy_TO.cols());
@@ -101,7 +102,7 @@ void combine_backward(ConstMatrixRef<S> dy_TO, const Plan<S>& plan, ConstMatrixR
 /// dweight_N += x . dx of the slot: the part of the weight's gradient that comes through the expert's input, where the
 /// weight multiplies it, or straight through.
 template <class S, class Entries>
-void add_input_weight_gradient(ConstMatrixRef<S> x_TD, ConstMatrixRef<S> dx_ND, const Plan<S>& plan,
+void add_input_weight_gradient(detail::GivenRows<S> x_TD, detail::GivenRows<S> dx_ND, const Plan<S>& plan,
                                Entries& dweight_N) {
   for (Index slot = 0; slot < plan.slots(); ++slot)
     dweight_N(slot) += x_TD.row(plan.token[static_cast<std::size_t>(slot)]).dot(dx_ND.row(slot));
@@ -109,7 +110,8 @@ void add_input_weight_gradient(ConstMatrixRef<S> x_TD, ConstMatrixRef<S> dx_ND, 
 
 /// y_TD += weight * x for each dropped choice.
 template <class S>
-void pass_dropped(ConstMatrixRef<S> x_TD, const Routing<S>& routing, const Plan<S>& plan, MatrixRef<S> y_TD) {
+void pass_dropped(detail::GivenRows<S> x_TD, const Routing<S>& routing, const Plan<S>& plan,
+                  detail::WrittenRows<S> y_TD) {
   for (const Index i : plan.dropped_choices) {
     const Choice<S>& c = routing.choices[static_cast<std::size_t>(i)];
     y_TD.row(c.token) += c.weight * x_TD.row(c.token);
@@ -118,8 +120,8 @@ void pass_dropped(ConstMatrixRef<S> x_TD, const Routing<S>& routing, const Plan<
 
 /// dx_TD += weight * dy, and the choice's dweight += x . dy, for each dropped choice.
 template <class S>
-void pass_dropped_backward(ConstMatrixRef<S> x_TD, ConstMatrixRef<S> dy_TD, const Routing<S>& routing,
-                           const Plan<S>& plan, Routing<S>& drouting, MatrixRef<S> dx_TD) {
+void pass_dropped_backward(detail::GivenRows<S> x_TD, detail::GivenRows<S> dy_TD, const Routing<S>& routing,
+                           const Plan<S>& plan, Routing<S>& drouting, detail::WrittenRows<S> dx_TD) {
   for (const Index i : plan.dropped_choices) {
     const Choice<S>& c = routing.choices[static_cast<std::size_t>(i)];
     dx_TD.row(c.token) += c.weight * dy_TD.row(c.token);

@@ -58,6 +58,7 @@ TEST(Hierarchical, MixtureOf1994) {
     outer_TI(c.token, c.expert) = responsibility_N(slot);
   }
   values["posterior.outer"] = flat(outer_TI), values["probs.outer"] = flat(tape.routing.probabilities_TE);
+  EXPECT_EQ(loss.value(tape, (target + target) / 2), loss.value(tape, target));  // an expression too
   values["aux.nll.grad.x"] = flat(loss.backward(layer, x, target, tape, gradient));
   add_gradient(gradient, "aux.nll.grad.", values);
   fixture.expect(values);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <type_traits>
 #include <vector>
 
 #include "moe/loss/cross_entropy.hpp"
@@ -132,6 +133,36 @@ TEST(CrossEntropyLoss, HugeLogitsAndNoLabels) {
   EXPECT_EQ(CrossEntropyLoss{}.value<double>(student, std::vector<Index>{-1}), 0);
   expect_invalid([] { CrossEntropyLoss{}.value<double>(student, std::vector<Index>{2}); }, {"row 0", "label 2 of 2"});
   expect_invalid([] { CrossEntropyLoss{}.value<double>(student, std::vector<Index>{}); }, {"0 labels for 1"});
+}
+
+/// Matrices, blocks and expressions tell the scalar type by themselves; the old spelling, which names it, still works.
+template <class S>
+void expect_rows_tell_their_scalar() {
+  const Matrix<S> y = support::random_matrix<S>(4, 6, 1), t = support::random_matrix<S>(4, 6, 2);
+  const std::vector<Index> labels{1, 0, -1, 2};
+  Matrix<S> dy = Matrix<S>::Zero(4, 6), named = dy, wide = Matrix<S>::Zero(4, 8);
+  const auto expect_all = [&](const auto& loss, const auto& target) {
+    const auto value = loss.value(y, target);
+    static_assert(std::is_same_v<decltype(value), const S>);
+    EXPECT_EQ(value, loss.template value<S>(y, target));
+    EXPECT_EQ(value, loss.value(S(2) * y - y, target));
+    EXPECT_EQ(value, loss.value(ConstMatrixRef<S>(y), target));
+    dy.setZero(), named.setZero(), wide.setZero();
+    loss.backward(y, target, 2, dy);
+    loss.template backward<S>(y, target, 2, named);
+    loss.backward(y.middleCols(0, 6), target, 2.0, wide.middleCols(1, 6));
+    EXPECT_EQ(dy, named);
+    EXPECT_EQ(wide.middleCols(1, 6), named);
+  };
+  expect_all(MeanSquaredDistillation{}, t);
+  expect_all(SoftLabelDistillation{.symmetric = true}, t);
+  expect_all(SoftLabelDistillation{}, t.topRows(4));
+  expect_all(CrossEntropyLoss{}, labels);
+}
+
+TEST(Distillation, NoScalarTypeNeedsToBeWritten) {
+  expect_rows_tell_their_scalar<float>();
+  expect_rows_tell_their_scalar<double>();
 }
 
 }  // namespace distillation_test

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <span>
+#include <type_traits>
 
 #include "moe/core.hpp"
 #include "moe/kernel/softmax.hpp"
@@ -11,8 +12,9 @@ MOE_NAMESPACE_BEGIN
 
 /// Mean over the labelled rows of -log softmax(logits)_label; a label of -1 is none. 0 if no row has one.
 struct CrossEntropyLoss {
-  template <class S>
-  S value(ConstMatrixRef<S> logits_TC, std::span<const Index> label_of_row) const {
+  template <class Named = void, class Rows, class S = detail::NamedOrOwnScalar<Named, Rows>>
+  S value(const Eigen::MatrixBase<Rows>& logits, std::span<const Index> label_of_row) const {
+    const RowsRef<S> logits_TC(logits);
     S sum = 0;
     const Index labelled =
         for_each_labelled<S>(logits_TC, label_of_row, [&](Index r, Index label, const auto& total, const auto&) {
@@ -22,9 +24,10 @@ struct CrossEntropyLoss {
   }
 
   /// dlogits += scale * (softmax - one at the label) / labelled rows.
-  template <class S>
-  void backward(ConstMatrixRef<S> logits_TC, std::span<const Index> label_of_row, S scale,
-                MatrixRef<S> dlogits_TC) const {
+  template <class Named = void, class Rows, class S = detail::NamedOrOwnScalar<Named, Rows>>
+  void backward(const Eigen::MatrixBase<Rows>& logits, std::span<const Index> label_of_row,
+                std::type_identity_t<S> scale, detail::WrittenRows<S> dlogits_TC) const {
+    const RowsRef<S> logits_TC(logits);
     detail::require_shape("CrossEntropyLoss: dlogits", dlogits_TC, logits_TC.rows(), logits_TC.cols());
     const Index labelled = for_each_labelled<S>(logits_TC, label_of_row, [](Index, Index, const auto&, const auto&) {});
     for_each_labelled<S>(logits_TC, label_of_row, [&](Index r, Index label, const auto&, const Vector<S>& p) {
@@ -37,7 +40,7 @@ struct CrossEntropyLoss {
  private:
   /// Calls f(row, label, sum of exponentials, softmax); returns how many rows have labels.
   template <class S, class F>
-  static Index for_each_labelled(ConstMatrixRef<S> logits_TC, std::span<const Index> label_of_row, F&& f) {
+  static Index for_each_labelled(const ConstMatrixRef<S>& logits_TC, std::span<const Index> label_of_row, F&& f) {
     const Index rows = logits_TC.rows(), classes = logits_TC.cols();
     detail::require(static_cast<Index>(label_of_row.size()) == rows, "CrossEntropyLoss: ", label_of_row.size(),
                     " labels for ", rows, " rows");

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "moe/core.hpp"
 #include "moe/kernel/softmax.hpp"
@@ -11,15 +12,18 @@ MOE_NAMESPACE_BEGIN
 
 /// Mean over all entries of (student - teacher)^2, layer by layer (Zuo et al. 2022, MoEBERT, section 3.3).
 struct MeanSquaredDistillation {
-  template <class S>
-  S value(ConstMatrixRef<S> student, ConstMatrixRef<S> teacher) const {
+  template <class Named = void, class Rows, class S = detail::NamedOrOwnScalar<Named, Rows>>
+  S value(const Eigen::MatrixBase<Rows>& of_student, detail::GivenRows<S> teacher) const {
+    const RowsRef<S> student(of_student);
     check<S>(student, teacher);
     return student.size() > 0 ? (student - teacher).squaredNorm() / static_cast<S>(student.size()) : S(0);
   }
 
   /// dstudent += scale * d value.
-  template <class S>
-  void backward(ConstMatrixRef<S> student, ConstMatrixRef<S> teacher, S scale, MatrixRef<S> dstudent) const {
+  template <class Named = void, class Rows, class S = detail::NamedOrOwnScalar<Named, Rows>>
+  void backward(const Eigen::MatrixBase<Rows>& of_student, detail::GivenRows<S> teacher, std::type_identity_t<S> scale,
+                detail::WrittenRows<S> dstudent) const {
+    const RowsRef<S> student(of_student);
     check<S>(student, teacher);
     detail::require_shape("distillation: dstudent", dstudent, student.rows(), student.cols());
     if (student.size() > 0) dstudent += (scale * S(2) / static_cast<S>(student.size())) * (student - teacher);
@@ -27,7 +31,7 @@ struct MeanSquaredDistillation {
 
  private:
   template <class S>
-  static void check(ConstMatrixRef<S> student, ConstMatrixRef<S> teacher) {
+  static void check(const ConstMatrixRef<S>& student, const ConstMatrixRef<S>& teacher) {
     detail::require(student.rows() == teacher.rows() && student.cols() == teacher.cols(),
                     "distillation: the student has ", student.rows(), " x ", student.cols(), " outputs, the teacher ",
                     teacher.rows(), " x ", teacher.cols());
@@ -44,8 +48,9 @@ struct SoftLabelDistillation {
   bool symmetric = false;
   bool cross_entropy = false;
 
-  template <class S>
-  S value(ConstMatrixRef<S> student, ConstMatrixRef<S> teacher) const {
+  template <class Named = void, class Rows, class S = detail::NamedOrOwnScalar<Named, Rows>>
+  S value(const Eigen::MatrixBase<Rows>& of_student, detail::GivenRows<S> teacher) const {
+    const RowsRef<S> student(of_student);
     S sum = 0;
     for_each_row<S>(student, teacher, [&](Index, const Vector<S>& p, const Vector<S>& log_q, const Vector<S>& log_p) {
       const S forward =
@@ -58,8 +63,10 @@ struct SoftLabelDistillation {
 
   /// d KL(p || q) / d student logits = (q - p) / temperature; d KL(q || p) = q (log q - log p - KL(q || p)) /
   /// temperature.
-  template <class S>
-  void backward(ConstMatrixRef<S> student, ConstMatrixRef<S> teacher, S scale, MatrixRef<S> dstudent) const {
+  template <class Named = void, class Rows, class S = detail::NamedOrOwnScalar<Named, Rows>>
+  void backward(const Eigen::MatrixBase<Rows>& of_student, detail::GivenRows<S> teacher, std::type_identity_t<S> scale,
+                detail::WrittenRows<S> dstudent) const {
+    const RowsRef<S> student(of_student);
     detail::require_shape("distillation: dstudent", dstudent, student.rows(), student.cols());
     const S factor = scale * static_cast<S>(temperature) / static_cast<S>((std::max)(student.rows(), Index{1}));
     Vector<S> q, slope;
@@ -87,7 +94,7 @@ struct SoftLabelDistillation {
 
   /// Calls f(row, teacher's probabilities, log of the student's, log of the teacher's).
   template <class S, class F>
-  void for_each_row(ConstMatrixRef<S> student, ConstMatrixRef<S> teacher, F&& f) const {
+  void for_each_row(const ConstMatrixRef<S>& student, const ConstMatrixRef<S>& teacher, F&& f) const {
     detail::require(detail::has_finite_bits(temperature) && temperature > 0, "SoftLabelDistillation: temperature is ",
                     temperature, ", it must be finite and more than 0");
     detail::require(!symmetric || !cross_entropy,

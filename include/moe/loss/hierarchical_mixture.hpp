@@ -20,8 +20,8 @@ struct HierarchicalMixtureLoss {
   double variance = 1;
 
   /// Of the pass that `tape`, an OuterLayer::Tape, recorded.
-  template <class OuterTape, class S>
-  S value(const OuterTape& tape, const Matrix<S>& target_TO) const {
+  template <class OuterTape, class S = typename OuterTape::Scalar>
+  S value(const OuterTape& tape, detail::GivenRows<S> target_TO) const {
     S sum = 0;
     Vector<S> fit_N;
     for_each_branch<S>(tape, target_TO, fit_N);
@@ -31,8 +31,8 @@ struct HierarchicalMixtureLoss {
   }
 
   /// Posterior probability of each outer slot's branch (N of the outer plan).
-  template <class OuterTape, class S>
-  Vector<S> responsibilities(const OuterTape& tape, const Matrix<S>& target_TO) const {
+  template <class OuterTape, class S = typename OuterTape::Scalar>
+  Vector<S> responsibilities(const OuterTape& tape, detail::GivenRows<S> target_TO) const {
     Vector<S> fit_N;
     for_each_branch<S>(tape, target_TO, fit_N);
     for_each_token(tape.plan, fit_N, [&](Index, const Index* slot, const Index* end, S log_likelihood) {
@@ -45,9 +45,8 @@ struct HierarchicalMixtureLoss {
   /// gradient += that of the loss; returns dx_TD. With h_i the outer posterior, each branch sees its own mixture
   /// likelihood times h_i, and d g_i = -h_i / g_i.
   template <class Outer, class Exec = DefaultExecutor, class S = typename Outer::Scalar>
-  Matrix<S> backward(const Outer& outer, const std::type_identity_t<Batch<S>>& batch,
-                     const std::type_identity_t<Matrix<S>>& target_TO, typename Outer::Tape& tape, Outer& gradient,
-                     const Exec& executor = {}) const {
+  Matrix<S> backward(const Outer& outer, const std::type_identity_t<Batch<S>>& batch, detail::GivenRows<S> target_TO,
+                     typename Outer::Tape& tape, Outer& gradient, const Exec& executor = {}) const {
     Vector<S> fit_N;
     for_each_branch<S>(tape, target_TO, fit_N);
     Vector<S> share_N(fit_N.size()), dweight_N(fit_N.size());
@@ -86,7 +85,7 @@ struct HierarchicalMixtureLoss {
  private:
   /// The targets of the tokens in branch e, in the order of its slots.
   template <class S, class OuterTape>
-  static Matrix<S> branch_target(const OuterTape& tape, Index e, const Matrix<S>& target_TO) {
+  static Matrix<S> branch_target(const OuterTape& tape, Index e, const ConstMatrixRef<S>& target_TO) {
     Matrix<S> target(tape.plan.rows_of(e), target_TO.cols());
     for (Index r = 0; r < target.rows(); ++r)
       target.row(r) = target_TO.row(tape.plan.token[static_cast<std::size_t>(tape.plan.begin_of(e) + r)]);
@@ -95,7 +94,7 @@ struct HierarchicalMixtureLoss {
 
   /// fit_N = log sum_j g_ji exp(-||d - mu_ij||^2 / (2 variance)) of each outer slot.
   template <class S, class OuterTape>
-  void for_each_branch(const OuterTape& tape, const Matrix<S>& target_TO, Vector<S>& fit_N) const {
+  void for_each_branch(const OuterTape& tape, const ConstMatrixRef<S>& target_TO, Vector<S>& fit_N) const {
     detail::require(target_TO.rows() == tape.plan.tokens(), "HierarchicalMixtureLoss: ", target_TO.rows(),
                     " targets for ", tape.plan.tokens(), " tokens");
     fit_N.resize(tape.plan.slots());

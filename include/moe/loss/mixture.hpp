@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
-#include <type_traits>
 
 #include "moe/core.hpp"
 #include "moe/plan.hpp"
@@ -15,12 +14,6 @@
 MOE_NAMESPACE_BEGIN
 
 namespace detail {
-
-/// Rows read and rows written, whose scalar type follows from the plan's: plain matrices, blocks and maps convert.
-template <class S>
-using GivenRows = std::type_identity_t<ConstMatrixRef<S>>;
-template <class S>
-using WrittenRows = std::type_identity_t<MatrixRef<S>>;
 
 template <class S>
 void check_mixture(const Plan<S>& plan, ConstMatrixRef<S> y_NO, ConstMatrixRef<S> target_TO) {
