@@ -23,7 +23,11 @@ struct EigenProducts {
 
 inline Implementation eigen_implementation() {
   std::string name = "Eigen";
+#ifdef EIGEN_PATCH_VERSION  // Eigen 5 and later, whose "world" stays 3
+  for (const int part : {EIGEN_MAJOR_VERSION, EIGEN_MINOR_VERSION, EIGEN_PATCH_VERSION})
+#else
   for (const int part : {EIGEN_WORLD_VERSION, EIGEN_MAJOR_VERSION, EIGEN_MINOR_VERSION})
+#endif
     name += (name == "Eigen" ? ' ' : '.') + std::to_string(part);
   return {name, ways_of<EigenProducts>(), ways_of<EigenProducts>()};
 }

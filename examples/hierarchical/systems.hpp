@@ -46,7 +46,7 @@ struct Set {
   Set rows(const std::vector<Index>& of) const {
     std::vector<Index> labels;
     for (const Index row : of) labels.push_back(label[static_cast<std::size_t>(row)]);
-    return {x_TD(of, Eigen::all), labels, target_TO.cols()};
+    return {x_TD(of, Eigen::seqN(0, x_TD.cols())), labels, target_TO.cols()};
   }
 };
 

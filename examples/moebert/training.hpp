@@ -27,7 +27,7 @@ struct Images {
     return tokens;
   }
   Images rows(const std::vector<Index>& of) const {
-    Images some{x_TD(of, Eigen::all), {}, {}};
+    Images some{x_TD(of, Eigen::seqN(0, x_TD.cols())), {}, {}};
     for (const Index row : of) {
       some.label.push_back(label[static_cast<std::size_t>(row)]);
       some.id.push_back(id[static_cast<std::size_t>(row)]);

@@ -72,7 +72,9 @@ inline std::string known_in_ascii(const Routed& routed, const Corpus& corpus) {
   for (Index d = 0; d < corpus.size(); ++d)
     if (corpus.ascii_share(d) > .8) rows.push_back(d);
   if (std::ssize(rows) == corpus.size()) return "";
-  return "; " + percent(shared_information(routed.by_domain()(rows, Eigen::all))) + " in those that are mostly ASCII";
+  const Counts count_DE = routed.by_domain();
+  return "; " + percent(shared_information(count_DE(rows, Eigen::seqN(0, count_DE.cols())))) +
+         " in those that are mostly ASCII";
 }
 
 /// What the papers say, and what was measured.

@@ -37,7 +37,7 @@ struct Set {
         set.vowel.push_back(vowel[static_cast<std::size_t>(t)]);
         set.group.push_back(wanted);
       }
-    set.x_TD = x_TD(rows, Eigen::all);
+    set.x_TD = x_TD(rows, Eigen::seqN(0, x_TD.cols()));
     return set;
   }
 };

@@ -6,7 +6,7 @@
 
 #include <string_view>
 
-#ifdef EIGEN_CORE_H
+#ifdef EIGEN_WORLD_VERSION
 #error "include allocation/allocations.hpp before Eigen"
 #endif
 

@@ -24,7 +24,7 @@ void require_units(const X& network, const std::vector<Index>& units) {
 /// The rows of the list; nothing stays nothing.
 template <class S>
 Weights<S> selected_rows(const Weights<S>& w, const std::vector<Index>& units) {
-  return w.matrix()(units, Eigen::all).eval();
+  return w.matrix()(units, Eigen::seqN(0, w.cols())).eval();
 }
 template <class S>
 Vector<S> selected_rows(const Vector<S>& v, const std::vector<Index>& units) {
@@ -33,7 +33,7 @@ Vector<S> selected_rows(const Vector<S>& v, const std::vector<Index>& units) {
 }
 template <class S>
 Weights<S> selected_columns(const Weights<S>& w, const std::vector<Index>& units) {
-  return w.matrix()(Eigen::all, units).eval();
+  return w.matrix()(Eigen::seqN(0, w.rows()), units).eval();
 }
 
 }  // namespace detail
