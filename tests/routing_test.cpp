@@ -18,9 +18,22 @@ Routing<float> decided() {
   return routing;
 }
 
+TEST(Routing, AFreshOneHasDecidedNothing) {
+  const Routing<float> routing;
+  EXPECT_EQ(routing.tokens(), 0);
+  EXPECT_EQ(routing.experts(), 0);
+  EXPECT_TRUE(routing.choices.empty());
+  EXPECT_EQ(routing.choices_per_token, 0);
+  EXPECT_EQ(routing.valid_tokens, 0);
+  EXPECT_EQ(routing.group_size, 0);
+  EXPECT_FALSE(routing.noise.drawn);
+  EXPECT_TRUE(routing.noise.weighs);
+}
+
 TEST(Routing, ResetLeavesNothingChosen) {
   Routing<float> routing = decided();
   routing.noise.drawn = true;
+  routing.noise.weighs = false;
   routing.choices_per_token = 2;
   const Matrix<float> x_TD = Matrix<float>::Ones(4, 1);
   routing.reset(x_TD, 3);
@@ -28,6 +41,7 @@ TEST(Routing, ResetLeavesNothingChosen) {
   EXPECT_EQ(routing.experts(), 3);
   EXPECT_TRUE(routing.choices.empty());
   EXPECT_FALSE(routing.noise.drawn);
+  EXPECT_TRUE(routing.noise.weighs);
   EXPECT_EQ(routing.choices_per_token, 0);
 }
 
