@@ -47,7 +47,7 @@ class Contestant {
   virtual void resume(const std::string& path) = 0;
 };
 
-/// Parameters, the optimiser's moments: with the number of steps all that a training needs to go on.
+/// Parameters and optimiser: with the number of steps all that a training needs to go on.
 template <class Training>
 struct State {
   Training& training;
@@ -60,6 +60,7 @@ struct State {
   template <class V, class... Self>
   static void visit_buffers(V&& f, Self&... self) {
     moe::visit_part_buffers("model", f, self.training.model...);
+    moe::visit_part_buffers("adam", f, self.training.adam...);
   }
 };
 
@@ -111,7 +112,7 @@ class ContestantOf : public Contestant {
     const Index step = step_in(path);
     State<example::LanguageTraining<F>> state{training_};
     moe::io::load(path, state);
-    training_.step = training_.adam.steps = step;
+    training_.step = step;
   }
 
  private:

@@ -5,7 +5,8 @@
 //
 // and any number of values of its type (the thing, its gradient, an optimiser's moments) are walked in lockstep. What
 // holds parts, such as layers, names them by `visit_part` and `visit_list`, and its own matrices by f.
-// State that is saved but not trained is told by `visit_buffers`, of the same form.
+// State that is saved but not trained is told by `visit_buffers`, of the same form: whatever changes outputs and is no
+// setting of the program's text.
 #pragma once
 
 #include <cstddef>
@@ -84,6 +85,11 @@ void unflatten(const Vector<double>& flat, Model& model) {
 
 namespace detail {
 
+/// Whether this name is that of the parameter or of a part that it belongs to.
+inline bool covers(std::string_view name, std::string_view parameter) {
+  return parameter.starts_with(name) && (parameter.size() == name.size() || parameter[name.size()] == '.');
+}
+
 /// Throws std::invalid_argument, naming the parameter, unless both have the same shapes.
 template <class Model>
 void require_same_shapes(std::string_view what, const Model& model, const Model& other) {
@@ -120,6 +126,20 @@ void for_each_listed(std::string_view name, Visit&& visit, Parts& parts, More&..
   }
 }
 
+/// A view of a number or of a list of numbers (std::vector).
+template <class Numbers>
+auto as_vector(Numbers& numbers) {
+  const auto view = [](auto* data, std::size_t size) {
+    using S = std::remove_pointer_t<decltype(data)>;
+    using Plain = Vector<std::remove_const_t<S>>;
+    return Eigen::Map<std::conditional_t<std::is_const_v<S>, const Plain, Plain>>(data, static_cast<Index>(size));
+  };
+  if constexpr (std::is_arithmetic_v<Numbers>)
+    return view(&numbers, 1);
+  else
+    return view(numbers.data(), numbers.size());
+}
+
 }  // namespace detail
 
 /// Walks the parameters of a part, if it has any, each as "name.parameter". Nothing happens for a type that has no
@@ -150,8 +170,16 @@ void visit_list_buffers(std::string_view name, F& f, Parts&... lists) {
       name, [&](std::string_view path, auto&... parts) { visit_part_buffers(path, f, parts...); }, lists...);
 }
 
+/// For visit_buffers: lists of numbers, and single numbers, one of each model, as vectors. What is const can be
+/// compared with a file, and cannot be set by it.
+template <class F, class... Lists>
+void visit_numbers(std::string_view name, F& f, Lists&... lists) {
+  const auto visit = [&](auto... views) { f(name, views...); };
+  visit(detail::as_vector(lists)...);
+}
+
 namespace detail {
-using moe::visit_list, moe::visit_list_buffers, moe::visit_part, moe::visit_part_buffers;
+using moe::visit_list, moe::visit_list_buffers, moe::visit_numbers, moe::visit_part, moe::visit_part_buffers;
 }  // namespace detail
 
 MOE_NAMESPACE_END

@@ -150,6 +150,7 @@ struct Shared {
   static void visit_buffers(F&& f, Self&... self) {
     detail::visit_part_buffers("layer", f, self.layer...);
     detail::visit_part_buffers("expert", f, self.expert...);
+    detail::visit_part_buffers("mix", f, self.mix...);
   }
 
   /// Throws std::invalid_argument unless the parts fit tokens of this width and each other.

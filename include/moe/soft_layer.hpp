@@ -153,6 +153,10 @@ struct SoftLayer {
     if ((... || (self.slot_gain_D.size() > 0))) f("slot_gain", self.slot_gain_D...);
     detail::visit_list("experts", f, self.experts...);
   }
+  template <class F, class... Self>
+  static void visit_buffers(F&& f, Self&... self) {
+    detail::visit_list_buffers("experts", f, self.experts...);
+  }
 
  private:
   template <class F>

@@ -100,9 +100,9 @@ TEST(VariantGate, NamesParametersAndBuffersAsTheGateAtHandDoes) {
   };
   ScoredTopK scored{.k = 2};
   scored.selection_bias_E.setZero(experts);
-  EXPECT_EQ(names(TopK{.k = 2}), "");
-  EXPECT_EQ(names(noisy()), "noise_weight ");
-  EXPECT_NE(names(scored), "");
+  EXPECT_EQ(names(TopK{.k = 2}), "alternative ");
+  EXPECT_EQ(names(noisy()), "noise_weight alternative ");
+  EXPECT_EQ(names(scored), "alternative selection_bias ");
 }
 
 TEST(VariantGate, RefusesWhatTheGateAtHandRefusesAndGradientsOfAnother) {

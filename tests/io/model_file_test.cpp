@@ -155,6 +155,64 @@ TEST(ModelFile, WideningIsFreeAndRoundingNeedsLeave) {
   EXPECT_EQ(net.bias, wide.bias.cast<float>());
 }
 
+TEST(ModelFile, OnlyTheFirstTwentyMismatchesAreListed) {
+  const TemporaryFolder folder;
+  Net<float> net;
+  auto writer = writer_without(net, {"w1"});
+  for (int i = 0; i < 49; ++i) writer.add("extra." + std::to_string(i), net.bias);
+  writer.write(folder / "net");
+  const std::string message = load_error(folder / "net", net);
+  EXPECT_NE(message.find("mismatches: 50, of which the first 20 are\n"), std::string::npos) << message;
+  EXPECT_EQ(std::count(message.begin(), message.end(), '\n'), 20) << message;
+  EXPECT_NE(message.find("'w1': missing"), std::string::npos) << message;
+}
+
+TEST(ModelFile, NothingFiniteBecomesInfinite) {
+  const TemporaryFolder folder;
+  Net<double> wide;
+  Net<float> net;
+  const Net<float> before = net;
+  wide.w2(1, 2) = -1e300;
+  moe::io::save(folder / "wide", wide);
+  const std::string message = load_error(folder / "wide", net, {.allow_lossy = true});
+  EXPECT_NE(message.find("tensor 'w2': value 6, counted from 0, is a F64 that does not fit F32"), std::string::npos)
+      << message;
+  EXPECT_TRUE(net == before);
+
+  // What rounds to the largest number fits, what was infinite before stays so, and too little becomes 0.
+  constexpr double largest = std::numeric_limits<float>::max(), infinity = std::numeric_limits<double>::infinity();
+  wide.w2(1, 2) = largest * (1 + 1e-9);
+  wide.w2(0, 0) = infinity;
+  wide.w2(0, 1) = 1e-300;
+  wide.w2(0, 2) = std::numeric_limits<double>::quiet_NaN();
+  moe::io::save(folder / "wide", wide);
+  moe::io::load(folder / "wide", net, {.allow_lossy = true});
+  EXPECT_EQ(net.w2(1, 2), std::numeric_limits<float>::max());
+  EXPECT_EQ(net.w2(0, 0), std::numeric_limits<float>::infinity());
+  EXPECT_EQ(net.w2(0, 1), 0.0f);
+  EXPECT_TRUE(std::isnan(net.w2(0, 2)));
+}
+
+TEST(ModelFile, WhatIsKeptIsTheModels) {
+  const TemporaryFolder folder;
+  const Net<float> saved;
+  Net<float> net;
+  const Net<float> before = net;
+  auto writer = writer_without(saved, {"counts"});
+  writer.write(folder / "net");
+  EXPECT_NE(load_error(folder / "net", net).find("'counts': missing in the file"), std::string::npos);
+  moe::io::load(folder / "net", net, {.keep = {"counts", "bias"}});
+  EXPECT_EQ(net.counts, before.counts);
+  EXPECT_EQ(net.bias, before.bias);
+  EXPECT_EQ(net.w1, saved.w1);
+
+  net = before;
+  const std::string message = load_error(folder / "net", net, {.keep = {"counts", "bia", "w"}});
+  EXPECT_NE(message.find("'bia': named by LoadOptions::keep"), std::string::npos) << message;
+  EXPECT_NE(message.find("mismatches: 2"), std::string::npos) << message;
+  EXPECT_TRUE(net == before);
+}
+
 TEST(ModelFile, KindsOfNumbersAreNotMixed) {
   const TemporaryFolder folder;
   Net<float> net;

@@ -153,16 +153,26 @@ TEST(SafetensorsReader, WideningKeepsEveryValue) {
 TEST(SafetensorsReader, RoundingNeedsLeave) {
   const TemporaryFolder folder;
   SafetensorsWriter writer;
-  writer.add("f64", DType::F64, {2}, std::vector<double>{0.1, 1e300});
+  writer.add("f64", DType::F64, {2}, std::vector<double>{0.1, 1e-300});
+  writer.add("large f64", DType::F64, {2}, std::vector<double>{0.1, 1e300});
+  writer.add("large f32", DType::F32, {2}, std::vector<float>{-65519, -65520});
+  writer.add("large i32", DType::I32, {2}, std::vector<std::int32_t>{65519, 65520});
   writer.add("bf16", DType::BF16, {1}, std::vector<Eigen::bfloat16>{Eigen::bfloat16(3e38f)});
   writer.add("f16", DType::F16, {1}, std::vector<Eigen::half>{Eigen::half(1.0009765625f)});
   const auto file = written(folder, writer);
   EXPECT_THROW(file.values<float>("f64"), SafetensorsError);
-  EXPECT_EQ(file.values<float>("f64", Precision::rounded),
-            (std::vector<float>{0.1f, std::numeric_limits<float>::infinity()}));
+  EXPECT_EQ(file.values<float>("f64", Precision::rounded), (std::vector<float>{0.1f, 0.0f}));
+  EXPECT_THROW(file.values<float>("large f64", Precision::rounded), SafetensorsError);
   EXPECT_THROW(file.values<Eigen::half>("bf16"), SafetensorsError);
   EXPECT_THROW(file.values<Eigen::bfloat16>("f16"), SafetensorsError);
   EXPECT_THROW(file.values<std::int64_t>("f64", Precision::rounded), SafetensorsError);
+  // 65504 is the largest half; from 65520 on, rounding would make it infinite.
+  for (const std::string kind : {"f32", "i32"}) {
+    const std::string message =
+        message_of<SafetensorsError>([&] { file.values<Eigen::half>("large " + kind, Precision::rounded); });
+    EXPECT_NE(message.find("'large " + kind + "': value 1, counted from 0"), std::string::npos) << message;
+    EXPECT_EQ(std::abs(static_cast<float>(file.slice<Eigen::half>("large " + kind, 0, Precision::rounded)(0))), 65504);
+  }
 }
 
 TEST(SafetensorsReader, IntegersAreCheckedByValue) {

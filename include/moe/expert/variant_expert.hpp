@@ -30,8 +30,9 @@ concept DrawingTape = requires(ExpertTape tape) {
 /// One of the experts Xs, made from any of them:
 ///   using Any = moe::VariantExpert<float, moe::SwiGlu<float>, moe::IdentityExpert<float>, MyExpert>;
 ///   std::vector<Any> experts{moe::SwiGlu<float>::random(D, F, rng), moe::IdentityExpert<float>{}, MyExpert{...}};
-/// Nothing is virtual. Parameters have the names that the expert at hand gives them; which expert that is, is not saved
-/// with them: a file is loaded into a list made alike. In a layer, experts that have stages are run by them.
+/// Nothing is virtual. Parameters have the names that the expert at hand gives them. Which expert that is, is saved
+/// with them as its number in Xs, and a file of another one is refused: make the list alike. In a layer, experts that
+/// have stages are run by them.
 template <class S, class... Xs>
 struct VariantExpert {
   static_assert((Expert<Xs, S> && ...),
@@ -183,6 +184,8 @@ struct VariantExpert {
   template <class F, class One, class... More>
   static void visit_buffers(F&& f, One& one, More&... more) {
     (one.require_same_type(more), ...);
+    const auto alternative = static_cast<std::int64_t>(one.expert.index());
+    detail::visit_numbers("alternative", f, alternative, (static_cast<void>(more), alternative)...);
     detail::visit_alternative(one.expert, [&](auto& own, [[maybe_unused]] auto i) {
       for_each_buffer(f, own, *std::get_if<i>(&more.expert)...);
     });

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <numeric>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "moe/gating/scores.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/kernel/softmax.hpp"
+#include "moe/parameters.hpp"
 #include "moe/random.hpp"
 #include "moe/routing.hpp"
 
@@ -152,6 +154,14 @@ struct Hash {
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     if (scores) return scores->backward(routing, drouting);
     if (weights != ChoiceWeights::uniform) weighing().backward(routing, drouting);
+  }
+
+  /// The tables are state: drawn, or dealt anew in surgery.
+  template <class F, class... Self>
+  static void visit_buffers(F&& f, Self&... self) {
+    detail::for_each_listed(
+        "tables", [&](std::string_view name, auto&... tables) { detail::visit_numbers(name, f, tables...); },
+        self.tables...);
   }
 
  private:

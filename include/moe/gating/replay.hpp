@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
+#include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "moe/batch.hpp"
@@ -79,7 +82,33 @@ struct Replay {
     (reweigh ? weighing() : detail::Weighing{ChoiceWeights::uniform}).backward(routing, drouting);
   }
 
+  /// The record, field by field.
+  template <class F, class... Self>
+  static void visit_buffers(F&& f, Self&... self) {
+    visit_field<Index>("record.token", &Choice<S>::token, f, self...);
+    visit_field<Index>("record.expert", &Choice<S>::expert, f, self...);
+    visit_field<S>("record.weight", &Choice<S>::weight, f, self...);
+    visit_field<int>("record.rank", &Choice<S>::rank, f, self...);
+    visit_field<std::uint8_t>("record.fate", &Choice<S>::fate, f, self...);
+  }
+
  private:
+  /// The same field of all choices, as a vector of N.
+  template <class N, class Field, class F, class... Self>
+  static void visit_field(std::string_view name, Field Choice<S>::*field, F& f, Self&... self) {
+    static_assert(sizeof(N) == sizeof(Field) && sizeof(Choice<S>) % sizeof(N) == 0);
+    using Stride = Eigen::InnerStride<static_cast<int>(sizeof(Choice<S>) / sizeof(N))>;
+    const auto column = [&](auto& choices) {
+      constexpr bool is_const = std::is_const_v<std::remove_reference_t<decltype(choices)>>;
+      using Column = Eigen::Map<std::conditional_t<is_const, const Vector<N>, Vector<N>>, 0, Stride>;
+      using Pointer = std::conditional_t<is_const, const N*, N*>;
+      auto* first = choices.empty() ? nullptr : &(choices.front().*field);
+      return Column(reinterpret_cast<Pointer>(first), static_cast<Index>(choices.size()));
+    };
+    const auto visit = [&](auto... columns) { f(name, columns...); };
+    visit(column(self.choices)...);
+  }
+
   detail::Weighing weighing() const { return {weights, epsilon, epsilon_is, norm}; }
 };
 

@@ -12,6 +12,7 @@
 #include "moe/gating/choice_weights.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/kernel/softmax.hpp"
+#include "moe/parameters.hpp"
 #include "moe/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -60,6 +61,11 @@ struct VariableTopK {
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     weighing().backward(routing, drouting);
+  }
+
+  template <class F, class... Self>
+  static void visit_buffers(F&& f, Self&... self) {
+    detail::visit_numbers("k", f, self.k_T...);
   }
 
  private:

@@ -1,6 +1,7 @@
 // A gate that is chosen when the program runs.
 #pragma once
 
+#include <cstdint>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -18,8 +19,8 @@ MOE_NAMESPACE_BEGIN
 /// One of the gates Gs, made from any of them:
 ///   using AnyGate = moe::VariantGate<float, moe::TopK, moe::NoisyTopK<float>, moe::ExpertChoice>;
 ///   AnyGate gate = noisy ? AnyGate{moe::NoisyTopK<float>::zeros(E, D, {.k = 2})} : AnyGate{moe::switch_top1()};
-/// Nothing is virtual. Parameters have the names that the gate at hand gives them; which gate that is, is not saved
-/// with them: a file is loaded into a gate made alike.
+/// Nothing is virtual. Parameters have the names that the gate at hand gives them. Which gate that is, is saved with
+/// them as its number in Gs, and a file of another one is refused: make the gate alike.
 template <class S, class... Gs>
 struct VariantGate {
   static_assert((Gate<Gs, S> && ...),
@@ -83,6 +84,8 @@ struct VariantGate {
   template <class F, class One, class... More>
   static void visit_buffers(F&& f, One& one, More&... more) {
     (one.require_same_type(more), ...);
+    const auto alternative = static_cast<std::int64_t>(one.gate.index());
+    detail::visit_numbers("alternative", f, alternative, (static_cast<void>(more), alternative)...);
     detail::visit_alternative(
         one.gate, [&](auto& own, [[maybe_unused]] auto i) { for_each_buffer(f, own, *std::get_if<i>(&more.gate)...); });
   }

@@ -116,13 +116,14 @@ inline void AtomicFile::write(std::span<const std::byte> bytes) {
 }
 
 inline void AtomicFile::commit() {
+  const std::string parent = folder().string();  // before the rename, after which nothing may fail that can be helped
   // Without the first flush, a crash of the machine may leave the new name with empty contents.
   if (::fsync(file_.number()) != 0) fail("cannot write", system_message());
   if (!file_.close()) fail("cannot write", system_message());
   if (::rename(temporary_.path().c_str(), target_.c_str()) != 0) fail("cannot replace", system_message());
   temporary_.release();
   // The folder may be unreadable, or its file system may not flush folders (EINVAL): the file is complete all the same.
-  const Descriptor directory(::open(folder().c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor directory(::open(parent.c_str(), O_RDONLY | O_CLOEXEC));
   if (directory.number() >= 0 && ::fsync(directory.number()) != 0 && errno != EINVAL)
     fail("replaced, but perhaps not yet on the disk", system_message());
 }

@@ -20,7 +20,7 @@ MOE_NAMESPACE_BEGIN
 namespace io {
 
 /// What reading may do to a value: `exact` refuses a narrower floating-point type and every integer that the target
-/// cannot hold; `rounded` lets floating-point targets round.
+/// cannot hold; `rounded` lets floating-point targets round, also to 0, but not from a finite number to infinity.
 enum class Precision { exact, rounded };
 
 /// How one element type goes over into another.
@@ -121,31 +121,52 @@ Conversion conversion_to(DType dtype) {
 
 namespace detail {
 
+/// Whether To holds the number as it was read into `to`: an integer exactly, unless precision lets it round, and
+/// nothing finite as an infinity.
+template <class From, class To>
+bool survives(From from, To to, io::Precision precision) {
+  if constexpr (is_float_scalar<To>) {
+    const auto is_finite = [](auto value) {
+      if constexpr (std::is_same_v<decltype(value), double>)
+        return has_finite_bits(value);
+      else
+        return has_finite_bits(static_cast<float>(value));
+    };
+    if (!is_finite(to)) {
+      if constexpr (is_float_scalar<From>)
+        return !is_finite(from);
+      else
+        return false;
+    }
+  }
+  if constexpr (!is_float_scalar<From>)
+    return (is_float_scalar<To> && precision == io::Precision::rounded) || holds_integer<To>(from);
+  else
+    return true;
+}
+
 /// Converts bytes (bits: n elements of dtype) into out (n values). The same type is copied bit for bit, NaN payloads
-/// and denormals included. Returns false at the first integer that S cannot hold, unless precision lets it round.
+/// and denormals included. Returns the number of the first value that S does not hold, n if it holds all: an integer
+/// (see Precision), or a finite number that would become infinite.
 /// Requires: conversion_to<S>(dtype) is not impossible.
 template <FileScalar S>
-bool decode(io::DType dtype, std::span<const std::byte> bytes, S* out, io::Precision precision) {
-  bool good = true;
+std::size_t decode(io::DType dtype, std::span<const std::byte> bytes, S* out, io::Precision precision) {
+  std::size_t i = 0;
   with_dtype(dtype, [&]<class From>(From) {
+    const std::size_t count = bytes.size() / sizeof(From);
     if constexpr (std::is_same_v<From, S>) {
       if (!bytes.empty()) std::memcpy(out, bytes.data(), bytes.size());
+      i = count;
     } else if constexpr (conversion_between<From, S>() != io::Conversion::impossible) {
-      const bool check = conversion_between<From, S>() == io::Conversion::by_value &&
-                         !(is_float_scalar<S> && precision == io::Precision::rounded);
-      for (std::size_t i = 0; i < bytes.size() / sizeof(From); ++i) {
+      for (; i < count; ++i) {
         From value;
         std::memcpy(&value, bytes.data() + i * sizeof(From), sizeof(From));
-        if constexpr (!is_float_scalar<From>)
-          if (check && !holds_integer<S>(value)) {
-            good = false;
-            return;
-          }
         out[i] = static_cast<S>(value);
+        if (!survives(value, out[i], precision)) return;
       }
     }
   });
-  return good;
+  return i;
 }
 
 }  // namespace detail

@@ -1,10 +1,10 @@
 // Saving and loading a model: every parameter and buffer that it shows to a visitor, by name.
 #pragma once
 
-#include <any>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -24,17 +24,20 @@ namespace io {
 struct LoadOptions {
   bool allow_lossy = false;   ///< lets a narrower floating-point type round: F64 in the file, float in the model
   bool ignore_extra = false;  ///< tensors in the file that the model does not have are no error
+  /// Parameters, buffers and parts by name ("gate.tables", "steps", "head") that keep the model's values, whatever the
+  /// file says of them or not: for files that lack them, or whose values suit another use.
+  std::vector<std::string> keep = {};
 };
 
 }  // namespace io
 
 namespace detail {
 
-/// f(name, values) for every parameter, then for every buffer.
+/// f(name, values) for every buffer, then for every parameter.
 template <class F, class Model>
 void for_each_saved(F&& f, Model& model) {
-  for_each_parameter(f, model);
   for_each_buffer(f, model);
+  for_each_parameter(f, model);
 }
 
 /// The values of a parameter as an Eigen object: an Eigen matrix or vector itself, the plain matrix of what keeps its
@@ -55,9 +58,6 @@ decltype(auto) as_eigen(Parameter& parameter) {
   }
 }
 
-template <class Parameter>
-using ScalarOf = std::remove_cvref_t<decltype(*std::declval<Parameter&>().data())>;
-
 /// What the file must hold for a matrix (rank 2) or a vector (rank 1).
 template <class Derived>
 io::TensorInfo expected_info(const Eigen::DenseBase<Derived>& values) {
@@ -70,16 +70,55 @@ io::TensorInfo expected_info(const Eigen::DenseBase<Derived>& values) {
   return info;
 }
 
-/// Compares the tensors of a file with those of a model and keeps everything that differs.
-class ModelComparison {
+/// Compares the tensors of a file with those of a model, keeps what differs, and has the values ready to be set.
+class ModelLoading {
  public:
-  ModelComparison(const io::Safetensors& file, io::LoadOptions options) : file_(file), options_(options) {}
+  ModelLoading(const io::Safetensors& file, const io::LoadOptions& options) : file_(file), options_(options) {}
 
-  template <class S>
-  void expect(std::string_view name, const io::TensorInfo& expected) {
+  template <class Values>
+  void visit(std::string_view name, Values& values) {
+    using Pointed = std::remove_pointer_t<decltype(values.data())>;
+    using S = std::remove_const_t<Pointed>;
     if (!seen_.emplace(name).second) return note(name, "named twice in the model");
+    if (is_kept(name)) return;
+    const io::TensorInfo expected = expected_info(as_eigen(values));
     if (!file_.contains(name)) return note(name, "missing in the file, ", to_string(expected), " in the model");
     const io::TensorInfo& found = file_.tensor(name);
+    if (!agree<S>(name, found, expected)) return;
+    constexpr bool is_fixed = std::is_const_v<Pointed>;
+    if (count_ > 0 && !is_fixed) return;
+    Matrix<S> read = file_.matrix<S>(name, io::Precision::rounded);
+    read.resize(values.rows(), values.cols());  // a row vector, read as (n, 1)
+    if constexpr (!is_fixed)
+      prepare(values, std::move(read));
+    else if (read != Matrix<S>(values))
+      note(name, read(0), " in the file, ", values(0), " in the model, and a file cannot change it");
+  }
+
+  /// Throws io::SafetensorsError with a line for each of the first differences.
+  void require_none() {
+    for (std::size_t i = 0; i < options_.keep.size(); ++i)
+      if (!is_used_[i]) note(options_.keep[i], "named by LoadOptions::keep, and not in the model");
+    if (!options_.ignore_extra)
+      for (const std::string& name : file_.names())
+        if (!seen_.count(name) && !is_kept(name))
+          note(name, "not in the model, ", to_string(file_.tensor(name)), " in the file");
+    if (count_ != 0)
+      fail_io(file_.path(), " does not fit the model, mismatches: ", count_,
+              count_ > most_lines ? ", of which the first " + std::to_string(most_lines) + " are" : "", lines_);
+  }
+
+  /// Sets all values. Nothing here allocates, so that it cannot stop half way.
+  void set() {
+    for (auto& set_one : setters_) set_one();
+  }
+
+ private:
+  static constexpr std::size_t most_lines = 20;
+
+  template <class S>
+  bool agree(std::string_view name, const io::TensorInfo& found, const io::TensorInfo& expected) {
+    const std::size_t before = count_;
     if (found.shape != expected.shape)
       note(name, to_string(found), " in the file, ", to_string(expected), " in the model");
     const auto conversion = io::conversion_to<S>(found.dtype);
@@ -90,34 +129,49 @@ class ModelComparison {
     if (!fits)
       note(name, io::dtype_name(found.dtype), " in the file, ", io::dtype_name(expected.dtype), " in the model",
            rounds ? " (would round; LoadOptions::allow_lossy allows it)" : "");
+    return count_ == before;
   }
 
-  /// Throws io::SafetensorsError with one line for each difference.
-  void require_none() {
-    if (!options_.ignore_extra)
-      for (const std::string& name : file_.names())
-        if (!seen_.count(name)) note(name, "not in the model, ", to_string(file_.tensor(name)), " in the file");
-    if (count_ != 0) fail_io(file_.path(), " does not fit the model, mismatches: ", count_, lines_);
-  }
-
- private:
   static bool is_float_dtype(io::DType dtype) {
     bool result = false;
     with_dtype(dtype, [&]<class From>(From) { result = is_float_scalar<From>; });
     return result;
   }
+
+  bool is_kept(std::string_view name) {
+    bool kept = false;
+    for (std::size_t i = 0; i < options_.keep.size(); ++i)
+      if (covers(options_.keep[i], name)) kept = is_used_[i] = true;
+    return kept;
+  }
+
+  /// An Eigen view may be gone after the visit; what it shows is not.
+  template <class Values, class S>
+  void prepare(Values& values, Matrix<S> read) {
+    constexpr bool is_view = requires { values.derived(); }
+    &&!std::is_base_of_v<Eigen::PlainObjectBase<Values>, Values>;
+    if constexpr (is_view)
+      setters_.push_back([view = values, from = std::move(read)]() mutable { view = from; });
+    else if constexpr (requires { values = read; })
+      setters_.push_back([&values, from = std::move(read)] { values = from; });
+    else
+      setters_.push_back([view = as_eigen(values), from = std::move(read)]() mutable { view = from; });
+  }
+
   template <class... Parts>
   void note(std::string_view name, const Parts&... parts) {
+    if (++count_ > most_lines) return;
     lines_ += "\n  " + in_quotes(name) + ": ";
     (append(lines_, parts), ...);
-    ++count_;
   }
 
   const io::Safetensors& file_;
-  io::LoadOptions options_;
+  const io::LoadOptions& options_;
+  std::vector<bool> is_used_ = std::vector<bool>(options_.keep.size());
   std::set<std::string, std::less<>> seen_;
   std::string lines_;
   std::size_t count_ = 0;
+  std::vector<std::function<void()>> setters_;
 };
 
 }  // namespace detail
@@ -126,7 +180,7 @@ namespace io {
 
 /// Writes every parameter and buffer of `model` under its name: a matrix with rank 2, a vector with rank 1, in the
 /// model's own scalar type, bit for bit. `metadata` is kept in the file as text. A file of that name is replaced as a
-/// whole or, on any error (SafetensorsError), left as it was.
+/// whole or, on any error (SafetensorsError, std::bad_alloc), left as it was.
 template <class Model>
 void save(const std::filesystem::path& path, const Model& model, std::map<std::string, std::string> metadata = {}) {
   SafetensorsWriter writer;
@@ -139,39 +193,16 @@ void save(const std::filesystem::path& path, const Model& model, std::map<std::s
 
 /// Sets every parameter and buffer of `model` from the file. Names and shapes must agree exactly, also where a
 /// transposed or reordered tensor would have as many values; element types must be of the same kind and not wider than
-/// the model's. All differences are listed in one SafetensorsError, and on any error the model is unchanged.
+/// the model's; which of its types a VariantExpert or VariantGate holds must be what it was when the file was saved.
+/// SafetensorsError tells the number of differences and the first twenty. On any error, also std::bad_alloc, the model
+/// is unchanged.
 template <class Model>
 void load(const std::filesystem::path& path, Model& model, LoadOptions options = {}) {
   const Safetensors file = Safetensors::open(path);
-  moe::detail::ModelComparison comparison(file, options);
-  moe::detail::for_each_saved(
-      [&](std::string_view name, const auto& values) {
-        comparison.expect<moe::detail::ScalarOf<decltype(values)>>(
-            name, moe::detail::expected_info(moe::detail::as_eigen(values)));
-      },
-      model);
-  comparison.require_none();
-
-  // Whatever may fail, reading and allocating, comes before the first value is set.
-  std::vector<std::any> staged;
-  moe::detail::for_each_saved(
-      [&](std::string_view name, const auto& values) {
-        auto plain = file.matrix<moe::detail::ScalarOf<decltype(values)>>(name, Precision::rounded);
-        plain.resize(values.rows(), values.cols());  // a row vector, read as (n, 1)
-        staged.emplace_back(std::move(plain));
-      },
-      model);
-  std::size_t next = 0;
-  moe::detail::for_each_saved(
-      [&](std::string_view, auto& values) {
-        const auto& plain = *std::any_cast<Matrix<moe::detail::ScalarOf<decltype(values)>>>(&staged[next++]);
-        if constexpr (requires { values = plain; }) {
-          values = plain;
-        } else {
-          moe::detail::as_eigen(values) = plain;
-        }
-      },
-      model);
+  moe::detail::ModelLoading loading(file, options);
+  moe::detail::for_each_saved([&](std::string_view name, auto& values) { loading.visit(name, values); }, model);
+  loading.require_none();
+  loading.set();
 }
 
 }  // namespace io

@@ -213,7 +213,8 @@ inline void check_layout(std::string_view source, SafetensorsHeader& header, std
 inline SafetensorsHeader parse_header(std::string_view source, std::string_view text, std::uint64_t data_bytes) {
   // Looked at before the parser does: it would skip a byte order mark, and take a NUL byte for the end.
   const std::size_t first = text.find_first_not_of(" \t\r\n");
-  if (first == std::string_view::npos || text[first] != '{') fail_io(source, ": the header does not begin with '{'");
+  if (first == std::string_view::npos || text[first] != '{')
+    fail_io(source, ": not a safetensors file: the header does not begin with '{'");
   if (text.find('\0') != std::string_view::npos) fail_io(source, ": the header contains a NUL byte");
   SafetensorsHeader header;
   SafetensorsHeaderBuilder builder(source, header);

@@ -86,13 +86,19 @@ inline Safetensors Safetensors::open(const std::filesystem::path& path) {
   using moe::detail::fail_io;
   auto file = std::make_shared<const moe::detail::InputFile>(path);
   std::array<std::byte, 8> prefix{};
-  if (file->size() < prefix.size()) fail_io(file->name(), ": too short for a header: ", file->size(), " bytes");
+  if (file->size() < prefix.size())
+    fail_io(file->name(), ": not a safetensors file: too short for a header: ", file->size(), " bytes");
   file->read(0, prefix);
   const auto length = std::bit_cast<std::uint64_t>(prefix);
-  if (length > moe::detail::longest_header)
-    fail_io(file->name(), ": the header's length of ", length, " bytes exceeds ", moe::detail::longest_header);
+  if (length > moe::detail::longest_header) {
+    std::string begin;
+    for (const std::byte b : prefix) begin += b < std::byte{0x80} ? static_cast<char>(b) : '?';
+    fail_io(file->name(), ": not a safetensors file: it begins with ", moe::detail::in_quotes(begin),
+            "; as the length of a header, ", length, " bytes, that exceeds ", moe::detail::longest_header);
+  }
   if (length > file->size() - prefix.size())
-    fail_io(file->name(), ": the header's length of ", length, " bytes lies beyond the end of the file");
+    fail_io(file->name(), ": cut short, or not a safetensors file: the header's length of ", length,
+            " bytes lies beyond the end of the file, which has ", file->size());
   std::string text(static_cast<std::size_t>(length), '\0');
   file->read(prefix.size(), std::as_writable_bytes(std::span(text)));
   const std::uint64_t data_begin = prefix.size() + length;
@@ -134,8 +140,10 @@ void Safetensors::decode_into(std::string_view name, const TensorInfo& part, S* 
   if (conversion == Conversion::rounds && precision == Precision::exact)
     fail(name, "reading ", dtype_name(part.dtype), " values as ", dtype_name(dtype_of<S>()),
          " would round them; Precision::rounded allows it");
-  if (!moe::detail::decode(part.dtype, read(name, part.begin, part.bytes()), out, precision))
-    fail(name, "an integer in it does not fit ", dtype_name(dtype_of<S>()));
+  const std::uint64_t fitting = moe::detail::decode(part.dtype, read(name, part.begin, part.bytes()), out, precision);
+  if (fitting < part.size())
+    fail(name, "value ", fitting, ", counted from 0, is a ", dtype_name(part.dtype), " that does not fit ",
+         dtype_name(dtype_of<S>()));
 }
 
 template <moe::detail::FileScalar S>

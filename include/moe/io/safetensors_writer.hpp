@@ -97,9 +97,9 @@ inline void SafetensorsWriter::add_bytes(std::string name, TensorInfo info, std:
   if (bytes.size() != needed)
     fail_io("writer: tensor ", in_quotes(name), ": ", to_string(info), " needs ", needed, " bytes, ", bytes.size(),
             " are given");
-  const auto [place, inserted] = tensors_.try_emplace(std::move(name));
+  Tensor tensor{std::move(info), {bytes.begin(), bytes.end()}};
+  const auto [place, inserted] = tensors_.try_emplace(std::move(name), std::move(tensor));
   if (!inserted) fail_io("writer: tensor ", in_quotes(place->first), " is given twice");
-  place->second = {std::move(info), {bytes.begin(), bytes.end()}};
 }
 
 inline std::vector<const SafetensorsWriter::Entry*> SafetensorsWriter::in_file_order() const {
@@ -113,24 +113,33 @@ inline std::vector<const SafetensorsWriter::Entry*> SafetensorsWriter::in_file_o
 }
 
 inline std::string SafetensorsWriter::header_text(const std::vector<const Entry*>& order) const {
-  // Bytes that are no UTF-8 are left out here and found missing by check_readable.
-  const auto dump = [](const nlohmann::json& value) {
-    return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::ignore);
+  // Of JSON values only strings are made: the destructor of an array or object allocates, and must not fail. Bytes that
+  // are no UTF-8 are left out here and found missing by check_readable.
+  const auto quoted = [](const std::string& text) {
+    return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::ignore);
   };
-  std::string text = "{";
-  const auto append_entry = [&](std::string_view key, const std::string& value) {
-    text += (text.size() > 1 ? "," : "") + dump(key) + ":" + value;
+  const auto append_entry = [&](std::string& object, const std::string& key, const std::string& value) {
+    object += (object.empty() ? "{" : ",") + quoted(key) + ":" + value;
   };
-  if (!metadata.empty()) append_entry(moe::detail::metadata_key, dump(metadata));
+  std::string text;
+  if (!metadata.empty()) {
+    std::string pairs;
+    for (const auto& [key, value] : metadata) append_entry(pairs, key, quoted(value));
+    append_entry(text, std::string(moe::detail::metadata_key), pairs + "}");
+  }
   std::uint64_t begin = 0;
   for (const Entry* entry : order) {
     const auto& [name, tensor] = *entry;
     const std::uint64_t end = begin + tensor.bytes.size();
-    append_entry(name, "{\"dtype\":" + dump(dtype_name(tensor.info.dtype)) + ",\"shape\":" + dump(tensor.info.shape) +
-                           ",\"data_offsets\":[" + std::to_string(begin) + "," + std::to_string(end) + "]}");
+    std::string shape;
+    for (const std::uint64_t dimension : tensor.info.shape)
+      shape += (shape.empty() ? "" : ",") + std::to_string(dimension);
+    append_entry(text, name,
+                 "{\"dtype\":\"" + std::string(dtype_name(tensor.info.dtype)) + "\",\"shape\":[" + shape +
+                     "],\"data_offsets\":[" + std::to_string(begin) + "," + std::to_string(end) + "]}");
     begin = end;
   }
-  text += "}";
+  text += text.empty() ? "{}" : "}";
   text.resize((text.size() + 7) / 8 * 8, ' ');  // the data then begins at a multiple of 8
   return text;
 }

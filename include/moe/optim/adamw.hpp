@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <string_view>
 #include <tuple>
 #include <type_traits>
@@ -73,11 +74,15 @@ class AdamW {
   /// theirs.
   std::tuple<Model&, Model&> moments() { return {mean_, square_}; }
 
-  /// The moments, by name: an optimiser is saved and loaded as a model is (`steps` besides).
+  /// The moments and the steps, by name: an optimiser is saved and loaded as a model is.
   template <class F, class... Self>
   static void visit_parameters(F&& f, Self&... self) {
     detail::visit_part("mean", f, self.mean_...);
     detail::visit_part("square", f, self.square_...);
+  }
+  template <class F, class... Self>
+  static void visit_buffers(F&& f, Self&... self) {
+    detail::visit_numbers("steps", f, self.steps...);
   }
 
  private:
@@ -91,6 +96,8 @@ class AdamW {
                     ", it must be in [1e-30, 1e30]");
     detail::require(options.weight_decay >= 0 && detail::has_finite_bits(options.weight_decay),
                     "AdamW: weight_decay is ", options.weight_decay, ", it must be finite and 0 or more");
+    detail::require(steps >= 0 && steps < (std::numeric_limits<std::int64_t>::max)(), "AdamW: steps is ", steps,
+                    ", it must be 0 or more and not the largest integer");
   }
 
   Model mean_, square_;

@@ -82,7 +82,7 @@ class Frozen {
             const Index row = row_in(name, path);
             detail::require(row < 0 || detail::has_rows_as_runs<Parameter>(), "Frozen: '", name, "' is a row of '",
                             path, "', which can only be frozen as a whole");
-            found = found || covers(name, path) || (row >= 0 && row < parameter.rows());
+            found = found || detail::covers(name, path) || (row >= 0 && row < parameter.rows());
           },
           model);
       detail::require(found, "Frozen: the model has no part, parameter or row named '", name, "'");
@@ -90,21 +90,16 @@ class Frozen {
   }
 
  private:
-  /// Whether the name is that of the parameter or of a part that it belongs to.
-  static bool covers(std::string_view name, std::string_view parameter) {
-    return parameter.starts_with(name) && (parameter.size() == name.size() || parameter[name.size()] == '.');
-  }
-
   /// i for the name "parameter.i", else -1.
   static Index row_in(std::string_view name, std::string_view parameter) {
-    if (!covers(parameter, name) || name.size() < parameter.size() + 2) return -1;
+    if (!detail::covers(parameter, name) || name.size() < parameter.size() + 2) return -1;
     Index row = -1;
     const auto [end, error] = std::from_chars(name.data() + parameter.size() + 1, name.data() + name.size(), row);
     return error == std::errc() && end == name.data() + name.size() ? row : -1;
   }
 
   bool is_named(std::string_view parameter) const {
-    return std::any_of(names_.begin(), names_.end(), [&](const auto& name) { return covers(name, parameter); });
+    return std::any_of(names_.begin(), names_.end(), [&](const auto& name) { return detail::covers(name, parameter); });
   }
   bool names_rows_of(std::string_view parameter) const {
     return std::any_of(names_.begin(), names_.end(), [&](const auto& name) { return row_in(name, parameter) >= 0; });

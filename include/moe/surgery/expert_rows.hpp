@@ -12,6 +12,7 @@
 #include "moe/gating/noisy_top_k.hpp"
 #include "moe/gating/replay.hpp"
 #include "moe/gating/scored_top_k.hpp"
+#include "moe/gating/variable_top_k.hpp"
 #include "moe/no_router.hpp"
 #include "moe/router.hpp"
 #include "moe/routing.hpp"
@@ -111,6 +112,12 @@ struct ExpertRows<ScoredTopK> {
   static void rearrange(ScoredTopK& gate, const ExpertSources& sources) {
     gate.selection_bias_E = rearranged_rows(gate.selection_bias_E, sources);
   }
+};
+
+/// How many experts a token gets is no expert's.
+template <>
+struct ExpertRows<VariableTopK> {
+  static void rearrange(VariableTopK&, const ExpertSources&) {}
 };
 
 /// The ids of an expert with several heirs are dealt to them in turn, those of an expert without any to all; a newcomer
