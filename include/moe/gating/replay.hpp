@@ -98,12 +98,12 @@ struct Replay {
   static void visit_field(std::string_view name, Field Choice<S>::*field, F& f, Self&... self) {
     static_assert(sizeof(N) == sizeof(Field) && sizeof(Choice<S>) % sizeof(N) == 0);
     using Stride = Eigen::InnerStride<static_cast<int>(sizeof(Choice<S>) / sizeof(N))>;
-    const auto column = [&](auto& choices) {
-      constexpr bool is_const = std::is_const_v<std::remove_reference_t<decltype(choices)>>;
+    const auto column = [&](auto& record) {
+      constexpr bool is_const = std::is_const_v<std::remove_reference_t<decltype(record)>>;
       using Column = Eigen::Map<std::conditional_t<is_const, const Vector<N>, Vector<N>>, 0, Stride>;
       using Pointer = std::conditional_t<is_const, const N*, N*>;
-      auto* first = choices.empty() ? nullptr : &(choices.front().*field);
-      return Column(reinterpret_cast<Pointer>(first), static_cast<Index>(choices.size()));
+      auto* first = record.empty() ? nullptr : &(record.front().*field);
+      return Column(reinterpret_cast<Pointer>(first), static_cast<Index>(record.size()));
     };
     const auto visit = [&](auto... columns) { f(name, columns...); };
     visit(column(self.choices)...);
