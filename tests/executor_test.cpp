@@ -132,5 +132,14 @@ static_assert(Executor<DefaultExecutor>);
 static_assert(Executor<PoolExecutor<EagerPool>>);
 static_assert(!Executor<int>);
 
+struct NotConst {
+  template <class F>
+  void parallel_for(Index, F&&) {}
+};
+static_assert(!Executor<NotConst>);  // a layer's passes are const, and so is what they are given
+
+static_assert(TaskPool<EagerPool> && TaskPool<BusyPool> && TaskPool<EmptyPool>);
+static_assert(!TaskPool<Serial>);
+
 }  // namespace executor_test
 }  // namespace moe

@@ -12,6 +12,7 @@ MOE_NAMESPACE_BEGIN
 /// made from must outlive it.
 template <class S>
 struct Batch {
+  static_assert(detail::ComputesIn<S>::is_known);
   RowsRef<S> x_TD;
   std::span<const std::int64_t> ids = {};  ///< One id a token (a vocabulary index, say), or empty. Hash gates need it.
   std::span<const std::uint8_t> valid = {};  ///< 1: a token, 0: padding; empty: all are tokens. Padding is routed

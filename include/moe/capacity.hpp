@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "moe/core.hpp"
 
@@ -28,6 +29,14 @@ class Capacity {
     bool of_tokens = false;       ///< round(factor T), whatever E and k
     bool in_float = false;        ///< T / E and factor k are rounded to float, and their product too
   };
+
+  /// Not to be used: a number does not say which of the formulas below it belongs to.
+  template <class Number>
+  requires std::is_arithmetic_v<Number> Capacity(Number) {
+    static_assert(!std::is_arithmetic_v<Number>,
+                  "moe: a number is no Capacity: write Capacity::factor(1.25) for 1.25 times an expert's even share, "
+                  "Capacity::exactly(2) for 2 slots");
+  }
 
   /// No limit: nothing is dropped.
   static Capacity unlimited() { return Capacity(Rule{}); }

@@ -60,6 +60,15 @@ struct RowsRef : ConstMatrixRef<S> {
 
 namespace detail {
 
+/// What every part on a scalar type asserts; one sentence for each type that will not do.
+template <class S>
+struct ComputesIn {
+  static_assert(std::is_floating_point_v<S> && sizeof(S) >= sizeof(float),
+                "moe: layers and their parts compute in float or double; this scalar type is another (files may hold "
+                "narrower ones: moe/io/)");
+  static constexpr bool is_known = true;
+};
+
 /// Rows read and rows written whose scalar type another argument tells: plain matrices, blocks and maps convert.
 template <class S>
 using GivenRows = std::type_identity_t<RowsRef<S>>;

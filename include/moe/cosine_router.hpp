@@ -17,6 +17,7 @@ MOE_NAMESPACE_BEGIN
 /// al. 2022, "On the Representation Collapse of Sparse MoE"; Tutel's cosine gate). A length below 1e-4 counts as 1e-4.
 template <class S>
 struct CosineRouter {
+  static_assert(detail::ComputesIn<S>::is_known);
   using Scalar = S;
 
   Matrix<S> projection_PD, expert_EP;

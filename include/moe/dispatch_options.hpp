@@ -1,6 +1,8 @@
 // How choices become slots: the room, and what happens around it.
 #pragma once
 
+#include <type_traits>
+
 #include "moe/capacity.hpp"
 #include "moe/core.hpp"
 #include "moe/kernel/selection.hpp"
@@ -39,7 +41,8 @@ struct DispatchOptions {
   NonFinite non_finite = NonFinite::propagate;
 
   DispatchOptions() = default;
-  DispatchOptions(const Capacity& capacity_) : capacity(capacity_) {}
+  template <class C>
+  requires std::is_convertible_v<C, Capacity> DispatchOptions(const C& capacity_) : capacity(capacity_) {}
 
   void check() const {
     detail::require(renormalize_floor > 0, "DispatchOptions: renormalize_floor is ", renormalize_floor,

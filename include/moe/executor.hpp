@@ -1,11 +1,12 @@
 // Who runs the tasks of a layer: the calling thread, OpenMP's team, or a thread pool of the user's. An executor is a
-// value with `parallel_for(count, f)`, which calls f(0) ... f(count - 1), each once, and returns when all are done.
-// Tasks never share an output, so every executor gives the same bits. Optional: `threads_at_work()`, how many tasks it
-// runs at a time, lets work be cut no smaller than that asks for.
+// value with `parallel_for(count, f) const`, which calls f(0) ... f(count - 1), each once, and returns when all are
+// done. Tasks never share an output, so every executor gives the same bits. Optional: `threads_at_work() const`, how
+// many tasks it runs at a time, lets work be cut no smaller than that asks for.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
+#include <concepts>
 #include <exception>
 #include <limits>
 #include <memory>
@@ -20,9 +21,35 @@
 MOE_NAMESPACE_BEGIN
 
 template <class X>
-concept Executor = requires(X& executor, void (&task)(Index)) {
+concept Executor = requires(const X& executor, void (&task)(Index)) {
   executor.parallel_for(Index{}, task);
 };
+
+/// What a PoolExecutor needs of a thread pool, as Eigen::ThreadPool has it: Schedule runs a task later, in any thread.
+template <class X>
+concept TaskPool = requires(X& pool, void (&task)()) {
+  { pool.NumThreads() } -> std::convertible_to<Index>;
+  pool.Schedule(task);
+};
+
+namespace detail {
+
+/// One sentence for each type that is no executor, and no error that follows from it.
+template <class Exec>
+struct CheckedExecutor {
+  static_assert(Executor<Exec>,
+                "moe: what is passed as executor is none: it needs parallel_for(count, f) const, which calls f(0) ... "
+                "f(count - 1); see moe/executor.hpp");
+  static constexpr bool is_one = Executor<Exec>;
+};
+
+/// Calls f(0) ... f(count - 1) as the executor does.
+template <class Exec, class F>
+void parallel_for(const Exec& executor, Index count, F&& f) {
+  if constexpr (CheckedExecutor<Exec>::is_one) executor.parallel_for(count, f);
+}
+
+}  // namespace detail
 
 /// The calling thread.
 struct Serial {
@@ -100,11 +127,15 @@ using DefaultExecutor = OpenMp;
 using DefaultExecutor = Serial;
 #endif
 
-/// A thread pool of the user's: anything with Schedule(std::function<void()>) and NumThreads(), as Eigen::ThreadPool
-/// has. The caller works along, so a pool whose threads are all busy (a layer inside a layer) cannot deadlock.
-/// The pool must outlive the executor.
+/// A thread pool of the user's, a TaskPool: anything with Schedule(std::function<void()>) and NumThreads(). The caller
+/// works along, so a pool whose threads are all busy (a layer inside a layer) cannot deadlock. The pool must outlive
+/// the executor.
 template <class ThreadPool>
 class PoolExecutor {
+  static_assert(TaskPool<ThreadPool>,
+                "moe::PoolExecutor: the pool needs NumThreads() and Schedule(task), task a std::function<void()>; see "
+                "moe/executor.hpp");
+
  public:
   explicit PoolExecutor(ThreadPool& pool) : pool_(&pool) {}
 
@@ -174,7 +205,7 @@ Index tasks_to_occupy(const Exec& executor) {
 /// Calls f(begin, count) for blocks of at most `size` of 0 .. total - 1, as tasks.
 template <class Exec, class F>
 void parallel_blocks(const Exec& executor, Index total, Index size, F&& f) {
-  executor.parallel_for((total + size - 1) / size, [&](Index block) {
+  parallel_for(executor, (total + size - 1) / size, [&](Index block) {
     const Index begin = block * size;
     f(begin, (std::min)(size, total - begin));
   });

@@ -5,6 +5,7 @@
 //             -router'-> dx_TD + dispatch'(dx_ND)
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <string_view>
 #include <utility>
@@ -43,6 +44,7 @@ struct Layer {
       "random) const; see moe/concepts.hpp");
   using Scalar = typename R::Scalar;
   using S = Scalar;
+  static_assert(detail::ComputesIn<S>::is_known);
   static_assert(Gate<G, S>,
                 "moe::Layer: G is not a gate: it needs route(batch, routing, random) const; see moe/concepts.hpp");
   static_assert(Expert<X, S>,
@@ -69,8 +71,6 @@ struct Layer {
   }
   Layer(R router_, G gate_, std::vector<X> experts_, DispatchOptions dispatching_)
       : Layer(std::move(router_), std::move(gate_), std::move(experts_), L{}, dispatching_) {}
-  Layer(R router_, G gate_, std::vector<X> experts_, Capacity capacity)
-      : Layer(std::move(router_), std::move(gate_), std::move(experts_), L{}, DispatchOptions(capacity)) {}
 
   /// O for tokens of width D.
   Index output_width(Index width) const { return detail::output_width(experts.front(), width); }
@@ -301,10 +301,8 @@ struct Layer {
 
 template <class R, class G, class X>
 Layer(R, G, std::vector<X>) -> Layer<R, G, X>;
-template <class R, class G, class X>
-Layer(R, G, std::vector<X>, Capacity) -> Layer<R, G, X>;
-template <class R, class G, class X>
-Layer(R, G, std::vector<X>, DispatchOptions) -> Layer<R, G, X>;
+template <class R, class G, class X, std::convertible_to<DispatchOptions> D>
+Layer(R, G, std::vector<X>, D) -> Layer<R, G, X>;
 template <class R, class G, class X, class L>
 Layer(R, G, std::vector<X>, L) -> Layer<R, G, X, L>;
 template <class R, class G, class X, class L>

@@ -65,7 +65,7 @@ void run_stages(int stages, const Plan<S>& plan, std::vector<ExpertTask>& tasks,
                 Columns&& columns, Work&& work) {
   for (int stage = 0; stage < stages; ++stage) {
     list_column_tasks(plan, tasks_to_occupy(executor), tasks, [&](std::size_t e) { return columns(stage, e); });
-    executor.parallel_for(static_cast<Index>(tasks.size()), [&](Index i) {
+    parallel_for(executor, static_cast<Index>(tasks.size()), [&](Index i) {
       const ExpertTask& task = tasks[static_cast<std::size_t>(i)];
       work(stage, task.expert, task.first, task.count);
     });
@@ -133,7 +133,7 @@ void run_forward(const std::vector<X>& experts, [[maybe_unused]] int stages, boo
   if constexpr (StagedExpert<X, S>) {
     for_each_used_expert(plan, [&](std::size_t e) { experts[e].begin_forward(x(e).rows(), tapes[e]); });
     if (list_row_tasks(experts, plan, tasks_to_occupy(executor), tape.tasks)) {
-      executor.parallel_for(static_cast<Index>(tape.tasks.size()), [&](Index i) {
+      parallel_for(executor, static_cast<Index>(tape.tasks.size()), [&](Index i) {
         const auto [e, row, rows] = tape.tasks[static_cast<std::size_t>(i)];
         dispatch(plan.begin_of(static_cast<Index>(e)) + row, rows);
         forward_all_columns<X, S>(experts[e], stages, x(e).middleRows(row, rows), y(e).middleRows(row, rows), tapes[e],
@@ -149,7 +149,7 @@ void run_forward(const std::vector<X>& experts, [[maybe_unused]] int stages, boo
           });
     }
   } else {
-    executor.parallel_for(plan.experts(), [&](Index i) {
+    parallel_for(executor, plan.experts(), [&](Index i) {
       const auto e = static_cast<std::size_t>(i);
       if (plan.rows_of(i) == 0) return;
       dispatch(plan.begin_of(i), plan.rows_of(i));
@@ -196,7 +196,7 @@ bool forward_in_rooms(const std::vector<X>& experts, ConstMatrixRef<S> x_TD, Tap
     const auto& plan = tape.plan;
     if (tape.keep_activations || tape.random) return false;
     if (!list_row_tasks(experts, plan, tasks_to_occupy(executor), tape.tasks)) return false;
-    executor.parallel_for(static_cast<Index>(tape.tasks.size()), [&](Index i) {
+    parallel_for(executor, static_cast<Index>(tape.tasks.size()), [&](Index i) {
       const auto [e, row, rows] = tape.tasks[static_cast<std::size_t>(i)];
       const Index begin = plan.begin_of(static_cast<Index>(e)) + row;
       auto room = std::exchange(BlockRoom<X, S>::mine(), {});
@@ -258,7 +258,7 @@ void experts_backward(const std::vector<X>& experts, ConstMatrixRef<S> dy_NO, Ta
           experts[e].backward_stage(stage, x(e), dy(e), tapes[e], dx(e), gradients[e], first, count);
         });
   } else {
-    executor.parallel_for(plan.experts(), [&](Index i) {
+    parallel_for(executor, plan.experts(), [&](Index i) {
       const auto e = static_cast<std::size_t>(i);
       if (plan.rows_of(i) > 0) experts[e].backward(x(e), dy(e), tapes[e], dx(e), gradients[e]);
     });

@@ -12,6 +12,7 @@ MOE_NAMESPACE_BEGIN
 /// All logits are 0; nothing is learned.
 template <class S>
 struct NoRouter {
+  static_assert(detail::ComputesIn<S>::is_known);
   using Scalar = S;
 
   Index expert_count;

@@ -15,6 +15,7 @@ MOE_NAMESPACE_BEGIN
 /// logits_TE = x_TD weight_ED' + bias_E.
 template <class S>
 struct Router {
+  static_assert(detail::ComputesIn<S>::is_known);
   using Scalar = S;
 
   Matrix<S> weight_ED;

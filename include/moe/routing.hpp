@@ -54,6 +54,7 @@ struct Noise {
 /// same field, choices in the same order.
 template <class S>
 struct Routing {
+  static_assert(detail::ComputesIn<S>::is_known);
   Matrix<S> logits_TE;
   Matrix<S> probabilities_TE;      ///< With noise: of the noisy logits.
   Matrix<S> scores_TE;             ///< Of gates whose scores are no probabilities (ScoredTopK), before any division.

@@ -32,6 +32,7 @@ struct SoftOptions {
 /// Not causal: every token sees every other of its group.
 template <class S, class X>
 struct SoftLayer {
+  static_assert(detail::ComputesIn<S>::is_known);
   static_assert(
       Expert<X, S>,
       "moe::SoftLayer: X is not an expert: it needs Tape and forward(x, y, tape) const; see moe/concepts.hpp");
@@ -279,7 +280,7 @@ struct SoftLayer {
     tape.experts.resize(experts.size());
     for (auto& expert_tape : tape.experts) detail::hand_down_keeping(tape.keep_activations, expert_tape);
     const auto count = static_cast<Index>(experts.size()), rows = groups * slots() / count;
-    executor.parallel_for(count, [&](Index e) {
+    detail::parallel_for(executor, count, [&](Index e) {
       const auto at = static_cast<std::size_t>(e);
       if (rows > 0)
         experts[at].forward(tape.in_QD.middleRows(e * rows, rows), tape.out_QD.middleRows(e * rows, rows),
@@ -294,7 +295,7 @@ struct SoftLayer {
         "moe::SoftLayer::backward: X cannot be trained: it needs backward(x, dy, tape, dx, gradient) const and "
         "visit_parameters; see moe/concepts.hpp");
     const auto count = static_cast<Index>(experts.size()), rows = groups * slots() / count;
-    executor.parallel_for(count, [&](Index e) {
+    detail::parallel_for(executor, count, [&](Index e) {
       const auto at = static_cast<std::size_t>(e);
       if (rows > 0)
         experts[at].backward(tape.in_QD.middleRows(e * rows, rows), tape.dout_QD.middleRows(e * rows, rows),

@@ -17,6 +17,7 @@ MOE_NAMESPACE_BEGIN
 /// entry by entry (optimisers, gradients' norms) works on `data()` or `array()`, in memory order.
 template <class S>
 class Weights {
+  static_assert(detail::ComputesIn<S>::is_known);
  public:
   using Scalar = S;
   static constexpr Index panel_width = 16;

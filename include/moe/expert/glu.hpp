@@ -37,6 +37,7 @@ concept GateForm = requires(const Form form, const Chunk<S> chunk) {
 /// (ClampedSilu).
 template <class S, class Activation>
 struct Glu {
+  static_assert(detail::ComputesIn<S>::is_known);
   Weights<S> w1_FD, w3_FD, w2_DF;
   Vector<S> b1_F = {}, b3_F = {}, b2_D = {};  ///< Empty: none.
   Vector<S> multiplier_F = {};                ///< Of the hidden units (ST-MoE's multiplicative bias). Empty: none.

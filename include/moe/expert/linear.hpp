@@ -14,6 +14,7 @@ MOE_NAMESPACE_BEGIN
 /// y = x weight_OD' + bias_O (the experts of Jacobs et al. 1991).
 template <class S>
 struct Linear {
+  static_assert(detail::ComputesIn<S>::is_known);
   Matrix<S> weight_OD;
   Vector<S> bias_O = {};  ///< Empty: none.
 

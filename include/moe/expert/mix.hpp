@@ -18,6 +18,7 @@ struct PlainSum {};
 /// the outputs times the softmax of the logits. `SigmoidMix` and `SoftmaxMix` are the names to use.
 template <class S, int logits>
 struct LearnedMix {
+  static_assert(detail::ComputesIn<S>::is_known);
   static_assert(logits == 1 || logits == 2, "moe::LearnedMix: one logit (sigmoid) or two (softmax)");
 
   Matrix<S> weight_LD;

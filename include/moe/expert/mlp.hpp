@@ -38,6 +38,7 @@ struct ExpertOptions {
 /// y = act(x w1' + b1) w2' + b2, with act one of moe/kernel/activations.hpp.
 template <class S, class Activation = Relu>
 struct Mlp {
+  static_assert(detail::ComputesIn<S>::is_known);
   Weights<S> w1_FD, w2_DF;
   Vector<S> b1_F = {}, b2_D = {};  ///< Empty: none.
   Dropout dropout = {};            ///< Of the hidden units.

@@ -16,6 +16,7 @@ MOE_NAMESPACE_BEGIN
 /// y = 0: discards the token.
 template <class S>
 struct ZeroExpert {
+  static_assert(detail::ComputesIn<S>::is_known);
   struct Tape {};
 
   void forward(ConstMatrixRef<S>, MatrixRef<S> y_ND, Tape&) const { y_ND.setZero(); }
@@ -29,6 +30,7 @@ struct ZeroExpert {
 /// y = x: copies the token.
 template <class S>
 struct IdentityExpert {
+  static_assert(detail::ComputesIn<S>::is_known);
   struct Tape {};
 
   void forward(ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape&) const {
@@ -46,6 +48,7 @@ struct IdentityExpert {
 /// y = a_0 x + a_1 v with a learned vector v and a = softmax(x mix'); without a mix, y = v.
 template <class S>
 struct ConstantExpert {
+  static_assert(detail::ComputesIn<S>::is_known);
   Vector<S> value_D;
   SoftmaxMix<S> mix = {};  ///< Empty: none.
 

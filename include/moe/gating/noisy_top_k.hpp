@@ -21,6 +21,7 @@ MOE_NAMESPACE_BEGIN
 /// normals each.
 template <class S, class G = TopK>
 struct LearnedNoise {
+  static_assert(detail::ComputesIn<S>::is_known);
   G gate;
   Matrix<S> noise_weight_ED;
   double epsilon = 1e-2;  ///< Not in the paper; tensor2tensor and FastMoE add it so that the noise never dies.
