@@ -63,6 +63,7 @@
 #include "moe/loss/variation.hpp"
 #include "moe/no_router.hpp"
 #include "moe/optim/adamw.hpp"
+#include "moe/optim/check_step.hpp"
 #include "moe/optim/frozen.hpp"
 #include "moe/optim/gradient_norm.hpp"
 #include "moe/optim/schedule.hpp"

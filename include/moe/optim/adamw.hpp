@@ -8,8 +8,8 @@
 #include <tuple>
 #include <type_traits>
 
-#include "moe/concepts.hpp"
 #include "moe/core.hpp"
+#include "moe/optim/check_step.hpp"
 #include "moe/optim/frozen.hpp"
 #include "moe/optim/gradient_norm.hpp"
 #include "moe/parameters.hpp"
@@ -43,9 +43,7 @@ class AdamW {
   /// not finite. Throws std::invalid_argument if shapes or options do not fit.
   [[nodiscard]] bool step(Model& model, const Model& gradient) {
     check();
-    frozen.check(model);
-    detail::check_gradient("AdamW::step: the gradient", model, gradient);
-    detail::check_gradient("AdamW::step: the optimiser's model", model, mean_);
+    detail::check_step("AdamW::step", frozen, model, gradient, mean_, square_);
     if (!detail::all_squares_finite(gradient)) return false;
     ++steps;
     const auto t = static_cast<double>(steps);

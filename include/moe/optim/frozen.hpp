@@ -85,7 +85,8 @@ class Frozen {
             found = found || detail::covers(name, path) || (row >= 0 && row < parameter.rows());
           },
           model);
-      detail::require(found, "Frozen: the model has no part, parameter or row named '", name, "'");
+      detail::require(found, "Frozen: the model has no part, parameter or row named '", name,
+                      "'; experts have the numbers of the model as it is now, also after surgery");
     }
   }
 

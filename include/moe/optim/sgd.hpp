@@ -6,8 +6,8 @@
 #include <tuple>
 #include <type_traits>
 
-#include "moe/concepts.hpp"
 #include "moe/core.hpp"
+#include "moe/optim/check_step.hpp"
 #include "moe/optim/frozen.hpp"
 #include "moe/optim/gradient_norm.hpp"
 #include "moe/parameters.hpp"
@@ -36,9 +36,7 @@ class Sgd {
   /// finite. Throws std::invalid_argument if shapes or options do not fit.
   [[nodiscard]] bool step(Model& model, const Model& gradient) {
     check();
-    frozen.check(model);
-    detail::check_gradient("Sgd::step: the gradient", model, gradient);
-    detail::check_gradient("Sgd::step: the optimiser's model", model, velocity_);
+    detail::check_step("Sgd::step", frozen, model, gradient, velocity_);
     if (!detail::all_finite(gradient)) return false;
     for_each_parameter(
         [&](std::string_view name, auto& parameter, const auto& slope, auto& velocity) {
