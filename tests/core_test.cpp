@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+#include <vector>
+
 #include "support/expect_invalid.hpp"
 
 namespace moe {
@@ -48,6 +51,39 @@ TEST(Core, OverlapCountsTheOuterStride) {
   // Rows 0 and 1 of the left half end before row 2 begins.
   EXPECT_FALSE(detail::overlap<float>(m.topLeftCorner(2, 3), m.bottomRows(2)));
   EXPECT_TRUE(detail::overlap<float>(m.topLeftCorner(3, 3), m.bottomRows(2)));
+}
+
+TEST(Core, HalvesSideBySideDoNotOverlap) {
+  Matrix<float> m(4, 6);
+  EXPECT_FALSE(detail::overlap<float>(m.leftCols(3), m.rightCols(3)));
+  EXPECT_FALSE(detail::overlap<float>(m.rightCols(3), m.leftCols(3)));
+  EXPECT_TRUE(detail::overlap<float>(m.leftCols(4), m.rightCols(3)));
+}
+
+/// Any two blocks and every second row of one matrix, against its entries one by one.
+TEST(Core, ViewsOverlapIfTheyHaveAnEntryInCommon) {
+  constexpr Index rows = 4, columns = 3;
+  Matrix<float> m(rows, columns);
+  std::vector<ConstMatrixRef<float>> views;
+  for (Index i = 0; i < rows; ++i)
+    for (Index j = 0; j < columns; ++j)
+      for (Index r = 0; i + r <= rows; ++r)
+        for (Index c = 0; j + c <= columns; ++c) {
+          views.emplace_back(m.block(i, j, r, c));
+          if (r > 0)
+            views.emplace_back(Eigen::Map<Matrix<float>, 0, Eigen::OuterStride<>>(&m(i, j), (r + 1) / 2, c,
+                                                                                  Eigen::OuterStride<>(2 * columns)));
+        }
+  for (const auto& a : views)
+    for (const auto& b : views) {
+      std::set<const float*> entries;
+      for (Index i = 0; i < a.rows(); ++i)
+        for (Index j = 0; j < a.cols(); ++j) entries.insert(&a.coeffRef(i, j));
+      bool common = false;
+      for (Index i = 0; i < b.rows(); ++i)
+        for (Index j = 0; j < b.cols(); ++j) common = common || entries.contains(&b.coeffRef(i, j));
+      ASSERT_EQ(detail::overlap<float>(a, b), common);
+    }
 }
 
 }  // namespace core_test

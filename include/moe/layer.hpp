@@ -127,7 +127,7 @@ struct Layer {
   Matrix<S> backward(const Batch<S>& batch, RowsRef<S> dy_TO, Tape& tape, Layer& gradient,
                      const Exec& executor = {}) const {
     Matrix<S> dx_TD(batch.tokens(), batch.x_TD.cols());
-    backward_into(batch, dy_TO, tape, dx_TD, gradient, executor);
+    backward_into(batch, std::move(dy_TO), tape, dx_TD, gradient, executor);
     return dx_TD;
   }
 
