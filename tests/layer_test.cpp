@@ -3,19 +3,26 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <random>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "moe/expert/linear.hpp"
+#include "moe/expert/variant_expert.hpp"
 #include "moe/gating/fixed_noise.hpp"
+#include "moe/gating/hash.hpp"
 #include "moe/gating/scored_top_k.hpp"
 #include "moe/gating/softmax.hpp"
 #include "moe/gating/top_k.hpp"
 #include "moe/loss/load_balance.hpp"
 #include "moe/loss/router_z.hpp"
+#include "moe/no_router.hpp"
 #include "moe/router.hpp"
+#include "moe/shared.hpp"
+#include "support/expect_invalid.hpp"
 #include "support/matrices.hpp"
 
 namespace moe {
@@ -169,6 +176,118 @@ TEST(Layer, ACopyIsIndependent) {
   EXPECT_EQ(original.forward(x_TD), (Matrix<double>{{10, 0}, {0, -1}, {20, 10}}));
   copy = original;
   EXPECT_EQ(copy.forward(x_TD), original.forward(x_TD));
+}
+
+// The tape is tied to the layer of its last forward pass.
+
+TEST(Layer, ATapeOfAnotherLayerIsRefusedACopyToo) {
+  const Layer layer{router(), Softmax{}, experts()}, copy = layer, equal{router(), Softmax{}, experts()};
+  decltype(layer)::Tape tape;
+  auto gradient = zeros_like(layer);
+  layer.forward(x_TD, tape);
+  for (const auto* other : {&copy, &equal})
+    support::expect_invalid([&] { other->backward(x_TD, x_TD, tape, gradient); }, {"another layer's"});
+  layer.backward(x_TD, x_TD, tape, gradient);
+  copy.forward(x_TD, tape);
+  support::expect_invalid([&] { layer.backward(x_TD, x_TD, tape, gradient); }, {"another layer's"});
+}
+
+TEST(Layer, LayersMayUseATapeOneAfterTheOther) {
+  const Layer first{router(), Softmax{}, experts()}, second = first;
+  decltype(first)::Tape tape, own;
+  auto gradient = zeros_like(first), expected = gradient;
+  for (const auto* layer : {&first, &second, &first}) {
+    layer->forward(x_TD, tape);
+    layer->backward(x_TD, x_TD, tape, gradient);
+    layer->forward(x_TD, own);
+    layer->backward(x_TD, x_TD, own, expected);
+  }
+  EXPECT_TRUE(support::same_parameters(gradient, expected));
+}
+
+TEST(Layer, ALayerMayMoveBetweenItsPasses) {
+  Layer layer{router(), Softmax{}, experts()};
+  const auto expected_gradient = [&] {
+    decltype(layer)::Tape tape;
+    auto gradient = zeros_like(layer);
+    layer.forward(x_TD, tape);
+    layer.backward(x_TD, x_TD, tape, gradient);
+    return gradient;
+  }();
+  std::vector<decltype(layer)> layers{layer};
+  decltype(layer)::Tape tape;
+  layers[0].forward(x_TD, tape);
+  for (int more = 0; more < 9; ++more) layers.push_back(layer);  // the first one moves
+  const auto moved_tape = std::move(tape);
+  auto of_copy = moved_tape;
+  auto gradient = zeros_like(layer);
+  layers[0].backward(x_TD, x_TD, of_copy, gradient);
+  EXPECT_TRUE(support::same_parameters(gradient, expected_gradient));
+}
+
+TEST(Layer, ABackwardPassWithOtherGroupsOrPaddingIsRefused) {
+  const Layer layer{router(), Softmax{}, experts()};
+  decltype(layer)::Tape tape;
+  auto gradient = zeros_like(layer);
+  layer.forward(x_TD, tape);
+  Batch<double> batch = x_TD;
+  batch.group_size = 1;
+  support::expect_invalid([&] { layer.backward(batch, x_TD, tape, gradient); }, {"group_size is 1", "was 0"});
+  batch.group_size = 0;
+  batch.valid = {1, 1, 0};
+  support::expect_invalid([&] { layer.backward(batch, x_TD, tape, gradient); }, {"token 2 is padding"});
+  layer.forward(batch, tape);
+  support::expect_invalid([&] { layer.backward(x_TD, x_TD, tape, gradient); }, {"token 2 is no padding"});
+}
+
+/// A layer inside a layer sees its tokens' ids, and calls them what the outermost batch calls them.
+TEST(Layer, InnerLayersKnowTheTokens) {
+  const auto inner = [](Index shift) {
+    return Layer{NoRouter<double>{2}, Hash{{{shift, 1 - shift, shift}}}, experts()};
+  };
+  using Inner = decltype(inner(0));
+  using Any = VariantExpert<double, Inner, Linear<double>>;
+  const Layer plain{router(), Softmax{}, std::vector{inner(0), inner(1)}};
+  const Layer nested{router(), Softmax{}, std::vector{Shared{plain, experts()[0]}, Shared{plain, experts()[0]}}};
+  const Layer variant{router(), Softmax{}, std::vector<Any>{inner(0), experts()[0]}};
+  Batch<double> batch = x_TD;
+  batch.ids = {0, 1, 2};
+  const auto expect_known = [&](const auto& layer) {
+    EXPECT_NO_THROW(layer.forward(batch));
+    Batch<double> wrong = batch;
+    wrong.ids = {0, 1, 9};
+    support::expect_invalid([&] { layer.forward(wrong); }, {"token 2 has id 9"});
+    support::expect_invalid([&] { layer.forward(x_TD); }, {"the batch has no ids"});
+  };
+  expect_known(plain);
+  expect_known(nested);
+  expect_known(variant);
+  // Each id goes to one expert of the first branch and to the other one of the second.
+  const double p = 1 / (1 + std::exp(-1.0));
+  const Matrix<double> y = plain.forward(batch);
+  EXPECT_NEAR(y(0, 0), 10 * p - (1 - p), 1e-14);
+  EXPECT_NEAR(y(1, 1), 10 * p - (1 - p), 1e-14);
+}
+
+TEST(Layer, ARefusedTokenOfAnInnerLayerIsNamedByTheOuterOne) {
+  DispatchOptions refuse;
+  refuse.non_finite = NonFinite::refuse;
+  const auto nan = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
+  // The outer router sees the first entry alone: tokens 0 and 2 go to the second branch.
+  const auto outer = [&](double bias) {
+    Router<double> inner = router();
+    inner.bias_E = Vector<double>{{-infinity, bias}};
+    const Layer branch{inner, Softmax{}, experts(), refuse};
+    return Layer{Router<double>{.weight_ED = Matrix<double>{{-1, 0}, {1, 0}}}, top1, std::vector{branch, branch}};
+  };
+  const Matrix<double> x{{-1, 0}, {-1, 0}, {2, 0}};
+  support::expect_invalid([&] { outer(nan).forward(x.bottomRows(1)); }, {"token 0", "not finite"});
+  support::expect_invalid([&] { outer(-infinity).forward(x.bottomRows(1)); }, {"token 0", "every expert is masked"});
+  const Layer branch{router(), Softmax{}, experts(), refuse};
+  Layer some = outer(0);
+  some.experts = {branch, branch};
+  some.experts[1].router.bias_E = Vector<double>{{nan, nan}};
+  support::expect_invalid([&] { some.forward(x); }, {"token 2", "not finite"});
 }
 
 TEST(Layer, ShowsTheBuffersOfItsParts) {

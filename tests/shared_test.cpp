@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "moe/expert/glu.hpp"
+#include "moe/expert/linear.hpp"
 #include "moe/expert/make_experts.hpp"
 #include "moe/expert/mlp.hpp"
 #include "moe/gating/noisy_top_k.hpp"
@@ -195,6 +196,25 @@ TEST(Shared, PaddingIsNotSeen) {
   EXPECT_TRUE(same_bits(dx.row(1), own_dx.row(0)) && same_bits(dx.row(4), own_dx.row(1)));
   EXPECT_TRUE(support::same_parameters(gradient.mix, own_gradient.mix));
   EXPECT_TRUE(support::same_parameters(gradient.expert, own_gradient.expert));
+}
+
+/// A token that the layer takes for padding, since its logits are not finite, is padding for the shared expert too.
+TEST(Shared, TokensThatTheLayerRefusesAreNotSeen) {
+  DispatchOptions options;
+  options.non_finite = NonFinite::zero_row;
+  const auto one = [](double weight) { return Linear<double>{Matrix<double>::Constant(1, 1, weight)}; };
+  const Layer layer{Router<double>::zeros(1, 1), TopK{.k = 1}, std::vector{one(1)}, options};
+  const Matrix<double> x{{1}, {support::nan_of<double>}}, dy = Matrix<double>::Ones(2, 1);
+  const auto expect_padding = [&](const auto& shared, double y0, double dx0) {
+    typename std::remove_cvref_t<decltype(shared)>::Tape tape;
+    auto gradient = zeros_like(shared);
+    EXPECT_EQ(shared.forward(x, tape), (Matrix<double>{{y0}, {0}}));
+    EXPECT_EQ(shared.backward(x, dy, tape, gradient), (Matrix<double>{{dx0}, {0}}));
+    return gradient.expert.weight_OD(0, 0);
+  };
+  EXPECT_EQ(expect_padding(Shared{layer, one(1)}, 2, 2), 1);
+  EXPECT_EQ(expect_padding(Shared{layer, one(3), SoftmaxMix<double>{Matrix<double>::Zero(2, 1)}}, 2, 2), 0.5);
+  EXPECT_EQ(expect_padding(Shared{Shared{layer, one(1)}, one(4)}, 6, 6), 1);
 }
 
 TEST(Shared, BatchesMayBeEmptyOrAllPadding) {

@@ -68,6 +68,7 @@ struct Batch {
                                 ///< zero row, and enters no loss and no statistic.
   Index group_size =
       0;  ///< Capacity is counted within groups of this many neighbouring rows; 0: all rows are one group.
+  ListRef<Index> numbers;  ///< What messages call the tokens; empty: 0, 1, ... Set for a layer inside a layer.
 
   template <class Rows>
   requires(!std::is_same_v<std::remove_cvref_t<Rows>, Batch> && std::is_convertible_v<Rows&&, RowsRef<S>>)
@@ -77,6 +78,7 @@ struct Batch {
   Index tokens() const { return x_TD.rows(); }
   Index groups() const { return group_size > 0 ? tokens() / group_size : Index{1}; }
   Index group_of(Index token) const { return group_size > 0 ? token / group_size : Index{0}; }
+  Index number_of(Index token) const { return numbers.empty() ? token : numbers[static_cast<std::size_t>(token)]; }
   bool is_valid(Index token) const { return valid.empty() || valid[static_cast<std::size_t>(token)] != 0; }
 
   /// Throws std::invalid_argument unless the lengths agree.
@@ -85,6 +87,8 @@ struct Batch {
     detail::require(ids.empty() || ids.size() == rows, "Batch: ", ids.size(), " ids for ", rows, " tokens");
     detail::require(valid.empty() || valid.size() == rows, "Batch: the padding mask has ", valid.size(),
                     " entries for ", rows, " tokens");
+    detail::require(numbers.empty() || numbers.size() == rows, "Batch: ", numbers.size(), " numbers for ", rows,
+                    " tokens");
     detail::require(group_size >= 0, "Batch: group_size is ", group_size, ", it must be 0 (one group) or more");
     detail::require(group_size == 0 || tokens() % group_size == 0, "Batch: ", rows,
                     " tokens do not divide into groups of ", group_size);

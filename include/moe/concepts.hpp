@@ -120,6 +120,10 @@ concept AuxiliaryLoss = requires(const L loss, const Routing<S>& routing, Routin
 
 namespace detail {
 
+/// Whether the expert is one for numbers of type `Own`, used where the others are `Wanted`, that is, S.
+template <class X, class Own, class Wanted, class S>
+concept computes_in = std::same_as<S, Wanted> && !Expert<X, Wanted> && Expert<X, Own>;
+
 /// The passes of an expert that can be cut into columns, in one piece.
 /// Throws std::invalid_argument unless the shapes fit, before anything is written.
 template <class X, class S>
@@ -153,9 +157,10 @@ Index output_width(const X& expert, Index width) {
     return width;
 }
 
-/// Throws std::invalid_argument unless `gradient` has the shapes of `part`.
+/// Throws std::invalid_argument unless `gradient` has the shapes of `part`, and memory of its own.
 template <class Part>
 void check_gradient(std::string_view what, const Part& part, const Part& gradient) {
+  require(&part != &gradient, what, " is the part itself");
   if constexpr (requires { part.check_gradient(gradient); })
     part.check_gradient(gradient);
   else if constexpr (requires { Part::visit_parameters(AnyVisitor{}, gradient); })

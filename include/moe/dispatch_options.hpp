@@ -1,8 +1,10 @@
 // How choices become slots: the room, and what happens around it.
 #pragma once
 
+#include <cmath>
 #include <type_traits>
 
+#include "moe/batch.hpp"
 #include "moe/capacity.hpp"
 #include "moe/core.hpp"
 #include "moe/kernel/selection.hpp"
@@ -13,7 +15,8 @@ MOE_NAMESPACE_BEGIN
 /// What a layer does with a token whose logits are not all finite.
 enum class NonFinite {
   propagate,  ///< Routes it, in range and without duplicates: a NaN of its own or of its weights reaches its own row of
-              ///< the output, no other. A lone logit that is NaN is an expert that is not chosen.
+              ///< the output, no other. A lone logit that is NaN is an expert that is not chosen. If all are -infinity,
+              ///< that is, every expert is masked, it has no probabilities: they are NaN, and losses with them.
   zero_row,   ///< Treats it as padding: a zero row, in no loss and no statistic.
   refuse,     ///< Throws std::invalid_argument, naming the token.
 };
@@ -54,16 +57,21 @@ struct DispatchOptions {
 
 namespace detail {
 
-/// Applies the policy to logits fresh from the router.
+/// Applies the policy to logits fresh from the router. The batch knows what the tokens are called.
 template <class S>
-void handle_non_finite(NonFinite policy, Routing<S>& routing) {
+void handle_non_finite(NonFinite policy, Routing<S>& routing, const Batch<S>* batch = nullptr) {
   if (policy == NonFinite::propagate) return;
   for (Index t = 0; t < routing.tokens(); ++t) {
     if (!routing.is_valid(t)) continue;
-    bool finite = true;
-    for (Index e = 0; e < routing.experts(); ++e) finite = finite && has_finite_bits(routing.logits_TE(t, e));
+    bool finite = true, masked = true;
+    for (Index e = 0; e < routing.experts(); ++e) {
+      const S logit = routing.logits_TE(t, e);
+      finite = finite && has_finite_bits(logit);
+      masked = masked && !has_finite_bits(logit) && !has_nan_bits(logit) && std::signbit(logit);
+    }
     if (finite) continue;
-    require(policy != NonFinite::refuse, "Layer: the logits of token ", t, " are not finite");
+    require(policy != NonFinite::refuse, "Layer: the logits of token ", batch != nullptr ? batch->number_of(t) : t,
+            masked ? " are all -infinity: every expert is masked" : " are not finite");
     routing.valid_T[static_cast<std::size_t>(t)] = 0;
     --routing.valid_tokens;
   }

@@ -31,11 +31,12 @@ MOE_NAMESPACE_BEGIN
 /// y_t = sum over the experts e chosen for token t of weight * expert_e(x_t). The residual is the caller's: a token
 /// that is padding, or that no expert had room for, gets a zero row.
 ///
-/// A value: copy it, assign it, keep a second one as its gradient (`zeros_like`). The passes are const and may run at
-/// the same time, each with a tape of its own. Results are the same bits for every executor and number of threads.
-/// Errors: std::invalid_argument, with outputs and gradients left as they were (but dx, where an expert refuses its
-/// tape; a tape then holds no pass, or the one before); what a part throws while it works comes out unchanged, and in a
-/// backward pass leaves dx and the gradient half written.
+/// A value: copy it, assign it, keep a second one as its gradient (`zeros_like`: a copy that still holds the weights is
+/// added to all the same, nothing can tell). The passes are const and may run at the same time, each with a tape of its
+/// own. Results are the same bits for every executor and number of threads.
+/// Errors: std::invalid_argument, with outputs and gradients left as they were (a tape then holds no pass, or the one
+/// before); what a part throws while it works comes out unchanged, and in a backward pass leaves dx and the gradient
+/// half written.
 template <class R, class G, class X, class L = Losses<>>
 struct Layer {
   static_assert(
@@ -45,6 +46,10 @@ struct Layer {
   using Scalar = typename R::Scalar;
   using S = Scalar;
   static_assert(detail::ComputesIn<S>::is_known);
+  static_assert(!detail::computes_in<X, float, double, S>,
+                "moe::Layer: the experts compute in float, the router in double; make both of one scalar type");
+  static_assert(!detail::computes_in<X, double, float, S>,
+                "moe::Layer: the experts compute in double, the router in float; make both of one scalar type");
   static_assert(Gate<G, S>,
                 "moe::Layer: G is not a gate: it needs route(batch, routing, random) const; see moe/concepts.hpp");
   static_assert(Expert<X, S>,
@@ -100,13 +105,14 @@ struct Layer {
     tape.begin(batch, router.experts());
 
     detail::router_forward(router, batch, tape, random, executor);  // score every token against every expert
-    detail::handle_non_finite(dispatching.non_finite, tape.routing);
-    gate.route(batch, tape.routing, random);                               // who goes to whom, and with which weight
-    tape.plan.build(batch, tape.routing, dispatching, random != nullptr);  // group by expert; overflow is dropped
-    detail::experts_forward<X, S>(experts, batch.x_TD, tape, random, executor);  // copy tokens into slots; map them
-    combine<S>(tape.y_NO, tape.plan, y_TO, executor);                            // add the weighted slots up, by token
+    detail::handle_non_finite(dispatching.non_finite, tape.routing, &batch);
+    gate.route(batch, tape.routing, random);                                // who goes to whom, and with which weight
+    tape.plan.build(batch, tape.routing, dispatching, random != nullptr);   // group by expert; overflow is dropped
+    detail::experts_forward<X, S>(experts, batch, tape, random, executor);  // copy tokens into slots; map them
+    combine<S>(tape.y_NO, tape.plan, y_TO, executor);                       // add the weighted slots up, by token
     if (dispatching.pass_dropped) pass_dropped<S>(batch.x_TD, tape.routing, tape.plan, y_TO);
     tape.width = batch.x_TD.cols();
+    tape.layer = experts.data();
   }
 
   /// The auxiliary losses of the pass that `tape` recorded, each times its coefficient, in sum; those of experts that
@@ -140,10 +146,12 @@ struct Layer {
     detail::require(!dispatching.pass_dropped || !detail::overlap<S>(dx_TD, dy_TO),
                     "Layer::backward: with pass_dropped dx must not overlap dy in memory");
     combine_backward<S>(dy_TO, tape.plan, tape.y_NO, tape.dy_NO, tape.dweight_N, executor);
-    begin_backward(tape.dy_NO, tape.dweight_N, tape, dx_TD);
+    begin_backward(tape.dy_NO, tape.dweight_N, tape);
+    experts_backward(tape.dy_NO, tape, gradient, executor);
+    dx_TD.setZero();
     if (dispatching.pass_dropped)
       pass_dropped_backward<S>(batch.x_TD, dy_TO, tape.routing, tape.plan, tape.drouting, dx_TD);
-    finish_backward(batch, tape.dy_NO, tape, dx_TD, gradient, executor);
+    finish_backward(batch, tape, dx_TD, gradient, executor);
   }
 
   /// The same from the gradients of the slots' outputs and weights: for losses on slots (moe/loss/mixture.hpp).
@@ -151,8 +159,10 @@ struct Layer {
   void backward_from_slots(const Batch<S>& batch, ConstMatrixRef<S> dy_NO, Eigen::Ref<const Vector<S>> dweight_N,
                            Tape& tape, MatrixRef<S> dx_TD, Layer& gradient, const Exec& executor = {}) const {
     check(batch, tape, dx_TD, gradient);
-    begin_backward(dy_NO, dweight_N, tape, dx_TD);
-    finish_backward(batch, dy_NO, tape, dx_TD, gradient, executor);
+    begin_backward(dy_NO, dweight_N, tape);
+    experts_backward(dy_NO, tape, gradient, executor);
+    dx_TD.setZero();
+    finish_backward(batch, tape, dx_TD, gradient, executor);
   }
 
   /// The same where the experts' own backward passes have been run: from the gradients of the slots' inputs and weights
@@ -164,18 +174,19 @@ struct Layer {
     detail::require(dx_ND.rows() == tape.x_ND.rows() && dx_ND.cols() == tape.x_ND.cols(),
                     "Layer::backward_from_inputs: a gradient of ", dx_ND.rows(), " x ", dx_ND.cols(),
                     " inputs, there are ", tape.x_ND.rows(), " x ", tape.x_ND.cols());
-    begin_backward(tape.y_NO, dweight_N, tape, dx_TD);
+    begin_backward(tape.y_NO, dweight_N, tape);
     tape.dx_ND = dx_ND;
-    finish_routing_backward(batch, tape, dx_TD, gradient, executor);
+    dx_TD.setZero();
+    finish_backward(batch, tape, dx_TD, gradient, executor);
   }
 
   /// As an expert of another layer: the outer layer's tasks are the parallel ones.
   void forward(ConstMatrixRef<S> x_TD, MatrixRef<S> y_TO, Tape& tape) const {
-    forward_into(Batch<S>(x_TD), y_TO, tape, Serial{});
+    forward_into(tape.inner_batch(x_TD), y_TO, tape, Serial{});
   }
   void backward(ConstMatrixRef<S> x_TD, ConstMatrixRef<S> dy_TO, Tape& tape, MatrixRef<S> dx_TD,
                 Layer& gradient) const {
-    backward_into(Batch<S>(x_TD), dy_TO, tape, dx_TD, gradient, Serial{});
+    backward_into(tape.inner_batch(x_TD), dy_TO, tape, dx_TD, gradient, Serial{});
   }
 
   template <class F, class... Self>
@@ -222,26 +233,23 @@ struct Layer {
 
  private:
   /// The gradient of the auxiliary losses comes first: should one refuse, nothing has been written.
-  void begin_backward(ConstMatrixRef<S> dy_NO, Eigen::Ref<const Vector<S>> dweight_N, Tape& tape,
-                      MatrixRef<S> dx_TD) const {
+  void begin_backward(ConstMatrixRef<S> dy_NO, Eigen::Ref<const Vector<S>> dweight_N, Tape& tape) const {
     tape.begin_backward(dy_NO, dweight_N);
     losses.backward(tape.routing, tape.loss_scale, tape.drouting);
-    dx_TD.setZero();
   }
 
+  /// tape.dx_ND, and the experts' gradients. Of those that have stages all refuse before any writes.
   template <class Exec>
-  void finish_backward(const Batch<S>& batch, ConstMatrixRef<S> dy_NO, Tape& tape, MatrixRef<S> dx_TD, Layer& gradient,
-                       const Exec& executor) const {
+  void experts_backward(ConstMatrixRef<S> dy_NO, Tape& tape, Layer& gradient, const Exec& executor) const {
     static_assert(TrainableExpert<X, S>,
                   "moe::Layer::backward: X cannot be trained: it needs backward(x, dy, tape, dx, gradient) const and "
                   "visit_parameters; see moe/concepts.hpp");
-    detail::experts_backward<X, S>(experts, dy_NO, tape, gradient.experts, executor);  // dx_ND, and their gradients
-    finish_routing_backward(batch, tape, dx_TD, gradient, executor);
+    detail::experts_backward<X, S>(experts, dy_NO, tape, gradient.experts, executor);
   }
 
   template <class Exec>
-  void finish_routing_backward(const Batch<S>& batch, Tape& tape, MatrixRef<S> dx_TD, Layer& gradient,
-                               const Exec& executor) const {
+  void finish_backward(const Batch<S>& batch, Tape& tape, MatrixRef<S> dx_TD, Layer& gradient,
+                       const Exec& executor) const {
     static_assert(TrainableGate<G, S>,
                   "moe::Layer::backward: G cannot be trained: it needs backward(routing, drouting) const; "
                   "see moe/concepts.hpp");
@@ -293,6 +301,10 @@ struct Layer {
                     "Layer::backward: the tape is of ", tape.plan.tokens(), " tokens of width ", tape.width, " and ",
                     tape.experts.size(), " experts, the batch has ", batch.tokens(), " of width ", batch.x_TD.cols(),
                     " and the layer ", experts.size());
+    detail::require_own_tape("Layer::backward", tape.layer, experts.data());
+    detail::require(tape.routing.group_size == batch.group_size, "Layer::backward: group_size is ", batch.group_size,
+                    ", in the forward pass it was ", tape.routing.group_size);
+    detail::require_same_padding("Layer::backward", batch, tape, dispatching.non_finite == NonFinite::zero_row);
     check_output("Layer::backward: dx", dx_TD, batch, batch.x_TD.cols());
     detail::require(&gradient != this, "Layer::backward: the gradient is the layer itself");
     check_gradient(gradient);

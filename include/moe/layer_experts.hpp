@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "moe/batch.hpp"
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
 #include "moe/dispatch.hpp"
@@ -218,13 +219,17 @@ bool forward_in_rooms(const std::vector<X>& experts, ConstMatrixRef<S> x_TD, Tap
 
 /// tape.x_ND = the slots' tokens (none where nobody reads them), and tape.y_NO = the experts' outputs for them.
 template <class X, class S, class Tape, class Exec>
-void experts_forward(const std::vector<X>& experts, ConstMatrixRef<S> x_TD, Tape& tape, Random* random,
+void experts_forward(const std::vector<X>& experts, const Batch<S>& batch, Tape& tape, Random* random,
                      const Exec& executor) {
+  const ConstMatrixRef<S>& x_TD = batch.x_TD;
   tape.x_ND.resize(0, x_TD.cols());
   tape.y_NO.resize(tape.plan.slots(), output_width(experts.front(), x_TD.cols()));
   if (tape.computed_in != tape.recompute_in) tape.experts.clear();  // activations of another pass
   tape.experts.resize(experts.size());
-  for (auto& expert_tape : tape.experts) hand_down(random, expert_tape);
+  for (std::size_t e = 0; e < experts.size(); ++e) {
+    hand_down(random, tape.experts[e]);
+    hand_down_tokens(batch, tape.plan, static_cast<Index>(e), tape.experts[e]);
+  }
   begin_in_room(experts, tape);
   tape.computed_in = tape.recompute_in;
   tape.kept_activations = tape.keep_activations;

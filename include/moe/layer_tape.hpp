@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -24,12 +26,21 @@ struct ExpertTask {
   Index first, count;
 };
 
+/// What a layer tells a layer inside it of the rows that it gives it.
+struct OuterTokens {
+  std::vector<std::int64_t> ids;  // empty: the outer batch has none
+  std::vector<Index> numbers;     // in the outermost batch
+};
+
 }  // namespace detail
 
 /// All that a forward pass saved, and the workspace of both passes; the caller's, one for each thread that uses the
-/// layer. Reused for as many tokens it allocates nothing, once it has seen each expert's largest share of them, in
-/// inference by rows and by stages (moe/layer_experts.hpp), and each thread has its room (there, and
-/// moe/kernel/scratch.hpp). `Layer::Tape` is the name to use.
+/// layer. One layer after the other may use it, each with its backward pass before the next one's forward pass; a
+/// backward pass of another layer than the last forward pass's is refused, a copy of it too. Not detected: a pass of
+/// the same layer over other tokens, and a `recompute_in` whose memory has gone. Reused for as many tokens it allocates
+/// nothing, once it has seen each expert's largest share of them, in inference by rows and by stages
+/// (moe/layer_experts.hpp), and each thread has its room (there, and moe/kernel/scratch.hpp). `Layer::Tape` is the name
+/// to use.
 template <class S, class RouterTape, class ExpertTape>
 struct LayerTape {
   using Scalar = S;
@@ -59,7 +70,9 @@ struct LayerTape {
   bool kept_activations = false;                   ///< What keep_activations was in the recorded pass.
 
   std::vector<detail::ExpertTask> tasks;
-  Index width = -1;  ///< D of the recorded pass; -1: none.
+  detail::OuterTokens outer;    // of a layer that is an expert
+  Index width = -1;             ///< D of the recorded pass; -1: none.
+  const void* layer = nullptr;  ///< Whose pass it was: where that one's experts lie, which moves with it.
 
   LayerTape() = default;                                            ///< Evaluation.
   explicit LayerTape(std::uint64_t seed) : random(Random(seed)) {}  ///< Training.
@@ -74,6 +87,17 @@ struct LayerTape {
       router = RouterTape();
     }
     routing.reset(batch, expert_count);
+  }
+
+  bool is_valid(Index token) const { return routing.is_valid(token); }
+
+  /// The rows of a layer that is an expert, with what the outer layer says of them.
+  Batch<S> inner_batch(const ConstMatrixRef<S>& x_TD) const {
+    const auto rows = static_cast<std::size_t>(x_TD.rows());
+    Batch<S> batch = x_TD;
+    if (outer.ids.size() == rows) batch.ids = outer.ids;
+    if (outer.numbers.size() == rows) batch.numbers = outer.numbers;
+    return batch;
   }
 
   /// The zero gradient of the routing; dweight_N holds that of the slots' weights.
@@ -106,10 +130,40 @@ void hand_down_keeping(bool keep_activations, ExpertTape& tape) {
   if constexpr (requires { tape.keep_activations = keep_activations; }) tape.keep_activations = keep_activations;
 }
 
+/// Tells the tape of an expert that is a layer which tokens its rows are.
+template <class S, class ExpertTape>
+void hand_down_tokens(const Batch<S>& batch, const Plan<S>& plan, Index expert, ExpertTape& tape) {
+  if constexpr (requires { requires std::is_same_v<decltype(tape.outer), OuterTokens>; }) {
+    tape.outer.ids.clear();
+    tape.outer.numbers.clear();
+    for (Index slot = plan.begin_of(expert), end = slot + plan.rows_of(expert); slot < end; ++slot) {
+      const Index token = plan.token[static_cast<std::size_t>(slot)];
+      if (!batch.ids.empty()) tape.outer.ids.push_back(batch.ids[static_cast<std::size_t>(token)]);
+      tape.outer.numbers.push_back(batch.number_of(token));
+    }
+  }
+}
+
 /// Gives the tape of an expert that has losses their scale.
 template <class S, class ExpertTape>
 void hand_down_scale(S loss_scale, ExpertTape& tape) {
   if constexpr (requires { tape.loss_scale = loss_scale; }) tape.loss_scale = loss_scale;
+}
+
+/// Throws std::invalid_argument unless the pass on the tape was this layer's; both are told by their experts' place.
+inline void require_own_tape(std::string_view what, const void* recorded, const void* own) {
+  require(recorded == own, what, ": the last forward pass on this tape was another layer's (a copy is another one); ",
+          "give each layer a tape of its own, or run its forward pass again");
+}
+
+/// Throws std::invalid_argument unless the batch has the padding of the pass, but for tokens that the pass `refused`.
+template <class S, class Pass>
+void require_same_padding(std::string_view what, const Batch<S>& batch, const Pass& pass, bool refused = false) {
+  for (Index t = 0; t < batch.tokens(); ++t)
+    require(batch.is_valid(t) == pass.is_valid(t) || (refused && batch.is_valid(t)), what, ": token ",
+            batch.number_of(t),
+            batch.is_valid(t) ? " is no padding, in the forward pass it was"
+                              : " is padding, in the forward pass it was none");
 }
 
 }  // namespace detail

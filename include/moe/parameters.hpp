@@ -90,13 +90,14 @@ inline bool covers(std::string_view name, std::string_view parameter) {
   return parameter.starts_with(name) && (parameter.size() == name.size() || parameter[name.size()] == '.');
 }
 
-/// Throws std::invalid_argument, naming the parameter, unless both have the same shapes.
+/// Throws std::invalid_argument, naming the parameter, unless both have the same shapes, and memory of their own.
 template <class Model>
 void require_same_shapes(std::string_view what, const Model& model, const Model& other) {
   for_each_parameter(
       [&](std::string_view name, const auto& a, const auto& b) {
         require(a.rows() == b.rows() && a.cols() == b.cols(), what, ": '", name, "' is ", a.rows(), " x ", a.cols(),
                 " in the model and ", b.rows(), " x ", b.cols(), " here");
+        require(a.size() == 0 || a.data() != b.data(), what, ": '", name, "' is the model's own memory");
       },
       model, other);
 }

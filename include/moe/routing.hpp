@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <tuple>
 #include <vector>
@@ -63,7 +64,8 @@ struct Routing {
   Index choices_per_token = 0;        ///< k; 0 if it differs from token to token.
   std::vector<std::uint8_t> valid_T;  ///< 1: a token, 0: padding.
   Index valid_tokens = 0;
-  Index group_size = 0;  ///< The batch's.
+  Index group_size = 0;                   ///< The batch's.
+  std::vector<std::size_t> alternatives;  ///< Which gates the VariantGates held that routed, the outermost first.
 
   /// Room for gates and losses to compute in; its contents have no meaning.
   struct Workspace {
@@ -91,6 +93,7 @@ struct Routing {
     probabilities_TE.resize(rows, expert_count);
     group_size = batch.group_size;
     choices.clear();
+    alternatives.clear();
     noise.drawn = false;
     noise.weighs = true;
     choices_per_token = 0;
@@ -110,6 +113,7 @@ struct Routing {
     probabilities_TE.setZero(rows, columns);
     choices = decision.choices;
     for (Choice<S>& choice : choices) choice.weight = S(0);
+    alternatives.clear();
     noise.drawn = decision.noise.drawn;
     noise.weighs = decision.noise.weighs;
     if (noise.drawn) {

@@ -13,10 +13,12 @@
 #include "moe/executor.hpp"
 #include "moe/expert/mix.hpp"
 #include "moe/kernel/buffer.hpp"
+#include "moe/kernel/linear.hpp"
 #include "moe/layer_experts.hpp"
 #include "moe/layer_tape.hpp"
 #include "moe/parameters.hpp"
 #include "moe/random.hpp"
+#include "moe/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -30,6 +32,8 @@ template <class L, class X, class M = PlainSum>
 struct Shared {
   using Scalar = typename L::Scalar;
   using S = Scalar;
+  static_assert(!detail::computes_in<X, float, double, S> && !detail::computes_in<X, double, float, S>,
+                "moe::Shared: the expert and the layer compute in float and double; make both of one scalar type");
   static_assert(Expert<X, S>,
                 "moe::Shared: X is not an expert: it needs Tape and forward(x, y, tape) const; see moe/concepts.hpp");
   static constexpr bool is_mixed = !std::is_same_v<M, PlainSum>;
@@ -74,11 +78,12 @@ struct Shared {
     detail::hand_down_keeping(tape.keep_activations, tape.shared);
     const Index rows = gather(batch, tape);
     tape.shared_y_NO.resize(rows, y_TO.cols());
-    detail::expert_forward<S>(expert, own_x(batch, tape), tape.shared_y_NO, tape.shared, executor);
+    const ConstMatrixRef<S> x_ND = own_x(batch, tape, rows);
+    detail::expert_forward<S>(expert, x_ND, tape.shared_y_NO, tape.shared, executor);
     if constexpr (is_mixed) {
       tape.mix_N2.resize(rows, 2);
       tape.layer_y_NO.resize(rows, y_TO.cols());
-      mix.forward(own_x(batch, tape), tape.mix_N2, executor);
+      mix.forward(x_ND, tape.mix_N2, executor);
     }
     for_each_row(rows, executor, [&](Index n) {
       auto y = y_TO.row(token_of(tape, n));
@@ -123,21 +128,21 @@ struct Shared {
     else
       layer.backward_into(batch, ConstMatrixRef<S>(dy_TO), tape, dx_TD, gradient.layer, executor);
     tape.shared_dx_ND.resize(tape.shared_rows, dx_TD.cols());
-    detail::expert_backward<S>(expert, own_x(batch, tape), tape.shared_dy_NO, tape.shared, tape.shared_dx_ND,
-                               gradient.expert, executor);
-    if constexpr (is_mixed)
-      mix.backward(own_x(batch, tape), tape.mix_N2, tape.dmix_N2, tape.shared_dx_ND, gradient.mix, executor);
+    const ConstMatrixRef<S> x_ND = own_x(batch, tape, tape.shared_rows);
+    detail::expert_backward<S>(expert, x_ND, tape.shared_dy_NO, tape.shared, tape.shared_dx_ND, gradient.expert,
+                               executor);
+    if constexpr (is_mixed) mix.backward(x_ND, tape.mix_N2, tape.dmix_N2, tape.shared_dx_ND, gradient.mix, executor);
     for_each_row(tape.shared_rows, executor,
                  [&](Index n) { dx_TD.row(token_of(tape, n)) += tape.shared_dx_ND.row(n); });
   }
 
   /// As an expert of another layer.
   void forward(ConstMatrixRef<S> x_TD, MatrixRef<S> y_TO, Tape& tape) const {
-    forward_into(Batch<S>(x_TD), y_TO, tape, Serial{});
+    forward_into(tape.inner_batch(x_TD), y_TO, tape, Serial{});
   }
   void backward(ConstMatrixRef<S> x_TD, ConstMatrixRef<S> dy_TO, Tape& tape, MatrixRef<S> dx_TD,
                 Shared& gradient) const {
-    backward_into(Batch<S>(x_TD), dy_TO, tape, dx_TD, gradient, Serial{});
+    backward_into(tape.inner_batch(x_TD), dy_TO, tape, dx_TD, gradient, Serial{});
   }
 
   template <class F, class... Self>
@@ -182,21 +187,20 @@ struct Shared {
     return tape.token.empty() ? row : tape.token[static_cast<std::size_t>(row)];
   }
 
-  static ConstMatrixRef<S> own_x(const Batch<S>& batch, const Tape& tape) {
-    if (batch.valid.empty()) return batch.x_TD;
+  static ConstMatrixRef<S> own_x(const Batch<S>& batch, const Tape& tape, Index rows) {
+    if (rows == batch.tokens()) return batch.x_TD;
     return tape.shared_x_ND;
   }
 
-  /// Leaves padding out: what it holds must not be seen. Returns the number of tokens.
+  /// Leaves out what the layer's pass treats as padding: what it holds must not be seen. Returns the number of tokens.
   static Index gather(const Batch<S>& batch, Tape& tape) {
     tape.token.clear();
-    if (batch.valid.empty()) return batch.tokens();
+    const Routing<S>& routing = tape.routing;
+    if (routing.valid_tokens == batch.tokens()) return batch.tokens();
     for (Index t = 0; t < batch.tokens(); ++t)
-      if (batch.is_valid(t)) tape.token.push_back(t);
-    const auto rows = static_cast<Index>(tape.token.size());
-    tape.shared_x_ND.resize(rows, batch.x_TD.cols());
-    for (Index n = 0; n < rows; ++n) tape.shared_x_ND.row(n) = batch.x_TD.row(token_of(tape, n));
-    return rows;
+      if (routing.is_valid(t)) tape.token.push_back(t);
+    detail::gather_marked_rows<S>(batch.x_TD, routing.valid_T, routing.valid_tokens, tape.shared_x_ND);
+    return routing.valid_tokens;
   }
 
   /// The gradients of the two outputs, and of their weights.
@@ -226,10 +230,9 @@ struct Shared {
     check(batch.x_TD.cols());
     batch.check();
     check_gradient(gradient);
-    Index valid = 0;
-    for (Index t = 0; t < batch.tokens(); ++t) valid += batch.is_valid(t) ? 1 : 0;
-    detail::require(tape.shared_rows == valid && tape.token.empty() == (batch.valid.empty() || valid == 0),
-                    "Shared::backward: the tape holds no forward pass of a batch of ", valid, " tokens");
+    detail::require(tape.shared_rows >= 0 && tape.routing.tokens() == batch.tokens() &&
+                        tape.shared_rows == tape.routing.valid_tokens,
+                    "Shared::backward: the tape holds no forward pass of a batch of ", batch.tokens(), " tokens");
     detail::require(tape.kept_activations, "Shared::backward: keep_activations was false in the forward pass");
     detail::require_shape("Shared::backward: dy", dy_TO, batch.tokens(), output_width(batch.x_TD.cols()));
     detail::require(!detail::overlap<S>(dx_TD, dy_TO), "Shared::backward: dx overlaps dy in memory");

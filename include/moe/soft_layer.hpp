@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
@@ -12,7 +13,9 @@
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
 #include "moe/executor.hpp"
+#include "moe/kernel/buffer.hpp"
 #include "moe/kernel/gemm.hpp"
+#include "moe/kernel/linear.hpp"
 #include "moe/kernel/softmax.hpp"
 #include "moe/layer_tape.hpp"
 #include "moe/parameters.hpp"
@@ -44,11 +47,18 @@ struct SoftLayer {
   Vector<S> token_gain_D = {}, slot_gain_D = {};  ///< Of options.normalize.
 
   struct Tape {
-    Matrix<S> u_TD, w_PD, logits_TP, dispatch_TP, combine_TP, in_QD, out_QD;  // Q = groups * P, expert by expert
-    Matrix<S> dlogits_TP, din_QD, dout_QD, du_TD, dw_PD, ddispatch_TP, dcombine_TP;
+    Buffer<Matrix<S>> u_TD, w_PD, logits_TP, dispatch_TP, combine_TP, in_QD, out_QD;  // Q = groups * P, by expert
+    Buffer<Matrix<S>> dlogits_TP, din_QD, dout_QD, du_TD, dw_PD, ddispatch_TP, dcombine_TP;
+    Buffer<Matrix<S>> dlogits_of_tokens, u_of_tokens;  // without padding
     std::vector<typename X::Tape> experts;
+    std::vector<std::uint8_t> valid_T;  // 1: a token, 0: padding; of the recorded pass, as these are:
+    Index valid_tokens = 0, groups = 0;
     bool keep_activations = true;  ///< false, set by the caller: for inference, without a backward pass.
     Index width = -1;              ///< Of the recorded pass; -1: none that a backward pass may follow.
+    const void* layer = nullptr;   ///< Whose pass it was: where that one's experts lie.
+
+    Index tokens() const { return logits_TP.rows(); }
+    bool is_valid(Index token) const { return valid_T[static_cast<std::size_t>(token)] != 0; }
   };
 
   SoftLayer(Matrix<S> slots, std::vector<X> experts_, SoftOptions options_ = {})
@@ -90,60 +100,54 @@ struct SoftLayer {
     detail::require(batch.x_TD.cols() == slot_PD.cols(), "SoftLayer: tokens of width ", batch.x_TD.cols(),
                     ", the slots are for width ", slot_PD.cols());
     tape.width = -1;
+    begin(batch, tape);
     normalized(batch.x_TD, token_gain_D, tape.u_TD);
     normalized(slot_PD, slot_gain_D, tape.w_PD);
     tape.logits_TP.resize(batch.tokens(), slots());
     multiply(tape.u_TD, false, tape.w_PD, true, tape.logits_TP, false);
-    softmax_over_slots(batch, tape);
-    softmax_over_tokens(batch, tape);
-    tape.in_QD.resize(batch.groups() * slots(), slot_PD.cols());
+    softmax_over_slots(tape);
+    softmax_over_tokens(tape);
+    tape.in_QD.resize(tape.groups * slots(), slot_PD.cols());
     tape.out_QD.resize(tape.in_QD.rows(), slot_PD.cols());
     Matrix<S> y_TD(batch.tokens(), batch.x_TD.cols());
-    for_each_group(batch, [&](Index g, Index begin, Index size) {
-      gather_slots(g, batch.groups(), begin, size, tape.u_TD, tape.dispatch_TP, tape.in_QD);
-    });
-    run_experts(batch.groups(), tape, executor);
-    for_each_group(batch, [&](Index g, Index begin, Index size) {
-      scatter_slots(g, batch.groups(), begin, size, tape.combine_TP, tape.out_QD, y_TD, false);
-    });
+    gather_slots(tape, tape.u_TD, tape.dispatch_TP, false, tape.in_QD);
+    run_experts(tape, executor);
+    y_TD.setZero();
+    scatter_slots(tape, tape.combine_TP, options.padding_gets_mean, tape.out_QD, y_TD);
+    tape.layer = experts.data();
     if (tape.keep_activations) tape.width = batch.x_TD.cols();
     return y_TD;
   }
 
   /// dx_TD; gradient += ...
   template <class Exec = DefaultExecutor>
-  Matrix<S> backward(const Batch<S>& batch, ConstMatrixRef<S> dy_TD, Tape& tape, SoftLayer& gradient,
+  Matrix<S> backward(const Batch<S>& batch, RowsRef<S> dy_TD, Tape& tape, SoftLayer& gradient,
                      const Exec& executor = {}) const {
-    detail::require(tape.width == batch.x_TD.cols() && tape.logits_TP.rows() == batch.tokens(),
-                    "SoftLayer::backward: the tape is not of a pass with these ", batch.tokens(),
-                    " tokens that kept its activations");
+    check(batch, tape);
     detail::require_shape("SoftLayer::backward: dy", dy_TD, batch.tokens(), batch.x_TD.cols());
-    detail::require(gradient.experts.size() == experts.size() && &gradient != this,
-                    "SoftLayer::backward: the gradient has ", gradient.experts.size(),
-                    " experts, or is the layer itself");
-    detail::check_gradient("SoftLayer: the gradient", *this, gradient);
-    const Matrix<S> dy = dy_TD;
-    tape.dout_QD.resizeLike(tape.out_QD);
-    tape.din_QD.resizeLike(tape.in_QD);
-    tape.dcombine_TP.setZero(batch.tokens(), slots());
-    tape.ddispatch_TP.setZero(batch.tokens(), slots());
-    tape.du_TD.setZero(batch.tokens(), batch.x_TD.cols());
-    for_each_group(batch, [&](Index g, Index begin, Index size) {
-      gather_slots(g, batch.groups(), begin, size, dy, tape.combine_TP, tape.dout_QD);
-      weights_gradient(g, batch.groups(), begin, size, dy, tape.out_QD, tape.dcombine_TP);
-    });
-    run_experts_backward(batch.groups(), tape, gradient, executor);
-    for_each_group(batch, [&](Index g, Index begin, Index size) {
-      scatter_slots(g, batch.groups(), begin, size, tape.dispatch_TP, tape.din_QD, tape.du_TD, true);
-      weights_gradient(g, batch.groups(), begin, size, tape.u_TD, tape.din_QD, tape.ddispatch_TP);
-    });
-    softmax_backward(batch, tape);
-    tape.dw_PD.setZero(slots(), slot_PD.cols());
-    multiply(tape.dlogits_TP, true, tape.u_TD, false, tape.dw_PD, false);
+    detail::check_gradient("SoftLayer::backward: the gradient", *this, gradient);
+    const bool of_padding = options.padding_gets_mean;
+    zero(tape.dout_QD, tape.out_QD);
+    zero(tape.din_QD, tape.in_QD);
+    zero(tape.dcombine_TP, tape.logits_TP);
+    zero(tape.ddispatch_TP, tape.logits_TP);
+    zero(tape.du_TD, tape.u_TD);
+    gather_slots(tape, dy_TD, tape.combine_TP, of_padding, tape.dout_QD);
+    weights_gradient(tape, dy_TD, tape.out_QD, tape.dcombine_TP);
+    run_experts_backward(tape, gradient, executor);
+    scatter_slots(tape, tape.dispatch_TP, false, tape.din_QD, tape.du_TD);
+    weights_gradient(tape, tape.u_TD, tape.din_QD, tape.ddispatch_TP);
+    softmax_backward(tape);
+    zero(tape.dw_PD, tape.w_PD);
+    detail::gather_marked_rows<S>(tape.dlogits_TP, tape.valid_T, tape.valid_tokens, tape.dlogits_of_tokens);
+    detail::gather_marked_rows<S>(tape.u_TD, tape.valid_T, tape.valid_tokens, tape.u_of_tokens);
+    multiply(tape.dlogits_of_tokens, true, tape.u_of_tokens, false, tape.dw_PD, false);
     multiply(tape.dlogits_TP, false, tape.w_PD, false, tape.du_TD, true);
     Matrix<S> dx_TD = Matrix<S>::Zero(batch.tokens(), batch.x_TD.cols());
-    normalized_backward(batch.x_TD, token_gain_D, tape.du_TD, dx_TD, gradient.token_gain_D);
-    normalized_backward(slot_PD, slot_gain_D, tape.dw_PD, gradient.slot_PD, gradient.slot_gain_D);
+    normalized_backward(batch.x_TD, token_gain_D, tape.du_TD, dx_TD, gradient.token_gain_D,
+                        [&](Index t) { return tape.is_valid(t); });
+    normalized_backward(slot_PD, slot_gain_D, tape.dw_PD, gradient.slot_PD, gradient.slot_gain_D,
+                        [](Index) { return true; });
     return dx_TD;
   }
 
@@ -160,10 +164,39 @@ struct SoftLayer {
   }
 
  private:
+  /// What the pass treats as padding, and its groups.
+  static void begin(const Batch<S>& batch, Tape& tape) {
+    tape.groups = batch.groups();
+    tape.valid_tokens = 0;
+    tape.valid_T.resize(static_cast<std::size_t>(batch.tokens()));
+    for (Index t = 0; t < batch.tokens(); ++t) {
+      tape.valid_T[static_cast<std::size_t>(t)] = batch.is_valid(t) ? 1 : 0;
+      tape.valid_tokens += batch.is_valid(t) ? 1 : 0;
+    }
+  }
+
+  /// Throws std::invalid_argument unless the tape is of a pass of this batch's sizes, groups and padding.
+  void check(const Batch<S>& batch, const Tape& tape) const {
+    check();
+    batch.check();
+    detail::require(tape.width >= 0, "SoftLayer::backward: the tape holds no forward pass that kept its activations");
+    detail::require(tape.width == slot_PD.cols() && tape.width == batch.x_TD.cols() && tape.tokens() == batch.tokens(),
+                    "SoftLayer::backward: the tape is of ", tape.tokens(), " tokens of width ", tape.width,
+                    ", the batch has ", batch.tokens(), " of width ", batch.x_TD.cols());
+    detail::require(tape.experts.size() == experts.size() && tape.w_PD.rows() == slots(),
+                    "SoftLayer::backward: the tape is of ", tape.experts.size(), " experts and ", tape.w_PD.rows(),
+                    " slots, the layer has ", experts.size(), " and ", slots());
+    detail::require_own_tape("SoftLayer::backward", tape.layer, experts.data());
+    detail::require(tape.groups == batch.groups(), "SoftLayer::backward: the batch has ", batch.groups(),
+                    " groups, in the forward pass it had ", tape.groups);
+    detail::require_same_padding("SoftLayer::backward", batch, tape);
+  }
+
+  /// Calls f(g, begin, end) for each group's tokens.
   template <class F>
-  static void for_each_group(const Batch<S>& batch, F&& f) {
-    const Index groups = batch.groups(), size = groups > 0 ? batch.tokens() / groups : 0;
-    for (Index g = 0; g < groups; ++g) f(g, g * size, size);
+  static void for_each_group(const Tape& tape, F&& f) {
+    const Index size = tape.groups > 0 ? tape.tokens() / tape.groups : 0;
+    for (Index g = 0; g < tape.groups; ++g) f(g, g * size, (g + 1) * size);
   }
 
   /// The row of a group's slot p: all groups' slots of one expert lie together.
@@ -173,17 +206,24 @@ struct SoftLayer {
   }
 
   /// c = [c +] op(a) op(b), op a transposition or nothing.
-  static void multiply(const Matrix<S>& a, bool transpose_a, const Matrix<S>& b, bool transpose_b, Matrix<S>& c,
+  static void multiply(ConstMatrixRef<S> a, bool transpose_a, ConstMatrixRef<S> b, bool transpose_b, MatrixRef<S> c,
                        bool accumulate) {
-    const auto strided = [](const Matrix<S>& m, bool transpose) {
-      return transpose ? detail::Strided<S>{m.data(), 1, m.cols()} : detail::Strided<S>{m.data(), m.cols(), 1};
+    const auto strided = [](const ConstMatrixRef<S>& m, bool transpose) {
+      return transpose ? detail::Strided<S>{m.data(), 1, m.outerStride()}
+                       : detail::Strided<S>{m.data(), m.outerStride(), 1};
     };
     detail::gemm<S>(c.rows(), c.cols(), transpose_a ? a.rows() : a.cols(), strided(a, transpose_a),
-                    strided(b, transpose_b), c.data(), c.cols(), accumulate);
+                    strided(b, transpose_b), c.data(), c.outerStride(), accumulate);
+  }
+
+  /// Zeros, as many as there are in the other.
+  static void zero(Buffer<Matrix<S>>& matrix, const Buffer<Matrix<S>>& other) {
+    matrix.resize(other.rows(), other.cols());
+    matrix.setZero();
   }
 
   /// gain .* sqrt(D) v / |v| by rows; v itself without a gain.
-  static void normalized(ConstMatrixRef<S> v, const Vector<S>& gain, Matrix<S>& u) {
+  static void normalized(ConstMatrixRef<S> v, const Vector<S>& gain, Buffer<Matrix<S>>& u) {
     u = v;
     if (gain.size() == 0) return;
     const S root = std::sqrt(static_cast<S>(v.cols()));
@@ -191,15 +231,18 @@ struct SoftLayer {
       u.row(i) = (root / (std::max)(v.row(i).norm(), S(1e-12))) * v.row(i).cwiseProduct(gain.transpose());
   }
 
-  /// With d = v / |v|, e = gain .* du: dgain += sqrt(D) du .* d, dv += sqrt(D) (e - (e . d) d) / |v|.
-  static void normalized_backward(ConstMatrixRef<S> v, const Vector<S>& gain, const Matrix<S>& du, Matrix<S>& dv,
-                                  Vector<S>& dgain) {
-    if (gain.size() == 0) {
-      dv += du;
-      return;
-    }
+  /// With d = v / |v|, e = gain .* du: dgain += sqrt(D) du .* d, dv += sqrt(D) (e - (e . d) d) / |v|; for rows that
+  /// count.
+  template <class Counts>
+  static void normalized_backward(ConstMatrixRef<S> v, const Vector<S>& gain, ConstMatrixRef<S> du, Matrix<S>& dv,
+                                  Vector<S>& dgain, Counts&& counts) {
     const S root = std::sqrt(static_cast<S>(v.cols()));
     for (Index i = 0; i < v.rows(); ++i) {
+      if (!counts(i)) continue;
+      if (gain.size() == 0) {
+        dv.row(i) += du.row(i);
+        continue;
+      }
       const S length = (std::max)(v.row(i).norm(), S(1e-12));
       const Vector<S> d = v.row(i).transpose() / length, e = gain.cwiseProduct(du.row(i).transpose());
       dgain += root * du.row(i).transpose().cwiseProduct(d);
@@ -207,79 +250,87 @@ struct SoftLayer {
     }
   }
 
-  void softmax_over_slots(const Batch<S>& batch, Tape& tape) const {
-    tape.combine_TP.resizeLike(tape.logits_TP);
-    for (Index t = 0; t < batch.tokens(); ++t) {
-      if (batch.is_valid(t))
+  void softmax_over_slots(Tape& tape) const {
+    tape.combine_TP.resize(tape.tokens(), slots());
+    for (Index t = 0; t < tape.tokens(); ++t) {
+      if (tape.is_valid(t))
         detail::softmax_row(tape.logits_TP.row(t).data(), slots(), tape.combine_TP.row(t).data());
       else
         tape.combine_TP.row(t).setConstant(options.padding_gets_mean ? S(1) / static_cast<S>(slots()) : S(0));
     }
   }
 
-  void softmax_over_tokens(const Batch<S>& batch, Tape& tape) const {
-    tape.dispatch_TP.setZero(batch.tokens(), slots());
-    Vector<S> column(batch.tokens());
-    for_each_group(batch, [&](Index, Index begin, Index size) {
+  void softmax_over_tokens(Tape& tape) const {
+    zero(tape.dispatch_TP, tape.logits_TP);
+    Vector<S> column(tape.tokens());
+    for_each_group(tape, [&](Index, Index begin, Index end) {
       for (Index p = 0; p < slots(); ++p) {
         Index count = 0;
-        for (Index t = begin; t < begin + size; ++t)
-          if (batch.is_valid(t)) column(count++) = tape.logits_TP(t, p);
+        for (Index t = begin; t < end; ++t)
+          if (tape.is_valid(t)) column(count++) = tape.logits_TP(t, p);
         detail::softmax_row(column.data(), count, column.data());
         count = 0;
-        for (Index t = begin; t < begin + size; ++t)
-          if (batch.is_valid(t)) tape.dispatch_TP(t, p) = column(count++);
+        for (Index t = begin; t < end; ++t)
+          if (tape.is_valid(t)) tape.dispatch_TP(t, p) = column(count++);
       }
     });
   }
 
-  void softmax_backward(const Batch<S>& batch, Tape& tape) const {
-    tape.dlogits_TP.setZero(batch.tokens(), slots());
-    for (Index t = 0; t < batch.tokens(); ++t)
-      if (batch.is_valid(t))
+  void softmax_backward(Tape& tape) const {
+    zero(tape.dlogits_TP, tape.logits_TP);
+    for (Index t = 0; t < tape.tokens(); ++t)
+      if (tape.is_valid(t))
         detail::softmax_row_backward(tape.combine_TP.row(t).data(), tape.dcombine_TP.row(t).data(), slots(),
                                      tape.dlogits_TP.row(t).data());
-    for_each_group(batch, [&](Index, Index begin, Index size) {
+    for_each_group(tape, [&](Index, Index begin, Index end) {
       for (Index p = 0; p < slots(); ++p) {
-        const auto d = tape.dispatch_TP.col(p).segment(begin, size).array();
-        const auto dd = tape.ddispatch_TP.col(p).segment(begin, size).array();
-        tape.dlogits_TP.col(p).segment(begin, size).array() += d * (dd - (d * dd).sum());
+        S inner = 0;
+        for (Index t = begin; t < end; ++t)
+          if (tape.is_valid(t)) inner += tape.dispatch_TP(t, p) * tape.ddispatch_TP(t, p);
+        for (Index t = begin; t < end; ++t)
+          if (tape.is_valid(t)) tape.dlogits_TP(t, p) += tape.dispatch_TP(t, p) * (tape.ddispatch_TP(t, p) - inner);
       }
     });
   }
 
-  /// rows of the group's slots = weights' tokens.
-  void gather_slots(Index g, Index groups, Index begin, Index size, const Matrix<S>& tokens_TD,
-                    const Matrix<S>& weights_TP, Matrix<S>& slots_QD) const {
-    for (Index p = 0; p < slots(); ++p) {
-      auto row = slots_QD.row(row_of(g, groups, p));
-      row.setZero();
-      for (Index t = begin; t < begin + size; ++t)
-        if (weights_TP(t, p) != S(0)) row += weights_TP(t, p) * tokens_TD.row(t);
-    }
+  /// Rows of the slots = weights' tokens. Padding is looked at only where it takes part.
+  void gather_slots(const Tape& tape, ConstMatrixRef<S> tokens_TD, ConstMatrixRef<S> weights_TP, bool with_padding,
+                    MatrixRef<S> slots_QD) const {
+    slots_QD.setZero();
+    for_each_group(tape, [&](Index g, Index begin, Index end) {
+      for (Index p = 0; p < slots(); ++p) {
+        auto row = slots_QD.row(row_of(g, tape.groups, p));
+        for (Index t = begin; t < end; ++t)
+          if (with_padding || tape.is_valid(t)) row += weights_TP(t, p) * tokens_TD.row(t);
+      }
+    });
   }
 
-  /// tokens = [tokens +] weights slots.
-  void scatter_slots(Index g, Index groups, Index begin, Index size, const Matrix<S>& weights_TP,
-                     const Matrix<S>& slots_QD, Matrix<S>& tokens_TD, bool accumulate) const {
-    for (Index t = begin; t < begin + size; ++t) {
-      if (!accumulate) tokens_TD.row(t).setZero();
-      for (Index p = 0; p < slots(); ++p) tokens_TD.row(t) += weights_TP(t, p) * slots_QD.row(row_of(g, groups, p));
-    }
+  /// tokens += weights slots.
+  void scatter_slots(const Tape& tape, ConstMatrixRef<S> weights_TP, bool with_padding, ConstMatrixRef<S> slots_QD,
+                     MatrixRef<S> tokens_TD) const {
+    for_each_group(tape, [&](Index g, Index begin, Index end) {
+      for (Index t = begin; t < end; ++t)
+        for (Index p = 0; p < slots() && (with_padding || tape.is_valid(t)); ++p)
+          tokens_TD.row(t) += weights_TP(t, p) * slots_QD.row(row_of(g, tape.groups, p));
+    });
   }
 
   /// dweights(t, p) = token t . slot p.
-  void weights_gradient(Index g, Index groups, Index begin, Index size, const Matrix<S>& tokens_TD,
-                        const Matrix<S>& slots_QD, Matrix<S>& dweights_TP) const {
-    for (Index t = begin; t < begin + size; ++t)
-      for (Index p = 0; p < slots(); ++p) dweights_TP(t, p) = tokens_TD.row(t).dot(slots_QD.row(row_of(g, groups, p)));
+  void weights_gradient(const Tape& tape, ConstMatrixRef<S> tokens_TD, ConstMatrixRef<S> slots_QD,
+                        MatrixRef<S> dweights_TP) const {
+    for_each_group(tape, [&](Index g, Index begin, Index end) {
+      for (Index t = begin; t < end; ++t)
+        for (Index p = 0; p < slots() && tape.is_valid(t); ++p)
+          dweights_TP(t, p) = tokens_TD.row(t).dot(slots_QD.row(row_of(g, tape.groups, p)));
+    });
   }
 
   template <class Exec>
-  void run_experts(Index groups, Tape& tape, const Exec& executor) const {
+  void run_experts(Tape& tape, const Exec& executor) const {
     tape.experts.resize(experts.size());
     for (auto& expert_tape : tape.experts) detail::hand_down_keeping(tape.keep_activations, expert_tape);
-    const auto count = static_cast<Index>(experts.size()), rows = groups * slots() / count;
+    const auto count = static_cast<Index>(experts.size()), rows = tape.in_QD.rows() / count;
     detail::parallel_for(executor, count, [&](Index e) {
       const auto at = static_cast<std::size_t>(e);
       if (rows > 0)
@@ -289,12 +340,12 @@ struct SoftLayer {
   }
 
   template <class Exec>
-  void run_experts_backward(Index groups, Tape& tape, SoftLayer& gradient, const Exec& executor) const {
+  void run_experts_backward(Tape& tape, SoftLayer& gradient, const Exec& executor) const {
     static_assert(
         TrainableExpert<X, S>,
         "moe::SoftLayer::backward: X cannot be trained: it needs backward(x, dy, tape, dx, gradient) const and "
         "visit_parameters; see moe/concepts.hpp");
-    const auto count = static_cast<Index>(experts.size()), rows = groups * slots() / count;
+    const auto count = static_cast<Index>(experts.size()), rows = tape.in_QD.rows() / count;
     detail::parallel_for(executor, count, [&](Index e) {
       const auto at = static_cast<std::size_t>(e);
       if (rows > 0)

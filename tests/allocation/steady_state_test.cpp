@@ -151,7 +151,7 @@ TEST(SteadyState, OfChoicesThatDifferInNumber) {
 TEST(SteadyState, OfSparseMixer) { expect_steady_state(Layer{make_router(), SparseMixer{}, some_experts(), losses}); }
 
 TEST(SteadyState, OfReplay) {
-  auto replay = Replay<float>::uniform(3, experts, 2);  // of tokens that are never padding
+  Replay<float> replay{Replay<float>::uniform(3, experts, 2).choices};  // of tokens that are never padding
   expect_steady_state(Layer{make_router(), replay, some_experts(), losses});
   replay.reweigh = true;
   expect_steady_state(Layer{make_router(), replay, some_experts(), losses});

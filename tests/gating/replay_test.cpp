@@ -2,12 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
 #include <vector>
 
 #include "gating/route.hpp"
+#include "moe/expert/linear.hpp"
 #include "moe/gating/scored_top_k.hpp"
 #include "moe/gating/top_k.hpp"
+#include "moe/layer.hpp"
+#include "moe/router.hpp"
 #include "support/expect_invalid.hpp"
+#include "support/matrices.hpp"
 
 namespace moe {
 namespace replay_test {
@@ -47,6 +52,33 @@ TEST(Replay, ChoicesThatCannotBeAreRefused) {
   expect_invalid([&] { route({1, 0, 1}, {1, 0, 1}); }, {"token 1", "twice"});
   expect_invalid([&] { route({0, 0, 1}, {1, 0, 1}, {0, 1}); }, {"token 0 is padding"});
   expect_invalid([] { Replay<float>::uniform(2, 3, 4); }, {"k is 4"});
+}
+
+TEST(Replay, ARecordOfAnotherNumberOfTokensIsRefused) {
+  const Matrix<float> eight_TE = Matrix<float>::Zero(8, 3), eleven_TE = Matrix<float>::Zero(11, 3);
+  const auto recorded = gating::route(TopK{.k = 2}, eight_TE);
+  for (const auto& replay :
+       {Replay<float>::of(recorded), Replay<float>::of(recorded, true), Replay<float>::uniform(8, 3, 2)}) {
+    EXPECT_NO_THROW(gating::route(replay, eight_TE));
+    for (const Index tokens : {7, 11})
+      expect_invalid([&] { gating::route(replay, Matrix<float>(eleven_TE.topRows(tokens))); },
+                     {"record is of 8 tokens", "batch has " + std::to_string(tokens)});
+  }
+  EXPECT_NO_THROW(gating::route(Replay<float>{recorded.choices}, eleven_TE));  // made by hand
+}
+
+TEST(Replay, TokensThatTheLayerTakesForPaddingAreLeftOut) {
+  DispatchOptions options;
+  options.non_finite = NonFinite::zero_row;
+  const Matrix<float> weight = Matrix<float>::Ones(1, 1);
+  const std::vector<Linear<float>> experts{{weight}, {2 * weight}};
+  for (const bool reweigh : {false, true}) {
+    auto replay = Replay<float>::uniform(3, 2, 2);
+    replay.reweigh = reweigh;
+    const Layer layer{Router<float>::zeros(2, 1), replay, experts, options};
+    const Matrix<float> x_TD{{1}, {support::nan_of<float>}, {2}};
+    EXPECT_EQ(layer.forward(x_TD), (Matrix<float>{{1.5f}, {0}, {3}}));
+  }
 }
 
 /// Indices recorded, weights anew: what the same gate would give for the same logits.

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "gating/route.hpp"
 #include "moe/expert/linear.hpp"
 #include "moe/expert/make_experts.hpp"
 #include "moe/gating/fixed_noise.hpp"
@@ -17,6 +18,7 @@
 #include "moe/layer.hpp"
 #include "moe/router.hpp"
 #include "moe/testing/check_gradients.hpp"
+#include "support/expect_invalid.hpp"
 #include "support/gradient_options.hpp"
 
 namespace moe {
@@ -113,6 +115,34 @@ TEST(VariantGate, RefusesWhatTheGateAtHandRefusesAndGradientsOfAnother) {
   AnyLayer::Tape tape(1);
   layer.forward(x_TD, tape);
   EXPECT_THROW(layer.backward(x_TD, x_TD, tape, other), std::invalid_argument);
+}
+
+TEST(VariantGate, RefusesAPassOfAnotherGate) {
+  AnyLayer layer = layer_with(ScoredTopK{.k = 2});
+  const Matrix<double> x_TD = Matrix<double>::Ones(tokens, width);
+  AnyLayer::Tape tape(1);
+  layer.forward(x_TD, tape);
+  for (const AnyGate& other : {AnyGate{TopK{.k = 2}}, AnyGate{noisy()}}) {
+    layer.gate = other;
+    AnyLayer gradient = zeros_like(layer);
+    support::expect_invalid([&] { layer.backward(x_TD, x_TD, tape, gradient); },
+                            {"type 2", "now of type " + std::to_string(other.gate.index())});
+  }
+  layer.gate = ScoredTopK{.k = 3};
+  AnyLayer gradient = zeros_like(layer);
+  EXPECT_NO_THROW(layer.backward(x_TD, x_TD, tape, gradient));
+}
+
+TEST(VariantGate, RefusesAPassOfAnotherGateInside) {
+  using Outer = VariantGate<double, Prioritized<Free>, TopK>;
+  const Matrix<double> logits_TE{{1, 2, 3}, {3, 2, 1}};
+  const auto around = [](auto gate) { return Outer{Prioritized<Free>{gate, Priority::weight}}; };
+  const auto routing = gating::route(around(ScoredTopK{.k = 2}), logits_TE);
+  EXPECT_NO_THROW(gating::backward(around(ScoredTopK{.k = 2}), routing, {1.0}));
+  support::expect_invalid([&] { gating::backward(around(TopK{.k = 2}), routing, {1.0}); }, {"type 1", "type 0"});
+  support::expect_invalid([&] { gating::backward(Outer{TopK{.k = 2}}, routing, {1.0}); }, {"type 0", "type 1"});
+  support::expect_invalid([&] { gating::backward(Free{TopK{}}, gating::route(TopK{}, logits_TE), {1.0}); },
+                          {"another gate"});
 }
 
 }  // namespace variant_gate_test

@@ -33,6 +33,19 @@ TEST(DeviceBalanceLoss, FewerDevicesThanChoicesLimitTheDevicesOfAToken) {
   EXPECT_EQ((DeviceBalanceLoss{.devices = 1, .of = Of::communication}.value(example())), 1);
 }
 
+TEST(DeviceBalanceLoss, AGroupOfPaddingIsNone) {
+  for (const Of of : {Of::computation, Of::communication}) {
+    const DeviceBalanceLoss loss{.devices = 2, .of = of};
+    auto padded = loss::decision(Matrix<double>::Constant(4, 4, 0.25), example().choices);
+    padded.probabilities_TE.topRows(2) = example().probabilities_TE;
+    for (const Index t : {2, 3}) loss::mark_as_padding(padded, t);
+    padded.group_size = 2;
+    EXPECT_EQ(loss.value(padded), loss.value(example()));
+    EXPECT_EQ(loss::gradient_of(loss, padded).probabilities_TE.topRows(2),
+              loss::gradient_of(loss, example()).probabilities_TE);
+  }
+}
+
 TEST(DeviceBalanceLoss, EveryProbabilityGetsItsDevicesShare) {
   const auto drouting = loss::gradient_of(DeviceBalanceLoss{.devices = 2}, example(), 4);
   EXPECT_EQ(drouting.probabilities_TE, (Matrix<double>{{3, 3, 1, 1}, {3, 3, 1, 1}}));  // 4 / T f'

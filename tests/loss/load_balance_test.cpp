@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+
 #include "loss/decisions.hpp"
 #include "support/expect_invalid.hpp"
 
@@ -9,6 +11,7 @@ namespace moe {
 namespace load_balance_test {
 
 using Count = LoadBalanceLoss::Count;
+using support::expect_invalid;
 
 // Two tokens, two experts, k = 2. Mean probabilities (0.375, 0.625). First choices: both expert 1.
 Routing<double> example() {
@@ -121,6 +124,28 @@ TEST(LoadBalanceLoss, LayersMayBeCountedTogether) {
   const auto expected = loss::gradient_of(loss, together).probabilities_TE;
   EXPECT_TRUE(loss::gradient_of(with(other), one, .5).probabilities_TE.isApprox(expected.topRows(2), 1e-14));
   EXPECT_TRUE(loss::gradient_of(with(one), other, .5).probabilities_TE.isApprox(expected.bottomRows(2), 1e-14));
+}
+
+TEST(LoadBalanceLoss, EarlierCountsOfAnotherNumberOfExpertsAreRefused) {
+  const auto routing = loss::decision(Matrix<double>{{0.5, 0.5}}, {{0, 1, 1.0, 0}});
+  for (const Index experts : {1, 64}) {
+    LoadBalanceLoss loss;
+    loss.earlier = {Vector<double>::Ones(experts), 1};
+    expect_invalid([&] { (void)loss.with(routing); }, {"earlier counts of " + std::to_string(experts), "has 2"});
+    expect_invalid([&] { (void)loss.value(routing); }, {"earlier counts of " + std::to_string(experts)});
+  }
+}
+
+/// Several tables of a hash may name one expert, so that there are more choices than experts.
+TEST(LoadBalanceLoss, MoreChoicesThanExpertsHaveNoPlainTopK) {
+  const LoadBalanceLoss loss{.count = LoadBalanceLoss::Count::plain_top_k_share};
+  for (const Index choices : {3, 16, 20}) {
+    auto routing = loss::decision(Matrix<double>{{0.5, 0.5}}, {{0, 1, 1.0, 0}});
+    routing.choices_per_token = choices;
+    expect_invalid([&] { (void)loss.value(routing); }, {std::to_string(choices) + " choices", "there are 2"});
+    expect_invalid([&] { (void)loss.with(routing); }, {"there are 2"});
+    expect_invalid([&] { (void)loss::gradient_of(loss, routing); }, {"there are 2"});
+  }
 }
 
 }  // namespace load_balance_test

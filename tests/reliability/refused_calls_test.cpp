@@ -182,15 +182,17 @@ TEST(RefusedCalls, AGradientOfAnotherShape) {
   Step().expect_refused([&] { step.layer.backward(x_TD, dy_TD, step.tape, biased); }, {"'bias'", "0 x 1", "4 x 1"});
 }
 
-TEST(RefusedCalls, ATapeOfALayerWithOtherHiddenWidths) {
+TEST(RefusedCalls, ExpertsThatHaveChangedTheirHiddenWidth) {
   std::mt19937_64 generator{5};
-  SmallLayer other = small_layer();
-  other.experts = make_experts<SwiGlu<float>>(experts, width, 3 * hidden, generator);
+  SmallLayer layer = small_layer();
   SmallLayer::Tape tape;
-  other.forward(x_TD, tape);
-  const SmallLayer layer = small_layer();
+  layer.forward(x_TD, tape);
+  layer.experts[3] = SwiGlu<float>::random(width, 3 * hidden, generator);
   SmallLayer gradient = zeros_like(layer);
-  expect_invalid([&] { layer.backward(x_TD, dy_TD, tape, gradient); }, {"15", "5"});
+  Matrix<float> dx_TD = Matrix<float>::Constant(6, width, 7);
+  expect_invalid([&] { layer.backward_into(x_TD, dy_TD, tape, dx_TD, gradient); }, {"15", "5"});
+  EXPECT_TRUE((dx_TD.array() == 7).all());
+  EXPECT_TRUE(support::same_parameters(gradient, zeros_like(layer)));
 }
 
 TEST(RefusedCalls, SlotGradientsOfAnotherShape) {

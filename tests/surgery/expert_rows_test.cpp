@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <functional>
 #include <random>
+#include <tuple>
 #include <vector>
 
 #include "moe/surgery/permute_experts.hpp"
@@ -123,6 +125,104 @@ TEST(ExpertRows, AUsersGateSaysWhatFollows) {
   auto layer = surgery::layer_with(Favourites{{.k = 2}, Vector<double>{{1, 2, 3}}});
   permute_experts(layer, {2, 0, 1});
   EXPECT_EQ(layer.gate.favour_E, (Vector<double>{{3, 1, 2}}));
+}
+
+using AnyGate = VariantGate<double, TopK, NoisyTopK<double>, ScoredTopK, FixedNoise<ScoredTopK>, Hash>;
+using AnyExpert = VariantExpert<double, surgery::X, Linear<double>>;
+
+/// Every operation on a layer and its optimiser.
+template <class SomeLayer>
+std::vector<std::function<void(SomeLayer&, AdamW<SomeLayer>&)>> operations() {
+  return {
+      [](auto& layer, auto& adam) {
+        std::mt19937_64 rng(7);
+        add_experts(layer, support::random_router(2, surgery::width, rng), {layer.experts[1], layer.experts[0]}, adam);
+      },
+      [](auto& layer, auto& adam) { remove_expert(layer, 0, adam); },
+      [](auto& layer, auto& adam) {
+        keep_experts(layer, {2, 1}, adam);
+      },
+      [](auto& layer, auto& adam) {
+        permute_experts(layer, {2, 0, 1}, adam);
+      },
+      [](auto& layer, auto& adam) { split_expert(layer, 1, {}, adam); },
+      [](auto& layer, auto& adam) { merge_experts(layer, 0, 2, {}, adam); },
+      [](auto& layer, auto& adam) {
+        Load load;
+        load.chosen = {1, 3, 2};
+        prune_by_load(layer, load, 2, adam);
+      },
+      [](auto& layer, auto& adam) {
+        rearrange_experts(layer, {3, {{{0, 0.25}, {1, 0.75}}, {{2}}, {{1}}, {{1}}}}, adam);
+      },
+      [](auto& layer, auto&) {
+        std::mt19937_64 rng(8);
+        add_noise(layer, 0.1, rng);
+      }};
+}
+
+/// The layers compute the same, train the same and call all that is an expert's the same, after each operation.
+template <class Any, class Plain>
+void expect_like(const Any& any, const Plain& plain) {
+  const auto on_any = operations<Any>();
+  const auto on_plain = operations<Plain>();
+  Batch<double> batch = surgery::tokens();
+  batch.ids = {0, 1, 2, 3, 0, 1};
+  for (std::size_t i = 0; i < on_any.size(); ++i) {
+    const auto outcome = [&](auto layer, const auto& operate) {
+      AdamW adam{layer};
+      EXPECT_TRUE(surgery::train_once(layer, adam, batch));
+      operate(layer, adam);
+      EXPECT_TRUE(surgery::train_once(layer, adam, batch));
+      return std::tuple(expert_parameters(layer, {1}), flatten(layer), flatten(adam), layer.forward(batch).eval());
+    };
+    EXPECT_EQ(outcome(any, on_any[i]), outcome(plain, on_plain[i])) << "operation " << i;
+  }
+}
+
+TEST(ExpertRows, AVariantGateFollowsAsTheGateThatItHolds) {
+  const auto expect_followed = [](const auto& gate) {
+    expect_like(surgery::layer_with(AnyGate{gate}), surgery::layer_with(gate));
+  };
+  std::mt19937_64 rng(6);
+  ScoredTopK scored{.k = 2};
+  scored.selection_bias_E = Vector<double>{{0.1, -0.3, 0.2}};
+  expect_followed(TopK{.k = 2});
+  expect_followed(support::random_noisy_gate(surgery::experts, surgery::width, {.k = 2}, rng));
+  expect_followed(scored);
+  expect_followed(FixedNoise{scored, 0.5});
+  expect_followed(Hash{{{0, 1, 2, 1}, {2, 0, 1, 1}}});
+}
+
+TEST(ExpertRows, AVariantGateInAnotherFollows) {
+  using Inner = VariantGate<double, TopK, ScoredTopK>;
+  ScoredTopK scored{.k = 2};
+  scored.selection_bias_E = Vector<double>{{0.1, -0.3, 0.2}};
+  const Prioritized<Inner> gate{scored, Priority::weight};
+  expect_like(surgery::layer_with(VariantGate<double, Prioritized<Inner>, TopK>{gate}),
+              surgery::layer_with(Prioritized<ScoredTopK>{scored, Priority::weight}));
+}
+
+TEST(ExpertRows, VariantExpertsAreOperatedOnAsWhatTheyHold) {
+  const auto plain = surgery::layer_with(TopK{.k = 2});
+  const Layer any{plain.router, plain.gate, std::vector<AnyExpert>(plain.experts.begin(), plain.experts.end())};
+  expect_like(any, plain);
+}
+
+TEST(ExpertRows, ExpertsOfDifferentKindsDoNotMix) {
+  std::mt19937_64 rng(9);
+  const auto plain = surgery::layer_with(TopK{.k = 2});
+  Layer layer{plain.router, plain.gate,
+              std::vector<AnyExpert>{plain.experts[0], Linear<double>::random(surgery::width, surgery::width, rng),
+                                     plain.experts[2]}};
+  AdamW adam{layer};
+  const Vector<double> before = flatten(layer);
+  expect_invalid([&] { merge_experts(layer, 0, 1, {}, adam); }, {"types 0 and 1"});
+  EXPECT_TRUE(same_bits(flatten(layer), before));
+  EXPECT_NO_THROW(merge_experts(layer, 0, 2, {}, adam));
+  EXPECT_NO_THROW(split_expert(layer, 1, {}, adam));
+  EXPECT_NO_THROW(permute_experts(layer, {2, 1, 0}, adam));
+  EXPECT_TRUE(surgery::train_once(layer, adam, surgery::tokens()));
 }
 
 }  // namespace expert_rows_test

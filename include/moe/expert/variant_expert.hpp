@@ -25,6 +25,14 @@ concept DrawingTape = requires(ExpertTape tape) {
   tape.random.emplace(std::uint64_t{});
 };
 
+/// For a tape of which nobody asks which tokens its rows are.
+struct NoOuterTokens {};
+
+template <class ExpertTape>
+concept LayersTape = requires(ExpertTape tape) {
+  requires std::is_same_v<decltype(tape.outer), OuterTokens>;
+};
+
 }  // namespace detail
 
 /// One of the experts Xs, made from any of them:
@@ -47,6 +55,9 @@ struct VariantExpert {
     std::optional<std::uint64_t> random = {};  ///< Seed of its draws in a training pass.
     S loss_scale = 1;
     bool keep_activations = true;  ///< false: for a pass without a backward pass.
+    [[no_unique_address]] std::conditional_t<(detail::LayersTape<typename Xs::Tape> || ...), detail::OuterTokens,
+                                             detail::NoOuterTokens>
+        outer;  // for the experts that are layers
   };
 
   VariantExpert() = default;
@@ -207,6 +218,7 @@ struct VariantExpert {
         of.random.reset();
     }
     detail::hand_down_keeping(tape.keep_activations, of);
+    if constexpr (detail::LayersTape<std::remove_cvref_t<decltype(of)>>) std::swap(of.outer, tape.outer);
     return of;
   }
 

@@ -137,8 +137,8 @@ struct Hash {
       for (Index t = 0; t < batch.tokens(); ++t) {
         if (!routing.is_valid(t)) continue;
         const std::int64_t id = batch.ids[static_cast<std::size_t>(t)];
-        detail::require(id >= 0 && std::cmp_less(id, tables[h].size()), "Hash: token ", t, " has id ", id,
-                        ", the table has ", tables[h].size());
+        detail::require(id >= 0 && std::cmp_less(id, tables[h].size()), "Hash: token ", batch.number_of(t), " has id ",
+                        id, ", the table has ", tables[h].size());
         const Index expert = tables[h][static_cast<std::size_t>(id)];
         routing.probabilities_TE(t, expert) += share;
         routing.choices.push_back({t, expert, share, static_cast<int>(h)});

@@ -15,12 +15,15 @@
 #include "moe/gating/choice_weights.hpp"
 #include "moe/gating/scores.hpp"
 #include "moe/kernel/softmax.hpp"
+#include "moe/parameters.hpp"
 #include "moe/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 
 /// Makes the choices of a record, in its order. With `reweigh` their weights come from this pass's logits, as a top-k
-/// gate's would, and teach the router; else they are the recorded ones, bit for bit, and constants.
+/// gate's would, and teach the router; else they are the recorded ones, bit for bit, and constants. A record is of so
+/// many tokens, and other batches are refused; choices of tokens that the layer takes for padding, since their logits
+/// are not finite, are left out.
 template <class S>
 struct Replay {
   std::vector<Choice<S>> choices = {};
@@ -30,6 +33,7 @@ struct Replay {
   Epsilon epsilon_is = Epsilon::added;
   double norm = 1;
   std::optional<Scores> scores = {};  ///< With reweigh. Set: they weigh, as ScoredTopK's would.
+  Index tokens = -1;                  ///< Of the recorded pass; -1, of a list made by hand: not known, any will do.
 
   void check(Index) const {
     weighing().check("Replay");
@@ -37,38 +41,44 @@ struct Replay {
   }
 
   /// The choices of a pass: Replay<float>::of(tape.routing).
-  static Replay of(const Routing<S>& routing, bool reweigh = false) { return {routing.choices, reweigh}; }
+  static Replay of(const Routing<S>& routing, bool reweigh = false) {
+    return {.choices = routing.choices, .reweigh = reweigh, .tokens = routing.tokens()};
+  }
 
   /// Token t goes to experts (t k) mod E ... (t k + k - 1) mod E, each with weight 1 / k: perfectly even, for
   /// benchmarks and tests. Throws std::invalid_argument unless 1 <= k <= E.
   static Replay uniform(Index tokens, Index experts, Index k) {
     detail::require(k >= 1 && k <= experts, "Replay::uniform: k is ", k, ", it must be in 1 .. ", experts);
-    Replay replay;
+    Replay replay{.tokens = tokens};
     for (Index rank = 0; rank < k; ++rank)
       for (Index t = 0; t < tokens; ++t)
         replay.choices.push_back({t, (t * k + rank) % experts, S(1) / static_cast<S>(k), static_cast<int>(rank)});
     return replay;
   }
 
-  /// Throws std::invalid_argument if a choice names a token or an expert that does not exist, or padding, or the same
-  /// pair twice.
+  /// Throws std::invalid_argument if the record is of another number of tokens, or a choice names a token or an expert
+  /// that does not exist, or padding, or the same pair twice.
   void route(const Batch<S>& batch, Routing<S>& routing, Random*) const {
+    detail::require(tokens < 0 || tokens == batch.tokens(), "Replay: the record is of ", tokens,
+                    " tokens, the batch has ", batch.tokens());
     std::vector<Index>& pairs = routing.workspace.indices;
     pairs.clear();
     for (const Choice<S>& c : choices) {
       detail::require(c.token >= 0 && c.token < batch.tokens() && c.expert >= 0 && c.expert < routing.experts(),
                       "Replay: token ", c.token, " of ", batch.tokens(), " is sent to expert ", c.expert, " of ",
                       routing.experts());
-      detail::require(routing.is_valid(c.token), "Replay: token ", c.token, " is padding");
+      detail::require(batch.is_valid(c.token), "Replay: token ", batch.number_of(c.token), " is padding");
       pairs.push_back(c.token * routing.experts() + c.expert);
     }
     std::sort(pairs.begin(), pairs.end());
     const auto twice = std::adjacent_find(pairs.begin(), pairs.end());
-    detail::require(twice == pairs.end(), "Replay: token ", twice == pairs.end() ? 0 : *twice / routing.experts(),
+    detail::require(twice == pairs.end(), "Replay: token ",
+                    twice == pairs.end() ? 0 : batch.number_of(*twice / routing.experts()),
                     " is sent to an expert twice");
     for (Index t = 0; t < routing.tokens(); ++t)
       detail::softmax_row(routing.logits_TE.row(t).data(), routing.experts(), routing.probabilities_TE.row(t).data());
     routing.choices = choices;
+    std::erase_if(routing.choices, [&](const Choice<S>& c) { return !routing.is_valid(c.token); });
     for (Choice<S>& c : routing.choices)
       if (c.fate == Fate::dropped) c.fate = Fate::sent;  // the plan will drop it again, if it must
     if (reweigh && scores) return scores->weigh(routing);
@@ -90,6 +100,7 @@ struct Replay {
     visit_field<S>("record.weight", &Choice<S>::weight, f, self...);
     visit_field<int>("record.rank", &Choice<S>::rank, f, self...);
     visit_field<std::uint8_t>("record.fate", &Choice<S>::fate, f, self...);
+    detail::visit_numbers("record.tokens", f, self.tokens...);
   }
 
  private:

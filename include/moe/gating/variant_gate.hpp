@@ -1,6 +1,7 @@
 // A gate that is chosen when the program runs.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 #include <utility>
@@ -55,23 +56,28 @@ struct VariantGate {
   }
 
   void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
+    routing.alternatives.push_back(gate.index());
     visit([&](const auto& own, auto) { own.route(batch, routing, random); });
   }
 
   /// So that another gate may stand around this one.
   void backward(const Routing<S>& routing, Routing<S>& drouting) const requires(ParameterFreeGate<Gs, S>&&...) {
+    enter(routing, drouting);
     visit([&](const auto& own, auto) { own.backward(routing, drouting); });
+    drouting.alternatives.pop_back();
   }
 
   void backward(const Batch<S>& batch, const Routing<S>& routing, Routing<S>& drouting, MatrixRef<S> dx_TD,
                 VariantGate& gradient) const requires(TrainableGate<Gs, S>&&...) {
     require_same_type(gradient);
+    enter(routing, drouting);
     visit([&](const auto& own, [[maybe_unused]] auto i) {
       if constexpr (ParameterFreeGate<std::remove_cvref_t<decltype(own)>, S>)
         own.backward(routing, drouting);
       else
         own.backward(batch, routing, drouting, dx_TD, *std::get_if<i>(&gradient.gate));
     });
+    drouting.alternatives.pop_back();
   }
 
   template <class F, class One, class... More>
@@ -91,6 +97,16 @@ struct VariantGate {
   }
 
  private:
+  /// The gradient's list is that of the VariantGates around the one that works.
+  /// Throws std::invalid_argument unless the gate at hand is the one that routed.
+  void enter(const Routing<S>& routing, Routing<S>& drouting) const {
+    const std::size_t depth = drouting.alternatives.size();
+    detail::require(depth < routing.alternatives.size(), "VariantGate: another gate made this routing");
+    detail::require(routing.alternatives[depth] == gate.index(), "VariantGate: type ", routing.alternatives[depth],
+                    " of the list made this routing, the gate is now of type ", gate.index());
+    drouting.alternatives.push_back(gate.index());
+  }
+
   void require_same_type(const VariantGate& other) const {
     detail::require(gate.index() == other.gate.index(), "VariantGate: gate types ", gate.index(), " and ",
                     other.gate.index(), " of the list do not match");

@@ -14,8 +14,8 @@
 MOE_NAMESPACE_BEGIN
 
 /// sum over devices of f' P', with experts divided into `devices` runs of neighbours, P' the sum over a device of
-/// P_e (means of probabilities), over each group of the batch and then the mean over groups (DeepSeek-V2, eq. 26 to
-/// 31).
+/// P_e (means of probabilities), over each group of the batch and then the mean over groups that have a token
+/// (DeepSeek-V2, eq. 26 to 31).
 struct DeviceBalanceLoss {
   enum class Of {
     computation,    ///< f' = mean over the device of f_e = E / (k T) * choices of e
@@ -64,13 +64,16 @@ struct DeviceBalanceLoss {
     numbers.assign(static_cast<std::size_t>(2 * groups), 0);
     for (Index t = 0; t < tokens; ++t) numbers[static_cast<std::size_t>(t / size)] += routing.is_valid(t) ? 1 : 0;
     for (const Choice<S>& c : routing.choices) ++numbers[static_cast<std::size_t>(groups + c.token / size)];
+    const auto used = static_cast<double>(std::count_if(numbers.begin(), numbers.begin() + groups, [](Index n) {
+      return n > 0;  // a group of padding is none
+    }));
     for (Index g = 0; g < groups; ++g) {
       const auto n = static_cast<double>(numbers[static_cast<std::size_t>(g)]);
       const auto choices = static_cast<double>(numbers[static_cast<std::size_t>(groups + g)]);
       if (n == 0 || choices == 0) continue;
       // E / (k T) / on_device = devices / (k T), and k T is the number of choices.
       const double per = of == Of::computation ? choices : (std::min)(static_cast<double>(devices) * n, choices);
-      slope_GE.row(g) *= static_cast<S>(static_cast<double>(devices) / per / n / static_cast<double>(groups));
+      slope_GE.row(g) *= static_cast<S>(static_cast<double>(devices) / per / n / used);
       for (Index t = g * size; t < (g + 1) * size; ++t)
         if (routing.is_valid(t)) f(t, slope_GE.row(g));
     }

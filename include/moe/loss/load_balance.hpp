@@ -54,7 +54,8 @@ struct LoadBalanceLoss {
   /// `earlier` and this pass: f over the whole batch while P and the gradient are the present micro-batch's
   /// (Megatron-Core's global_aux_loss). After each micro-batch, loss.earlier = loss.with(tape.routing); after a step,
   /// loss.earlier = {}. Layers counted together (transformers' Mixtral family): in each layer's backward pass `earlier`
-  /// is what the other layers chose, and the coefficient is divided by the number of layers.
+  /// is what the other layers chose, and the coefficient is divided by the number of layers. Throws
+  /// std::invalid_argument if `earlier` is of another number of experts.
   template <class S>
   Earlier with(const Routing<S>& routing) const {
     Earlier sum = earlier;
@@ -66,6 +67,8 @@ struct LoadBalanceLoss {
     count_choices(routing, count_GE, indices);
     const Vector<double> count_E = count_GE.colwise().sum().transpose().template cast<double>();
     if (sum.count_E.size() == 0) sum.count_E.setZero(count_E.size());
+    detail::require(sum.count_E.size() == count_E.size(), "LoadBalanceLoss::with: earlier counts of ",
+                    sum.count_E.size(), " experts, the routing has ", count_E.size());
     sum.count_E += count_E;
     sum.total += is_share() ? count_E.sum() : static_cast<double>(routing.valid_tokens);
     return sum;
@@ -140,6 +143,8 @@ struct LoadBalanceLoss {
     if (count == Count::plain_top_k_share) {
       const Index k = routing.choices_per_token;
       detail::require(k > 0, "LoadBalanceLoss: the gate does not choose a fixed number k of experts for each token");
+      detail::require(k <= routing.experts(), "LoadBalanceLoss: plain_top_k_share needs a token's ", k,
+                      " choices to be different experts, there are ", routing.experts());
       best.resize(static_cast<std::size_t>(k));
       for_each_token(routing, [&](Index t, Index g) {
         detail::top_k(routing.probabilities_TE.row(t).data(), routing.experts(), k, best.data());

@@ -13,10 +13,12 @@
 #include "moe/gating/replay.hpp"
 #include "moe/gating/scored_top_k.hpp"
 #include "moe/gating/variable_top_k.hpp"
+#include "moe/gating/variant_gate.hpp"
 #include "moe/no_router.hpp"
 #include "moe/router.hpp"
 #include "moe/routing.hpp"
 #include "moe/surgery/expert_sources.hpp"
+#include "moe/variant.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -139,6 +141,14 @@ struct ExpertRows<Replay<S>> {
     Heirs heirs(sources);
     std::erase_if(gate.choices, [&](const Choice<S>& c) { return !heirs.any(c.expert); });
     for (Choice<S>& c : gate.choices) c.expert = heirs.take(c.expert);
+  }
+};
+
+/// That of the gate at hand.
+template <class S, class... Gs>
+struct ExpertRows<VariantGate<S, Gs...>> {
+  static void rearrange(VariantGate<S, Gs...>& gate, const ExpertSources& sources) {
+    visit_alternative(gate.gate, [&]<class G>(G& own, auto) { ExpertRows<G>::rearrange(own, sources); });
   }
 };
 
