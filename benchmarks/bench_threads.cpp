@@ -8,7 +8,7 @@ namespace {
 enum class Pass { forward, train };
 
 void by_threads(benchmark::State& state, Pass pass) {
-  const moe::Index threads = state.range(1);
+  const moe::Index threads = state.range(1), most = bench::default_threads();
   const bench::Shape shape{1024, 3584, 8, 2, state.range(0)};
   const auto layer = bench::make_layer<moe::SwiGlu<float>>(shape);
   auto gradient = moe::zeros_like(layer);
@@ -16,8 +16,9 @@ void by_threads(benchmark::State& state, Pass pass) {
   moe::Matrix<float> y_TD(shape.tokens, shape.width), dx_TD(shape.tokens, shape.width);
   typename decltype(gradient)::Tape tape(1);
   const auto run = [&](moe::Index count) {
-    layer.forward_into(x_TD, y_TD, tape, bench::executor_of(count));
-    if (pass == Pass::train) layer.backward_into(x_TD, x_TD, tape, dx_TD, gradient, bench::executor_of(count));
+    bench::set_threads(static_cast<int>(count));
+    layer.forward_into(x_TD, y_TD, tape);
+    if (pass == Pass::train) layer.backward_into(x_TD, x_TD, tape, dx_TD, gradient);
   };
   run(threads);
   std::vector<double> alone, together;
@@ -26,6 +27,7 @@ void by_threads(benchmark::State& state, Pass pass) {
     together.push_back(bench::seconds_of([&] { run(threads); }));
     state.SetIterationTime(together.back());
   }
+  bench::set_threads(static_cast<int>(most));
   const double times_faster = bench::median_ratio(alone, together);
   state.counters["times_faster"] = times_faster;
   state.counters["%_efficiency"] = 100 * times_faster / static_cast<double>(threads);

@@ -127,7 +127,43 @@ TEST(Executor, OpenMpRefusesANegativeNumberOfThreads) {
 }
 #endif
 
+#ifdef _OPENMP
+TEST(Executor, TheDefaultRunsEachTaskOnceAndThrowsTheLowestException) {
+  for (const Index count : {1, 2, 100}) expect_each_task_once(DefaultExecutor{}, count);
+  for (int run = 0; run < 10; ++run) expect_the_lowest_exception(DefaultExecutor{});
+}
+
+// What a task calls, such as a product of Eigen's, starts no threads: the sums' order would depend on their number.
+TEST(Executor, TasksOfTheDefaultSeeOneOpenMpThread) {
+  const int before = omp_get_max_threads();
+  omp_set_num_threads(3);
+  std::vector<int> seen(20, 0);
+  EXPECT_EQ(DefaultExecutor{}.threads_at_work(), 3);
+  DefaultExecutor{}.parallel_for(20, [&](Index i) {
+    seen[static_cast<std::size_t>(i)] = omp_get_max_threads();
+    EXPECT_EQ(DefaultExecutor{}.threads_at_work(), 1);
+    expect_each_task_once(DefaultExecutor{}, 5);
+  });
+  EXPECT_EQ(seen, std::vector<int>(20, 1));
+  EXPECT_EQ(omp_get_max_threads(), 3);
+  EXPECT_THROW(DefaultExecutor{}.parallel_for(20, [](Index) { throw std::runtime_error(""); }), std::runtime_error);
+  EXPECT_EQ(omp_get_max_threads(), 3);
+  omp_set_num_threads(before);
+}
+
+TEST(Executor, InsideARegionTheDefaultWorksAlone) {
+  int alone = 0;
+#pragma omp parallel num_threads(2) reduction(+ : alone)
+  {
+    const auto me = std::this_thread::get_id();
+    DefaultExecutor{}.parallel_for(10, [&](Index) { alone += me == std::this_thread::get_id() ? 1 : 0; });
+  }
+  EXPECT_EQ(alone, 20);
+}
+#endif
+
 static_assert(Executor<Serial>);
+static_assert(Executor<Team>);
 static_assert(Executor<DefaultExecutor>);
 static_assert(Executor<PoolExecutor<EagerPool>>);
 static_assert(!Executor<int>);

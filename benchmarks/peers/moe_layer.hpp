@@ -1,4 +1,5 @@
-// The library's own layer, as one of the implementations that are compared.
+// The library's own layer, as one of the implementations that are compared. It runs on OpenMP's threads, as they do:
+// two sets of threads would be in each other's way.
 #pragma once
 
 #include <cstddef>
@@ -8,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "../support/machine.hpp"
 #include "peer.hpp"
 
 namespace bench {
@@ -24,11 +26,11 @@ class MoeLayer final : public Peer {
     y_TD_ = Rows(problem.shape.tokens, problem.shape.width);
   }
 
-  void forward(Rows& y_TD) override { layer_.forward_into(problem_.x_TD, y_TD, tape_); }
+  void forward(Rows& y_TD) override { layer_.forward_into(problem_.x_TD, y_TD, tape_, executor_of(default_threads())); }
 
   void train(Rows& dx_TD) override {
-    layer_.forward_into(problem_.x_TD, y_TD_, tape_);
-    layer_.backward_into(problem_.x_TD, problem_.dy_TD, tape_, dx_TD, *gradient_);
+    layer_.forward_into(problem_.x_TD, y_TD_, tape_, executor_of(default_threads()));
+    layer_.backward_into(problem_.x_TD, problem_.dy_TD, tape_, dx_TD, *gradient_, executor_of(default_threads()));
   }
 
   Rows gradient(Part part, Index expert) override {

@@ -7,6 +7,7 @@
 #include <moe/executor.hpp>
 #include <vector>
 
+#include "../support/machine.hpp"
 #include "peer.hpp"
 #include "routing.hpp"
 
@@ -22,7 +23,7 @@ void for_each_expert(const Routed& routed, const Shape& shape, Threads threads, 
     if (routed.rows_of(e) > 0) f(e);
   };
   if (threads == Threads::of_experts)
-    moe::DefaultExecutor{}.parallel_for(shape.experts, run);
+    executor_of(default_threads()).parallel_for(shape.experts, run);
   else
     moe::Serial{}.parallel_for(shape.experts, run);
 }

@@ -6,6 +6,7 @@
 #include <moe/executor.hpp>
 #include <vector>
 
+#include "../support/machine.hpp"
 #include "problem.hpp"
 
 namespace bench {
@@ -93,7 +94,7 @@ struct Routed {
 
   template <class F>
   static void in_blocks(Index rows, F&& f) {
-    moe::detail::parallel_blocks(moe::DefaultExecutor{}, rows, 64, [&](Index begin_row, Index count) {
+    moe::detail::parallel_blocks(executor_of(default_threads()), rows, 64, [&](Index begin_row, Index count) {
       for (Index r = begin_row; r < begin_row + count; ++r) f(r);
     });
   }

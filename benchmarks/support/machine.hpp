@@ -24,6 +24,7 @@ inline void set_threads([[maybe_unused]] int threads) {
 #endif
 }
 
+/// OpenMP's own threads, where there are any.
 inline auto executor_of([[maybe_unused]] moe::Index threads) {
 #ifdef _OPENMP
   return moe::OpenMp{static_cast<int>(threads)};

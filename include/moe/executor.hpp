@@ -1,5 +1,5 @@
-// Who runs the tasks of a layer: the calling thread, OpenMP's team, or a thread pool of the user's. An executor is a
-// value with `parallel_for(count, f) const`, which calls f(0) ... f(count - 1), each once, and returns when all are
+// Who runs the tasks of a layer: the calling thread, a team of threads, or a thread pool of the user's. An executor is
+// a value with `parallel_for(count, f) const`, which calls f(0) ... f(count - 1), each once, and returns when all are
 // done. Tasks never share an output, so every executor gives the same bits. Optional: `threads_at_work() const`, how
 // many tasks it runs at a time, lets work be cut no smaller than that asks for.
 #pragma once
@@ -7,12 +7,11 @@
 #include <algorithm>
 #include <atomic>
 #include <concepts>
-#include <exception>
-#include <limits>
 #include <memory>
-#include <utility>
 
 #include "moe/core.hpp"
+#include "moe/first_exception.hpp"
+#include "moe/team.hpp"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -61,49 +60,10 @@ struct Serial {
   }
 };
 
-namespace detail {
-
-/// Carries an exception out of a parallel region: of all tasks that threw, the one of the lowest index is rethrown, as
-/// a serial run would have done.
-class FirstException {
- public:
-  template <class F>
-  void run(Index task, F&& f) {
-#ifdef __cpp_exceptions
-    if (task > lowest_.load(std::memory_order_relaxed)) return;  // a serial run would not have come this far
-    try {
-      f(task);
-    } catch (...) {
-      while (busy_.test_and_set(std::memory_order_acquire)) {
-      }
-      if (task < lowest_.load(std::memory_order_relaxed)) {
-        lowest_.store(task, std::memory_order_relaxed);
-        exception_ = std::current_exception();
-      }
-      busy_.clear(std::memory_order_release);
-    }
-#else
-    f(task);
-#endif
-  }
-
-  /// Once, when all tasks are done. Gives the exception away: it dies with the caller, not with the last task.
-  void rethrow() {
-#ifdef __cpp_exceptions
-    if (exception_) std::rethrow_exception(std::exchange(exception_, nullptr));
-#endif
-  }
-
- private:
-  std::atomic<Index> lowest_{(std::numeric_limits<Index>::max)()};
-  std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
-  std::exception_ptr exception_;
-};
-
-}  // namespace detail
-
 #ifdef _OPENMP
-/// OpenMP's team; there only if the program is compiled with OpenMP. Tasks are handed out one by one, in order.
+/// OpenMP's own threads; there only if the program is compiled with OpenMP. Tasks are handed out one by one, in order.
+/// These threads wait for milliseconds without sleeping, which is fast where the machine is the program's own and where
+/// the program has OpenMP regions besides, and ten times slower where other programs want the same cores.
 struct OpenMp {
   int threads = 0;  ///< 0: as many as OpenMP would use.
 
@@ -121,9 +81,38 @@ struct OpenMp {
   }
 };
 
-/// What a layer uses when no executor is given.
-using DefaultExecutor = OpenMp;
+/// What a layer uses when no executor is given: a Team of as many threads as OpenMP would use. Its tasks see one OpenMP
+/// thread, so what runs in them has no threads of its own, as in a region of OpenMP's: neither a layer inside a layer
+/// nor a product of Eigen's. Inside such a region it is Serial. Where OpenMP was told which cores are its threads'
+/// (OMP_PROC_BIND), others would be in their way, and these are used.
+struct DefaultExecutor {
+  Index threads_at_work() const {
+    return omp_in_parallel() ? 1 : (std::min)(omp_get_max_threads(), omp_get_thread_limit());
+  }
+
+  template <class F>
+  void parallel_for(Index count, F&& f) const {
+    const Index threads = threads_at_work();
+    if (threads == 1 || count <= 1) return Serial{}.parallel_for(count, f);
+    if (omp_get_proc_bind() != omp_proc_bind_false) return OpenMp{}.parallel_for(count, f);
+    Team{static_cast<int>(threads)}.parallel_for(count, [&f](Index i) {
+      const OneThread here;
+      f(i);
+    });
+  }
+
+ private:
+  /// For the calling thread, as long as this lives.
+  struct OneThread {
+    const int before = omp_get_max_threads();
+    OneThread() { omp_set_num_threads(1); }
+    ~OneThread() { omp_set_num_threads(before); }
+    OneThread(const OneThread&) = delete;
+    OneThread& operator=(const OneThread&) = delete;
+  };
+};
 #else
+/// What a layer uses when no executor is given.
 using DefaultExecutor = Serial;
 #endif
 

@@ -91,5 +91,6 @@
 #include "moe/surgery/select_units.hpp"
 #include "moe/surgery/split_expert.hpp"
 #include "moe/surgery/upcycle.hpp"
+#include "moe/team.hpp"
 #include "moe/version.hpp"
 // IWYU pragma: end_exports

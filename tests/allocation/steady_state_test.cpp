@@ -4,9 +4,11 @@
 // Eigen after that.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <random>
+#include <thread>
 #include <vector>
 
 #include "moe/moe.hpp"
@@ -42,6 +44,12 @@ void touch_scratch() {
 #pragma omp parallel num_threads(2)
 #endif
   static_cast<void>(detail::Scratch<float>::mine());
+  std::atomic<int> here{0};
+  Team{.threads = 2}.parallel_for(2, [&](Index) {
+    static_cast<void>(detail::Scratch<float>::mine());
+    ++here;
+    while (here < 2) std::this_thread::yield();  // so that each thread has one of the tasks
+  });
 }
 
 template <class SomeLayer, class Exec>
@@ -68,6 +76,7 @@ template <class SomeLayer>
 void expect_steady_state(const SomeLayer& layer) {
   for (const bool masked : {false, true}) {
     expect_no_allocation(layer, Serial{}, masked);
+    expect_no_allocation(layer, Team{.threads = 2}, masked);
 #ifdef _OPENMP
     expect_no_allocation(layer, OpenMp{.threads = 2}, masked);
 #endif

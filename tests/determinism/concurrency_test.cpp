@@ -33,6 +33,7 @@ TEST(Concurrency, ManyThreadsOnOneLayer) {
       const auto at = static_cast<std::size_t>(i);
       for (int n = 0; n < repetitions; ++n) {
         if (!(run(layer, batches[at], moe::DefaultExecutor{}, i) == serial[at])) ++different;
+        if (!(run(layer, batches[at], moe::Team{3}, i) == serial[at])) ++different;
         // forward without a tape of one's own, too
         const auto alone = run(layer, batches[at], moe::Serial{}, std::nullopt);
         if (!support::same_bits(layer.forward(batches[at]), alone.y_TD)) ++different;
@@ -120,27 +121,32 @@ TEST(Exceptions, ComeOutOfAPool) {
   }
 }
 
+TEST(Exceptions, ComeOutOfATeam) {
+  for (const int threads : {1, 2, 4}) expect_exception(moe::Team{threads});
+}
+
 #ifdef _OPENMP
 TEST(Exceptions, ComeOutOfOpenMp) {
   for (const int threads : {1, 2, 4}) expect_exception(moe::OpenMp{threads});
 }
 #endif
 
-/// An expert that is a layer and runs its own tasks in the pool that it is itself a task of.
-struct Pooled {
+/// An expert that is a layer and gives its own tasks to the executor that it is itself a task of.
+template <class Exec>
+struct Inside {
   using Inner = decltype(expert_choice_layer<double>(std::declval<std::mt19937_64&>()));
 
   Inner inner;
-  Eigen::ThreadPool* pool;
+  Exec executor;
 
   using Tape = Inner::Tape;
 
   void forward(moe::ConstMatrixRef<double> x, moe::MatrixRef<double> y, Tape& tape) const {
-    inner.forward_into(moe::Batch<double>(x), y, tape, moe::PoolExecutor(*pool));
+    inner.forward_into(moe::Batch<double>(x), y, tape, executor);
   }
   void backward(moe::ConstMatrixRef<double> x, moe::ConstMatrixRef<double> dy, Tape& tape, moe::MatrixRef<double> dx,
-                Pooled& gradient) const {
-    inner.backward_into(moe::Batch<double>(x), dy, tape, dx, gradient.inner, moe::PoolExecutor(*pool));
+                Inside& gradient) const {
+    inner.backward_into(moe::Batch<double>(x), dy, tape, dx, gradient.inner, executor);
   }
   template <class F, class... Self>
   static void visit_parameters(F&& f, Self&... self) {
@@ -148,18 +154,26 @@ struct Pooled {
   }
 };
 
+template <class Exec>
+void expect_a_layer_inside_a_layer(const Exec& executor) {
+  std::mt19937_64 rng(3);
+  std::vector<Inside<Exec>> experts;
+  for (int e = 0; e < 4; ++e) experts.push_back({expert_choice_layer<double>(rng), executor});
+  const moe::Layer layer{support::random_router(4, width, rng), moe::TopK{.k = 2}, experts};
+  const moe::Matrix<double> x_TD = support::random_matrix(120, width, rng);
+  const auto serial = run(layer, x_TD, moe::Serial{}, {});
+  for (int repetition = 0; repetition < 5; ++repetition) EXPECT_EQ(run(layer, x_TD, executor, {}), serial);
+}
+
 TEST(Pools, ALayerInsideALayerDoesNotDeadlock) {
   for (const int threads : {1, 2, 4}) {
     Eigen::ThreadPool pool(threads);
-    std::mt19937_64 rng(3);
-    std::vector<Pooled> experts;
-    for (int e = 0; e < 4; ++e) experts.push_back({expert_choice_layer<double>(rng), &pool});
-    const moe::Layer layer{support::random_router(4, width, rng), moe::TopK{.k = 2}, experts};
-    const moe::Matrix<double> x_TD = support::random_matrix(120, width, rng);
-    const auto serial = run(layer, x_TD, moe::Serial{}, {});
-    for (int repetition = 0; repetition < 5; ++repetition)
-      EXPECT_EQ(run(layer, x_TD, moe::PoolExecutor(pool), {}), serial);
+    expect_a_layer_inside_a_layer(moe::PoolExecutor(pool));
   }
+}
+
+TEST(Teams, ALayerInsideALayerDoesNotDeadlock) {
+  for (const int threads : {1, 2, 4}) expect_a_layer_inside_a_layer(moe::Team{threads});
 }
 
 TEST(Pools, WhoseThreadsAreAllBusyDoNotDeadlock) {

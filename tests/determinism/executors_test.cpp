@@ -34,6 +34,7 @@ void expect_same_from_every_executor(const Layer& layer) {
     for (const int threads : {1, 2, 3, 4}) {
       Eigen::ThreadPool pool(threads);
       EXPECT_EQ(run(layer, x_TD, moe::PoolExecutor(pool), seed), serial) << "in a pool of " << threads;
+      EXPECT_EQ(run(layer, x_TD, moe::Team{threads}, seed), serial) << "in a team of " << threads;
 #ifdef _OPENMP
       EXPECT_EQ(run(layer, x_TD, moe::OpenMp{threads}, seed), serial) << "OpenMP, " << threads << " threads";
 #endif

@@ -17,6 +17,8 @@ namespace {
 const std::vector<std::vector<std::string>> floors{
     {"version.hpp"},                                                  // 0
     {"core.hpp"},                                                     //
+    {"first_exception.hpp"},                                          //
+    {"team.hpp"},                                                     //
     {"parameters.hpp", "weights.hpp", "executor.hpp", "random.hpp"},  // 1
     {"kernel", "variant.hpp"},                                        //
     {"batch.hpp"},                                                    // 2
