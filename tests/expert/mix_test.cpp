@@ -70,6 +70,15 @@ TEST(Mix, GradientsAreExact) {
   }
 }
 
+TEST(Mix, NoRowsAreNoWork) {
+  const SigmoidMix<double> mix{Matrix<double>{{1, -1}}, Vector<double>{{0.5}}};
+  SigmoidMix<double> gradient = zeros_like(mix);
+  Matrix<double> none(0, 2), weights(0, 2), dweights(0, 2), dx(0, 2);
+  mix.forward(none, weights);
+  mix.backward(none, weights, dweights, dx, gradient);
+  EXPECT_TRUE(gradient.weight_LD.isZero() && gradient.bias_L.isZero());
+}
+
 TEST(Mix, ShapesThatDoNotFitAreRefused) {
   std::mt19937_64 generator{1};
   auto mix = SoftmaxMix<float>::random(4, generator);

@@ -43,6 +43,7 @@ struct LearnedMix {
   /// mix_N2: the weights of the two outputs, for each row of x.
   template <class Exec = Serial>
   void forward(ConstMatrixRef<S> x_ND, MatrixRef<S> mix_N2, const Exec& executor = {}) const {
+    if (x_ND.rows() == 0) return;  // no memory in which to look for columns
     detail::linear_forward<S>(x_ND, weight_LD, bias_L, mix_N2.rightCols(logits), executor);
     for (Index n = 0; n < mix_N2.rows(); ++n) {
       const S logit = logits == 1 ? mix_N2(n, 1) : mix_N2(n, 1) - mix_N2(n, 0);
@@ -55,6 +56,7 @@ struct LearnedMix {
   template <class Exec = Serial>
   void backward(ConstMatrixRef<S> x_ND, ConstMatrixRef<S> mix_N2, MatrixRef<S> dmix_N2, MatrixRef<S> dx_ND,
                 LearnedMix& gradient, const Exec& executor = {}) const {
+    if (x_ND.rows() == 0) return;
     for (Index n = 0; n < mix_N2.rows(); ++n) {
       const S first = logits == 1 ? S(1) - mix_N2(n, 1) : mix_N2(n, 0);
       const S difference = logits == 1 ? dmix_N2(n, 1) : dmix_N2(n, 1) - dmix_N2(n, 0);
