@@ -74,6 +74,7 @@
 #include "moe/report/cost.hpp"
 #include "moe/report/heat_map.hpp"
 #include "moe/report/routing_table.hpp"
+#include "moe/report/summary.hpp"
 #include "moe/router.hpp"
 #include "moe/routing.hpp"
 #include "moe/shared.hpp"

@@ -1,0 +1,87 @@
+#include "moe/report/summary.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "moe/moe.hpp"
+
+namespace moe {
+namespace summary_test {
+
+template <class Value>
+std::string printed(const Value& value) {
+  std::ostringstream out;
+  out << value;
+  return out.str();
+}
+
+auto some_layer(std::mt19937_64& rng) {
+  return Layer{Router<float>::random(4, 3, rng), TopK{.k = 2}, make_experts<Mlp<float>>(4, 3, 5, rng),
+               Losses{RouterZLoss{}, LoadBalanceLoss{.coefficient = 0.5}}, Capacity::factor(1.25)};
+}
+
+TEST(Summary, ALayerIsItsPartsALineEach) {
+  std::mt19937_64 rng(1);
+  const auto layer = some_layer(rng);
+  const std::string text = printed(layer);
+  const std::string all = std::to_string(parameter_count(layer)), bytes = std::to_string(4 * parameter_count(layer));
+  EXPECT_EQ(text.find("Layer of 4 experts: " + all + " parameters (" + bytes + " bytes)\n"), 0u) << text;
+  EXPECT_NE(text.find("\n  router Router<float>, weight 4 x 3"), std::string::npos) << text;
+  EXPECT_NE(text.find("\n  gate TopK, k = 2\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("\n  experts 0 to 3, each Mlp<float"), std::string::npos) << text;
+  EXPECT_NE(text.find("w1 5 x 3"), std::string::npos) << text;
+  const std::string each = std::to_string(parameter_count(layer.experts[0]));
+  EXPECT_NE(text.find(": " + each + " parameters ("), std::string::npos) << text;
+  EXPECT_NE(text.find("\n  loss load_balance, coefficient 0.5\n"), std::string::npos) << text;
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 6) << text;
+  EXPECT_EQ(text.find("moe::"), std::string::npos) << text;
+}
+
+TEST(Summary, ExpertsThatDifferHaveLinesOfTheirOwn) {
+  std::mt19937_64 rng(1);
+  using One = VariantExpert<double, Mlp<double>, ZeroExpert<double>>;
+  const std::vector<One> experts{ZeroExpert<double>{}, Mlp<double>::random(3, 4, rng), Mlp<double>::random(3, 4, rng),
+                                 Mlp<double>::random(3, 5, rng)};
+  const std::string text = printed(Layer{Router<double>::random(4, 3, rng), TopK{.k = 2}, experts});
+  EXPECT_NE(text.find("\n  expert 0 ZeroExpert<double>\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("\n  experts 1 to 2, each Mlp<double"), std::string::npos) << text;
+  EXPECT_NE(text.find("\n  expert 3 Mlp<double"), std::string::npos) << text;
+}
+
+TEST(Summary, ALongListIsCut) {
+  std::mt19937_64 rng(1);
+  std::vector<Mlp<float>> experts;
+  for (Index e = 0; e < 20; ++e) experts.push_back(Mlp<float>::random(3, e + 1, rng));
+  const std::string text = printed(Layer{Router<float>::random(20, 3, rng), TopK{.k = 2}, experts});
+  EXPECT_NE(text.find("\n  expert 7 "), std::string::npos) << text;
+  EXPECT_NE(text.find("\n  and 12 more experts\n"), std::string::npos) << text;
+  EXPECT_EQ(text.find("expert 8 "), std::string::npos) << text;
+}
+
+TEST(Summary, SharedAndSoftLayersAndLayersOfLayersToo) {
+  std::mt19937_64 rng(1);
+  const auto layer = some_layer(rng);
+  const Shared shared{layer, Mlp<float>::random(3, 5, rng), SigmoidMix<float>::random(3, rng)};
+  const std::string text = printed(shared);
+  EXPECT_EQ(text.find("Shared: " + std::to_string(parameter_count(shared)) + " parameters"), 0u) << text;
+  EXPECT_NE(text.find("\n  layer Layer of 4 experts"), std::string::npos) << text;
+  EXPECT_NE(text.find("\n    router Router<float>"), std::string::npos) << text;
+  EXPECT_NE(text.find("\n  expert of every token Mlp<float"), std::string::npos) << text;
+  EXPECT_NE(text.find("\n  mix "), std::string::npos) << text;
+
+  const SoftLayer<float, Mlp<float>> soft{Matrix<float>::Ones(8, 3), make_experts<Mlp<float>>(4, 3, 5, rng)};
+  EXPECT_EQ(printed(soft).find("SoftLayer of 4 experts, 8 slots of width 3: "), 0u) << printed(soft);
+
+  const Layer outer{Router<float>::random(2, 3, rng), TopK{.k = 1, .weights = ChoiceWeights::probabilities},
+                    std::vector{layer, layer}};
+  EXPECT_NE(printed(outer).find("\n  experts 0 to 1, each Layer of 4 experts"), std::string::npos) << printed(outer);
+  EXPECT_NE(printed(outer).find("\n    experts 0 to 3, each Mlp<float"), std::string::npos) << printed(outer);
+}
+
+}  // namespace summary_test
+}  // namespace moe
