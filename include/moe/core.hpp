@@ -12,9 +12,11 @@
 #include <Eigen/Core>
 #include <algorithm>
 #include <bit>
+#include <charconv>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <limits>
 #include <new>
 #include <stdexcept>
@@ -152,16 +154,25 @@ using NamedOrOwnScalar = std::conditional_t<std::is_void_v<S>, typename Rows::Sc
 
 inline void append(std::string& text, std::string_view part) { text += part; }
 
+/// A number as programs read it, whatever the program's locale: floating point with so many significant digits.
 template <class Number>
 requires std::is_arithmetic_v<Number>
-void append(std::string& text, Number part) {
-  if constexpr (std::is_floating_point_v<Number>) {  // std::to_string would make 0.000000 of 1e-9
-    char digits[32];
-    std::snprintf(digits, sizeof digits, "%g", static_cast<double>(part));
-    text += digits;
-  } else {
-    text += std::to_string(part);
-  }
+void append(std::string& text, Number part, int digits = 6) {
+  char room[64];
+  std::to_chars_result written{};
+  if constexpr (std::is_floating_point_v<Number>)
+    written = std::to_chars(room, std::end(room), part, std::chars_format::general, digits);
+  else
+    written = std::to_chars(room, std::end(room), +part);  // a bool as 0 or 1
+  text.append(room, written.ptr);
+}
+
+/// The parts, one after the other.
+template <class... Parts>
+std::string joined(const Parts&... parts) {
+  std::string text;
+  (append(text, parts), ...);
+  return text;
 }
 
 /// The bits of a number, without its sign. Under -ffast-math a compiler may take x != x for false, and a test of the
@@ -206,9 +217,7 @@ template <class... Parts>
 void require(bool holds, const Parts&... parts) {
   if (holds) [[likely]]
     return;
-  std::string message = "moe: ";
-  (append(message, parts), ...);
-  throw_invalid_argument(message);
+  throw_invalid_argument(joined("moe: ", parts...));
 }
 
 /// float is the narrowest type that it may be rounded to.

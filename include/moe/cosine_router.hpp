@@ -53,6 +53,9 @@ struct CosineRouter {
   template <class Exec = Serial>
   void forward(const Batch<S>& batch, Routing<S>& routing, Tape& tape, Random*, const Exec& executor = {}) const {
     const Index tokens = batch.tokens(), projected = projection_PD.rows();
+    if (tape.projected_TP.rows() != tokens || tape.projected_TP.cols() != projected ||
+        tape.direction_EP.rows() != experts())
+      tape = Tape();  // as LayerTape does
     tape.projected_TP.resize(tokens, projected);
     detail::linear_forward<S>(batch.x_TD, projection_PD, Vector<S>(), tape.projected_TP, executor);
     tape.length_T.resize(tokens);

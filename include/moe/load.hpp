@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <numeric>
 #include <ostream>
+#include <string>
 #include <vector>
 
 #include "moe/core.hpp"
@@ -72,11 +73,12 @@ inline Load sum_of(const Load& a, const Load& b) {
 }
 
 inline std::ostream& operator<<(std::ostream& out, const Load& load) {
-  out << "tokens per expert";
-  for (const Index count : load.received) out << ' ' << count;
-  return out << "; dropped " << load.dropped << " (" << 100 * load.dropped_share << " %); MaxVio " << load.max_violation
-             << ", CV " << load.coefficient_of_variation << ", entropy " << load.entropy << " of "
-             << std::log(static_cast<double>((std::max)(load.chosen.size(), std::size_t{1})));
+  std::string counts;
+  for (const Index count : load.received) counts += detail::joined(" ", count);
+  return out << detail::joined("tokens per expert", counts, "; dropped ", load.dropped, " (", 100 * load.dropped_share,
+                               " %); MaxVio ", load.max_violation, ", CV ", load.coefficient_of_variation, ", entropy ",
+                               load.entropy, " of ",
+                               std::log(static_cast<double>((std::max)(load.chosen.size(), std::size_t{1}))));
 }
 
 MOE_NAMESPACE_END

@@ -10,9 +10,12 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "moe/core.hpp"
 
@@ -68,19 +71,45 @@ Vector<double> flatten(const Model& model) {
   return flat;
 }
 
-/// The reverse of flatten. Throws std::invalid_argument if the length is not the model's.
+namespace detail {
+
+/// What is to be done to parameters, once the walk over them is done: a walk allocates names, and what it changes by
+/// itself could stop half way.
+class Updates {
+ public:
+  /// What update() needs it holds by value: views of parameters, not references to them. It must not throw.
+  template <class Update>
+  void add(Update&& update) {
+    list_.emplace_back(std::forward<Update>(update));
+  }
+  void run() {
+    for (auto& update : list_) update();
+  }
+
+ private:
+  std::vector<std::function<void()>> list_;
+};
+
+}  // namespace detail
+
+/// The reverse of flatten. Throws std::invalid_argument if the length is not the model's; whatever is thrown, also
+/// std::bad_alloc, the model is unchanged.
 template <class Model>
 void unflatten(const Vector<double>& flat, Model& model) {
   detail::require(flat.size() == parameter_count(model), "unflatten: the vector has ", flat.size(),
                   " entries, the model ", parameter_count(model));
-  Index begin = 0;
+  const double* next = flat.data();
+  detail::Updates updates;
   for_each_parameter(
       [&](std::string_view, auto& parameter) {
         using S = std::remove_cvref_t<decltype(parameter.data()[0])>;
-        for (Index i = 0; i < parameter.size(); ++i) parameter.data()[i] = static_cast<S>(flat(begin + i));
-        begin += parameter.size();
+        updates.add([from = next, to = parameter.data(), size = parameter.size()] {
+          for (Index i = 0; i < size; ++i) to[i] = static_cast<S>(from[i]);
+        });
+        next += parameter.size();
       },
       model);
+  updates.run();
 }
 
 namespace detail {

@@ -58,6 +58,8 @@ struct Router {
   template <class Exec = Serial>
   void forward(const Batch<S>& batch, Routing<S>& routing, Tape& tape, Random* random,
                const Exec& executor = {}) const {
+    if (tape.factor_TD.rows() != batch.tokens() || tape.factor_TD.cols() != width())
+      tape = Tape();  // as LayerTape does
     tape.jittered = random != nullptr && jitter > 0;
     if (tape.jittered) {
       tape.factor_TD.setOnes(batch.tokens(), width());

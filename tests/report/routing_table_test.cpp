@@ -4,13 +4,19 @@
 
 #include <cmath>
 #include <sstream>
+#include <string>
 #include <vector>
 
+#include "moe/load.hpp"
+#include "moe/loss/losses.hpp"
 #include "moe/report/heat_map.hpp"
 #include "support/expect_invalid.hpp"
+#include "support/german_locale.hpp"
 
 namespace moe {
 namespace routing_table_test {
+
+std::vector<std::string> names(std::size_t count) { return std::vector<std::string>(count, "name"); }
 
 // Three tokens, the last is padding, two experts of one place: token 1's choice of expert 0 finds no room.
 struct Report : ::testing::Test {
@@ -51,6 +57,31 @@ TEST_F(Report, EveryChoiceIsALine) {
   std::ostringstream out;
   write_routing_csv(out, routing);
   EXPECT_EQ(out.str(), "token,expert,rank,weight,fate\n0,0,0,0.75,sent\n1,0,0,0.25,dropped\n0,1,1,0.5,unsent\n");
+}
+
+TEST_F(Report, NumbersAreThoseThatProgramsRead) {
+  for (int t = 0; t < 1234; ++t) routing.choices.push_back({t, 0, .0625});
+  plan.chosen = {1234, 5};
+  const auto written = [&] {
+    std::vector<std::string> all;
+    const auto keep = [&](auto&& write) {
+      std::ostringstream out;
+      support::set_odd_flags(out);
+      write(out);
+      all.push_back(out.str().substr(out.str().find_first_not_of('*')));  // a sentence may be padded
+    };
+    keep([&](std::ostream& out) { write_routing_csv(out, routing); });
+    keep([&](std::ostream& out) { write_heat_map_svg(out, Matrix<double>::Ones(30, 30), names(30), "title"); });
+    keep([&](std::ostream& out) { out << statistics_of(routing, plan); });
+    keep([&](std::ostream& out) { out << load_of(plan); });
+    keep([&](std::ostream& out) { out << LossValue{"loss", 1234.5, 0.01}; });
+    return all;
+  };
+  const auto plain = written();
+  EXPECT_NE(plain[0].find("\n1233,0,0,0.0625,sent\n"), std::string::npos);
+  EXPECT_NE(plain[1].find("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"1500\""), std::string::npos);
+  const support::GermanLocale german;
+  EXPECT_EQ(written(), plain);
 }
 
 TEST_F(Report, CountsByClass) {

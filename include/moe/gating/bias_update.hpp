@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <utility>
 
 #include "moe/core.hpp"
 #include "moe/load.hpp"
@@ -18,9 +19,8 @@ struct BiasUpdateOptions {
 /// step's micro-batches; padding is never in it. Throws std::invalid_argument if the sizes differ.
 inline void update_bias(Vector<double>& selection_bias_E, const Load& load, BiasUpdateOptions options = {}) {
   const auto experts = static_cast<Index>(load.chosen.size());
-  if (selection_bias_E.size() == 0) selection_bias_E.setZero(experts);
-  detail::require(selection_bias_E.size() == experts, "update_bias: ", selection_bias_E.size(), " biases for ", experts,
-                  " experts");
+  detail::require(selection_bias_E.size() == 0 || selection_bias_E.size() == experts,
+                  "update_bias: ", selection_bias_E.size(), " biases for ", experts, " experts");
   double total = 0;
   for (const Index count : load.chosen) total += static_cast<double>(count);
   const double mean = total / static_cast<double>(experts);
@@ -30,7 +30,10 @@ inline void update_bias(Vector<double>& selection_bias_E, const Load& load, Bias
     step(e) = options.rate * (count < mean ? 1.0 : count > mean ? -1.0 : 0.0);
   }
   if (options.centered) step.array() -= step.mean();
-  selection_bias_E += step;
+  if (selection_bias_E.size() == 0)
+    selection_bias_E = std::move(step);
+  else
+    selection_bias_E += step;
 }
 
 MOE_NAMESPACE_END

@@ -111,8 +111,8 @@ struct ScoredTopK {
   template <class S>
   void mask_groups(Vector<S>& select_E, Vector<S>& total, std::vector<Index>& indices) const {
     const Index size = select_E.size() / groups, add = counted(select_E.size());
-    Index* best = indices.data();  // of one group; then the best groups
-    total.resize(groups);
+    Index* best = indices.data();   // of one group; then the best groups
+    total.resize(select_E.size());  // as its other users do; `groups` of them are read
     for (Index g = 0; g < groups; ++g) {
       detail::top_k(select_E.data() + g * size, size, add, best);
       total(g) = 0;

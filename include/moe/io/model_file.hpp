@@ -161,8 +161,7 @@ class ModelLoading {
   template <class... Parts>
   void note(std::string_view name, const Parts&... parts) {
     if (++count_ > most_lines) return;
-    lines_ += "\n  " + in_quotes(name) + ": ";
-    (append(lines_, parts), ...);
+    lines_ += joined("\n  ", in_quotes(name), ": ", parts...);
   }
 
   const io::Safetensors& file_;

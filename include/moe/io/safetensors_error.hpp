@@ -27,8 +27,7 @@ namespace detail {
 /// Throws: io::SafetensorsError; without exceptions, prints the message and aborts.
 template <class... Parts>
 [[noreturn]] void fail_io(const Parts&... parts) {
-  std::string message = "moe::io: ";
-  (append(message, parts), ...);
+  const std::string message = joined("moe::io: ", parts...);
 #ifdef __cpp_exceptions
   throw io::SafetensorsError(message);
 #else

@@ -8,6 +8,7 @@
 #include "moe/batch.hpp"
 #include "moe/core.hpp"
 #include "moe/executor.hpp"
+#include "moe/kernel/buffer.hpp"
 #include "moe/loss/mixture.hpp"
 #include "moe/plan.hpp"
 
@@ -97,7 +98,7 @@ struct HierarchicalMixtureLoss {
   void for_each_branch(const OuterTape& tape, const ConstMatrixRef<S>& target_TO, Vector<S>& fit_N) const {
     detail::require(target_TO.rows() == tape.plan.tokens(), "HierarchicalMixtureLoss: ", target_TO.rows(),
                     " targets for ", tape.plan.tokens(), " tokens");
-    fit_N.resize(tape.plan.slots());
+    detail::resize(fit_N, tape.plan.slots());
     for (Index e = 0; e < tape.plan.experts(); ++e) {
       if (tape.plan.rows_of(e) == 0) continue;
       const auto& inner = tape.experts[static_cast<std::size_t>(e)];

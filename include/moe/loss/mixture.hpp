@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "moe/core.hpp"
+#include "moe/kernel/buffer.hpp"
 #include "moe/plan.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -68,7 +69,7 @@ struct CooperativeLoss {
   void backward(const Plan<S>& plan, detail::GivenRows<S> y_NO, detail::GivenRows<S> target_TO,
                 detail::WrittenRows<S> dy_NO, Vector<S>& dweight_N) const {
     detail::check_mixture_gradient<S>(plan, y_NO, dy_NO);
-    dweight_N.resize(plan.slots());
+    detail::resize(dweight_N, plan.slots());
     Vector<S> residual;
     for_each_residual<S>(plan, y_NO, target_TO, residual, [&](const Index* slot, const Index* end) {
       for (; slot != end; ++slot) {
@@ -111,7 +112,7 @@ struct CompetitiveLoss {
                 detail::WrittenRows<S> dy_NO, Vector<S>& dweight_N) const {
     detail::check_mixture<S>(plan, y_NO, target_TO);
     detail::check_mixture_gradient<S>(plan, y_NO, dy_NO);
-    dweight_N.resize(plan.slots());
+    detail::resize(dweight_N, plan.slots());
     detail::for_each_mixture(plan, [&](Index t, const Index* slot, const Index* end) {
       for (; slot != end; ++slot) {
         dy_NO.row(*slot) = S(2) * plan.weight[static_cast<std::size_t>(*slot)] * (y_NO.row(*slot) - target_TO.row(t));
@@ -180,7 +181,7 @@ struct MixtureNegativeLogLikelihood {
     detail::require(detail::has_finite_bits(variance) && variance > 0, "MixtureNegativeLogLikelihood: variance is ",
                     variance, ", it must be finite and more than 0");
     detail::check_mixture<S>(plan, y_NO, target_TO);
-    fit_N.resize(plan.slots());
+    detail::resize(fit_N, plan.slots());
     detail::for_each_mixture(plan, [&](Index t, const Index* begin, const Index* end) {
       for (const Index* slot = begin; slot != end; ++slot)
         fit_N(*slot) = -(target_TO.row(t) - y_NO.row(*slot)).squaredNorm() / static_cast<S>(2 * variance);

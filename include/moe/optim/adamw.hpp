@@ -40,13 +40,14 @@ class AdamW {
   }
 
   /// One step; the gradient is left as it is. False, and nothing changed, if the gradient has an entry whose square is
-  /// not finite. Throws std::invalid_argument if shapes or options do not fit.
+  /// not finite. Throws std::invalid_argument if shapes or options do not fit; whatever is
+  /// thrown, also std::bad_alloc, nothing has changed.
   [[nodiscard]] bool step(Model& model, const Model& gradient) {
     check();
     detail::check_step("AdamW::step", frozen, model, gradient, mean_, square_);
     if (!detail::all_squares_finite(gradient)) return false;
-    ++steps;
-    const auto t = static_cast<double>(steps);
+    const auto t = static_cast<double>(steps + 1);
+    detail::Updates updates;
     const double mean_bias = 1 - std::pow(options.beta1, t), square_bias = 1 - std::pow(options.beta2, t);
     for_each_parameter(
         [&](std::string_view name, auto& parameter, const auto& slope, auto& mean, auto& square) {
@@ -56,15 +57,17 @@ class AdamW {
           const S unbias = static_cast<S>(1 / std::sqrt(square_bias)), epsilon = static_cast<S>(options.epsilon);
           const S keep = static_cast<S>(1 - options.learning_rate * options.weight_decay);
           frozen.for_each_trained_run(name, parameter, [&](Index begin, Index count) {
-            auto p = detail::run_of(parameter, begin, count), m = detail::run_of(mean, begin, count),
-                 v = detail::run_of(square, begin, count);
-            const auto g = detail::run_of(slope, begin, count);
-            m = beta1 * m + (1 - beta1) * g;
-            v = beta2 * v + (1 - beta2) * g.abs2();
-            p = keep * p - rate * m / (unbias * v.sqrt() + epsilon);
+            updates.add([=, p = detail::run_of(parameter, begin, count), m = detail::run_of(mean, begin, count),
+                         v = detail::run_of(square, begin, count), g = detail::run_of(slope, begin, count)]() mutable {
+              m = beta1 * m + (1 - beta1) * g;
+              v = beta2 * v + (1 - beta2) * g.abs2();
+              p = keep * p - rate * m / (unbias * v.sqrt() + epsilon);
+            });
           });
         },
         model, gradient, mean_, square_);
+    ++steps;
+    updates.run();
     return true;
   }
 

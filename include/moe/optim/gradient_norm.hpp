@@ -37,19 +37,23 @@ double global_norm(const Model& gradient) {
 }
 
 /// Scales the gradient so that its global norm is at most `limit`; returns the norm before. A gradient with an entry
-/// that is not finite stays as it is, for the optimiser to refuse. Throws std::invalid_argument unless limit > 0.
+/// that is not finite stays as it is, for the optimiser to refuse. Throws std::invalid_argument unless limit > 0;
+/// whatever is thrown, also std::bad_alloc, the gradient is unchanged.
 template <class Model>
 double clip_global_norm(Model& gradient, double limit) {
   detail::require(limit > 0, "clip_global_norm: the limit is ", limit, ", it must be more than 0");
   const double norm = global_norm(gradient);
-  if (detail::has_finite_bits(norm) && norm > limit)
-    for_each_parameter(
-        [&](std::string_view, auto& parameter) {
-          using S = typename std::remove_cvref_t<decltype(parameter)>::Scalar;
-          for (Index i = 0; i < parameter.size(); ++i)
-            parameter.data()[i] = static_cast<S>(static_cast<double>(parameter.data()[i]) / norm * limit);
-        },
-        gradient);
+  if (!detail::has_finite_bits(norm) || norm <= limit) return norm;
+  detail::Updates updates;
+  for_each_parameter(
+      [&](std::string_view, auto& parameter) {
+        using S = typename std::remove_cvref_t<decltype(parameter)>::Scalar;
+        updates.add([norm, limit, values = parameter.data(), size = parameter.size()] {
+          for (Index i = 0; i < size; ++i) values[i] = static_cast<S>(static_cast<double>(values[i]) / norm * limit);
+        });
+      },
+      gradient);
+  updates.run();
   return norm;
 }
 

@@ -33,27 +33,32 @@ class Sgd {
   }
 
   /// One step; the gradient is left as it is. False, and nothing changed, if the gradient has an entry that is not
-  /// finite. Throws std::invalid_argument if shapes or options do not fit.
+  /// finite. Throws std::invalid_argument if shapes or options do not fit; whatever is thrown,
+  /// also std::bad_alloc, nothing has changed.
   [[nodiscard]] bool step(Model& model, const Model& gradient) {
     check();
     detail::check_step("Sgd::step", frozen, model, gradient, velocity_);
     if (!detail::all_finite(gradient)) return false;
+    detail::Updates updates;
     for_each_parameter(
         [&](std::string_view name, auto& parameter, const auto& slope, auto& velocity) {
           using S = typename std::remove_cvref_t<decltype(parameter)>::Scalar;
           const S rate = static_cast<S>(options.learning_rate), momentum = static_cast<S>(options.momentum);
           const S keep = static_cast<S>(1 - options.learning_rate * options.weight_decay);
           frozen.for_each_trained_run(name, parameter, [&](Index begin, Index count) {
-            auto p = detail::run_of(parameter, begin, count), v = detail::run_of(velocity, begin, count);
-            const auto g = detail::run_of(slope, begin, count);
-            v = momentum * v + g;
-            if (options.nesterov)
-              p = keep * p - rate * (g + momentum * v);
-            else
-              p = keep * p - rate * v;
+            updates.add([=, nesterov = options.nesterov, p = detail::run_of(parameter, begin, count),
+                         v = detail::run_of(velocity, begin, count),
+                         g = detail::run_of(slope, begin, count)]() mutable {
+              v = momentum * v + g;
+              if (nesterov)
+                p = keep * p - rate * (g + momentum * v);
+              else
+                p = keep * p - rate * v;
+            });
           });
         },
         model, gradient, velocity_);
+    updates.run();
     return true;
   }
 

@@ -32,35 +32,37 @@ inline std::string escape_xml(std::string_view text) {
 }  // namespace detail
 
 /// Rows of `count` (classes x experts) as shares of the row's sum, white (0) to blue (1), with the percentage in each
-/// cell. Throws std::invalid_argument if there is not one name for each row.
+/// cell. Numbers are written alike whatever the stream's locale and flags.
+/// Throws std::invalid_argument if there is not one name for each row.
 inline void write_heat_map_svg(std::ostream& out, const Matrix<double>& count,
                                const std::vector<std::string>& row_names, std::string_view title) {
   detail::require(static_cast<Index>(row_names.size()) == count.rows(), "write_heat_map_svg: ", row_names.size(),
                   " names for ", count.rows(), " rows");
   constexpr Index cell = 44, left = 160, top = 70;
   const Index width = left + cell * count.cols() + 20, height = top + cell * count.rows() + 20;
-  out << "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" << width << "\" height=\"" << height
-      << "\" font-family=\"sans-serif\" font-size=\"13\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
-      << "<text x=\"" << left << "\" y=\"24\" font-size=\"16\">" << detail::escape_xml(title) << "</text>\n";
+  std::string text;
+  const auto write = [&](const auto&... parts) { (detail::append(text, parts), ...); };
+  write("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"", width, "\" height=\"", height,
+        "\" font-family=\"sans-serif\" font-size=\"13\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
+        "<text x=\"", left, "\" y=\"24\" font-size=\"16\">", detail::escape_xml(title), "</text>\n");
   for (Index e = 0; e < count.cols(); ++e)
-    out << "<text x=\"" << left + cell * e + cell / 2 << "\" y=\"" << top - 10 << "\" text-anchor=\"middle\">" << e
-        << "</text>\n";
+    write("<text x=\"", left + cell * e + cell / 2, "\" y=\"", top - 10, "\" text-anchor=\"middle\">", e, "</text>\n");
   for (Index r = 0; r < count.rows(); ++r) {
     const Index y = top + cell * r;
-    out << "<text x=\"" << left - 10 << "\" y=\"" << y + cell / 2 + 5 << "\" text-anchor=\"end\">"
-        << detail::escape_xml(row_names[static_cast<std::size_t>(r)]) << "</text>\n";
+    write("<text x=\"", left - 10, "\" y=\"", y + cell / 2 + 5, "\" text-anchor=\"end\">",
+          detail::escape_xml(row_names[static_cast<std::size_t>(r)]), "</text>\n");
     const double sum = count.row(r).sum();
     for (Index e = 0; e < count.cols(); ++e) {
       const double share = sum > 0 ? count(r, e) / sum : 0;
       const auto shade = [&](double full) { return static_cast<int>(std::lround(255 + share * (full - 255))); };
-      out << "<rect x=\"" << left + cell * e << "\" y=\"" << y << "\" width=\"" << cell << "\" height=\"" << cell
-          << "\" stroke=\"#ddd\" fill=\"rgb(" << shade(8) << ',' << shade(81) << ',' << shade(156)
-          << ")\"/>\n<text x=\"" << left + cell * e + cell / 2 << "\" y=\"" << y + cell / 2 + 5
-          << "\" text-anchor=\"middle\" fill=\"" << (share > 0.5 ? "white" : "#333") << "\">"
-          << std::lround(100 * share) << "</text>\n";
+      write("<rect x=\"", left + cell * e, "\" y=\"", y, "\" width=\"", cell, "\" height=\"", cell,
+            "\" stroke=\"#ddd\" fill=\"rgb(", shade(8), ",", shade(81), ",", shade(156), ")\"/>\n<text x=\"",
+            left + cell * e + cell / 2, "\" y=\"", y + cell / 2 + 5, "\" text-anchor=\"middle\" fill=\"",
+            share > 0.5 ? "white" : "#333", "\">", std::lround(100 * share), "</text>\n");
     }
   }
-  out << "</svg>\n";
+  write("</svg>\n");
+  out.write(text.data(), static_cast<std::streamsize>(text.size()));
 }
 
 MOE_NAMESPACE_END

@@ -6,6 +6,7 @@
 #include <limits>
 #include <ostream>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "moe/core.hpp"
@@ -57,24 +58,24 @@ RoutingStatistics statistics_of(const Routing<S>& routing, const Plan<S>& plan) 
 }
 
 inline std::ostream& operator<<(std::ostream& out, const RoutingStatistics& s) {
-  return out << s.tokens << " tokens, " << s.sent << " choices sent, " << s.dropped << " dropped for want of room, "
-             << s.unsent << " not sent; " << s.experts_per_token << " experts per token, " << s.tokens_without_expert
-             << " tokens without any; effective capacity factor " << s.capacity_factor << "; entropy of a token "
-             << s.mean_entropy << ", of all " << s.entropy_of_mean << ", mutual information " << s.mutual_information;
+  return out << detail::joined(
+             s.tokens, " tokens, ", s.sent, " choices sent, ", s.dropped, " dropped for want of room, ", s.unsent,
+             " not sent; ", s.experts_per_token, " experts per token, ", s.tokens_without_expert,
+             " tokens without any; effective capacity factor ", s.capacity_factor, "; entropy of a token ",
+             s.mean_entropy, ", of all ", s.entropy_of_mean, ", mutual information ", s.mutual_information);
 }
 
-/// One line a choice, in order of priority: token,expert,rank,weight,fate.
+/// One line a choice, in order of priority: token,expert,rank,weight,fate. Numbers are written alike whatever the
+/// stream's locale and flags.
 template <class S>
 void write_routing_csv(std::ostream& out, const Routing<S>& routing) {
-  const auto precision = out.precision(std::numeric_limits<S>::max_digits10);
-  out << "token,expert,rank,weight,fate\n";
-  for (const Choice<S>& c : routing.choices)
-    out << c.token << ',' << c.expert << ',' << c.rank << ',' << c.weight << ','
-        << (c.fate == Fate::sent     ? "sent"
-            : c.fate == Fate::unsent ? "unsent"
-                                     : "dropped")
-        << '\n';
-  out.precision(precision);
+  std::string text = "token,expert,rank,weight,fate\n";
+  for (const Choice<S>& c : routing.choices) {
+    text += detail::joined(c.token, ",", c.expert, ",", c.rank, ",");
+    detail::append(text, c.weight, std::numeric_limits<S>::max_digits10);
+    text += c.fate == Fate::sent ? ",sent\n" : c.fate == Fate::unsent ? ",unsent\n" : ",dropped\n";
+  }
+  out.write(text.data(), static_cast<std::streamsize>(text.size()));
 }
 
 /// Slots by class of token (rows, `class_of_token` in 0 .. classes - 1) and expert (columns). Throws

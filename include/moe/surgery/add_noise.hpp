@@ -13,11 +13,13 @@ MOE_NAMESPACE_BEGIN
 
 /// Adds normal noise to every parameter, its standard deviation `relative` times the root mean square of the tensor's
 /// entries. Draws: the tensors in the order of the visitor, each in memory order, one normal an entry.
-/// Throws std::invalid_argument unless relative is finite and 0 or more.
+/// Throws std::invalid_argument unless relative is finite and 0 or more; whatever is thrown, also std::bad_alloc, the
+/// model is unchanged.
 template <class Model, class Generator>
 void add_noise(Model& model, double relative, Generator& generator) {
   detail::require(detail::has_finite_bits(relative) && relative >= 0, "add_noise: relative is ", relative,
                   ", it must be finite and 0 or more");
+  detail::Updates updates;
   for_each_parameter(
       [&](std::string_view, auto& parameter) {
         using S = typename std::remove_cvref_t<decltype(parameter)>::Scalar;
@@ -28,10 +30,12 @@ void add_noise(Model& model, double relative, Generator& generator) {
           squares += entry * entry;
         }
         const double stddev = relative * std::sqrt(squares / static_cast<double>(parameter.size()));
-        for (Index i = 0; i < parameter.size(); ++i)
-          parameter.data()[i] += static_cast<S>(stddev * detail::random_normal(generator));
+        updates.add([&generator, stddev, values = parameter.data(), size = parameter.size()] {
+          for (Index i = 0; i < size; ++i) values[i] += static_cast<S>(stddev * detail::random_normal(generator));
+        });
       },
       model);
+  updates.run();
 }
 
 MOE_NAMESPACE_END

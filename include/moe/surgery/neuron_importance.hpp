@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "moe/core.hpp"
@@ -36,8 +37,11 @@ void add_importance(const X& network, const X& gradient, Vector<S>& importance_F
   const Index hidden = network.w1_FD.rows();
   require(importance_F.size() == 0 || importance_F.size() == hidden, "add_neuron_importance: ", importance_F.size(),
           " scores for ", hidden, " hidden units");
-  if (importance_F.size() == 0) importance_F.setZero(hidden);
-  importance_F += products().cwiseAbs();
+  Vector<S> importance = products().cwiseAbs();
+  if (importance_F.size() == 0)
+    importance_F = std::move(importance);
+  else
+    importance_F += importance;
 }
 
 }  // namespace detail

@@ -55,9 +55,8 @@ std::vector<X> upcycle(const X& network, Index copies, UpcycleOptions options = 
 template <class S>
 Router<S> repeat_rows(const Router<S>& router, Index times) {
   detail::require(times >= 1, "repeat_rows: ", times, " times, it must be 1 or more");
-  Router<S> repeated = router;
-  repeated.weight_ED.resize(router.experts() * times, router.width());
-  repeated.bias_E.resize(router.bias_E.size() * times);
+  Router<S> repeated{Matrix<S>(router.experts() * times, router.width()), Vector<S>(router.bias_E.size() * times)};
+  repeated.jitter = router.jitter;
   for (Index e = 0; e < repeated.experts(); ++e) {
     repeated.weight_ED.row(e) = router.weight_ED.row(e / times);
     if (router.bias_E.size() > 0) repeated.bias_E(e) = router.bias_E(e / times);
