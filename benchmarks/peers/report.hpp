@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "../../examples/support/plain.hpp"
 #include "../support/chart.hpp"
 #include "../support/rounds.hpp"
 #include "cells.hpp"
@@ -25,7 +26,7 @@ struct Measured {
 };
 
 inline std::string number(double value, int digits) {
-  std::ostringstream text;
+  std::ostringstream text = example::plain(std::ostringstream());
   text << std::fixed << std::setprecision(digits) << value;
   return text.str();
 }

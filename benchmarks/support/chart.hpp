@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "../../examples/support/plain.hpp"
 #include "../../examples/support/svg.hpp"
 
 namespace bench {
@@ -36,7 +37,7 @@ class Chart {
   static example::Point logarithm(example::Point p) { return {std::log10(p.x), std::log10(p.y)}; }
 
   static std::string label(double value) {
-    std::ostringstream text;
+    std::ostringstream text = example::plain(std::ostringstream());
     text << value;
     return text.str();
   }

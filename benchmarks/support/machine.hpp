@@ -6,6 +6,8 @@
 #include <moe/executor.hpp>
 #include <string>
 
+#include "../../examples/support/plain.hpp"
+
 namespace bench {
 
 /// Of the default executor.
@@ -35,7 +37,7 @@ inline auto executor_of([[maybe_unused]] moe::Index threads) {
 
 /// Programs that ran or wanted to, on average of the last minute; negative where the system does not say.
 inline double load_average() {
-  std::ifstream file("/proc/loadavg");
+  std::ifstream file = example::plain(std::ifstream("/proc/loadavg"));
   double load = -1;
   file >> load;
   return load;
@@ -43,7 +45,7 @@ inline double load_average() {
 
 /// That a program may still take; without limit where the system does not say.
 inline double memory_gbytes() {
-  std::ifstream file("/proc/meminfo");
+  std::ifstream file = example::plain(std::ifstream("/proc/meminfo"));
   std::string line_name;
   for (double kilobytes = 0; file >> line_name >> kilobytes; file.ignore(64, '\n'))
     if (line_name == "MemAvailable:") return kilobytes * 1024e-9;

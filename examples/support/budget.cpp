@@ -7,13 +7,15 @@
 #include <string>
 #include <system_error>
 
+#include "plain.hpp"
+
 namespace example {
 namespace {
 
 CLI::Validator number(bool (*valid)(double), const std::string& rule) {
   const auto complaint = [=](const std::string& text) {
     double value = 0;
-    return std::istringstream(text) >> value && valid(value) ? std::string() : rule + ", not '" + text + "'";
+    return plain(std::istringstream(text)) >> value && valid(value) ? std::string() : rule + ", not '" + text + "'";
   };
   return CLI::Validator(complaint, "");
 }

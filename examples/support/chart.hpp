@@ -13,6 +13,7 @@
 
 #include "chart_frame.hpp"
 #include "moe/core.hpp"
+#include "plain.hpp"
 #include "svg.hpp"
 #include "table.hpp"
 
@@ -150,7 +151,7 @@ struct HeatMap {
  private:
   /// Straight from white to dark blue.
   static std::string shade(double depth) {
-    std::ostringstream code;
+    std::ostringstream code = plain(std::ostringstream());
     code << '#' << std::hex << std::setfill('0');
     for (const double end : {8.0, 48.0, 107.0}) code << std::setw(2) << std::lround(255 + depth * (end - 255));
     return code.str();

@@ -2,13 +2,17 @@
 #pragma once
 
 #include <algorithm>
+#include <charconv>
 #include <cstddef>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
+
+#include "plain.hpp"
 
 namespace example {
 
@@ -36,13 +40,9 @@ class CsvTable {
   /// Throws std::runtime_error if the cell is not a number.
   double number(std::size_t row, std::string_view column) const {
     const std::string& cell = text(row, column);
-    std::size_t used = 0;
     double value = 0;
-    try {
-      value = std::stod(cell, &used);
-    } catch (const std::logic_error&) {
-    }
-    if (used == 0 || used != cell.size())
+    const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
+    if (error != std::errc() || end != cell.data() + cell.size())
       throw std::runtime_error(path_ + ": row " + std::to_string(row + 1) + ", " + std::string(column) + ": '" + cell +
                                "' is not a number");
     return value;
@@ -75,7 +75,7 @@ class CsvTable {
 class CsvWriter {
  public:
   /// Throws std::runtime_error if the file cannot be opened.
-  explicit CsvWriter(const std::string& path) : path_(path), file_(path) {
+  explicit CsvWriter(const std::string& path) : path_(path), file_(plain(std::ofstream(path))) {
     if (!file_) throw std::runtime_error("cannot write " + path);
   }
 

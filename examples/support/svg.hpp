@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "plain.hpp"
+
 namespace example {
 
 struct Point {
@@ -52,7 +54,7 @@ class Svg {
 
   /// To turn a text about a place, in degrees.
   static std::string rotated(double degrees, Point about) {
-    std::ostringstream attribute;
+    std::ostringstream attribute = plain(std::ostringstream());
     attribute << " transform=\"rotate(" << degrees << ' ' << about.x << ' ' << about.y << ")\"";
     return attribute.str();
   }
@@ -84,7 +86,7 @@ class Svg {
     return text;
   }
 
-  std::ostringstream out_;
+  std::ostringstream out_ = plain(std::ostringstream());
 };
 
 struct Tick {
@@ -94,7 +96,7 @@ struct Tick {
 
 /// Without trailing zeros.
 inline std::string label(double value) {
-  std::ostringstream text;
+  std::ostringstream text = plain(std::ostringstream());
   text << std::setprecision(10) << value + 0.0;  // not -0
   return text.str();
 }

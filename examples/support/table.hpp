@@ -12,11 +12,13 @@
 #include <utility>
 #include <vector>
 
+#include "plain.hpp"
+
 namespace example {
 
 /// A number with that many digits after the point.
 inline std::string fixed(double value, int digits = 0) {
-  std::ostringstream text;
+  std::ostringstream text = plain(std::ostringstream());
   text << std::fixed << std::setprecision(digits) << value;
   return text.str();
 }

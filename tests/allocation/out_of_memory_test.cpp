@@ -88,7 +88,7 @@ void expect_tape_survives_growth(const SomeLayer& small, const Matrix<float>& se
                                  const Matrix<float>& next) {
   const auto step = [](const SomeLayer& layer, const Matrix<float>& x, typename SomeLayer::Tape& tape) {
     auto gradient = zeros_like(layer);
-    tape.random = Random(5);
+    if constexpr (requires { tape.random; }) tape.random = Random(5);
     const Matrix<float> y = layer.forward(x, tape, Serial{});
     return Matrix<float>(layer.backward(x, y, tape, gradient, Serial{}));
   };
@@ -123,6 +123,96 @@ TEST(OutOfMemory, OfATapeThatGrowsForMoreTokensOfOneExpert) {
   const auto large = small;
   small.dispatching.capacity = Capacity::exactly(1);
   expect_tape_survives_growth(small, x_TD, large, x_TD);
+}
+
+TEST(OutOfMemory, OfTapesOfOtherLayersThatGrow) {
+  std::mt19937_64 generator{9};
+  const Matrix<float> more_TD = support::random_matrix<float>(3 * tokens, width, 4);
+  const Matrix<float> wide_TD = support::random_matrix<float>(tokens, width + 3, 4);
+  const auto bag = make_experts<SwiGlu<float>>(experts, width, hidden, generator);
+  const auto wide_bag = make_experts<SwiGlu<float>>(experts, width + 3, hidden, generator);
+
+  const SoftLayer<float, SwiGlu<float>> soft{random_matrix<float>(experts, width, generator), bag, {.normalize = true}};
+  const SoftLayer<float, SwiGlu<float>> more_slots{
+      random_matrix<float>(2 * experts, width, generator), bag, {.normalize = true}};
+  expect_tape_survives_growth(soft, x_TD, soft, more_TD);
+  expect_tape_survives_growth(soft, x_TD, more_slots, x_TD);
+
+  const Shared shared{noisy_layer(), SwiGlu<float>::random(width, hidden, generator),
+                      SigmoidMix<float>::random(width, generator)};
+  expect_tape_survives_growth(shared, x_TD, shared, more_TD);
+
+  const auto jittering = [&](Index of_width, const auto& some) {
+    auto router = Router<float>::random(experts, of_width, generator);
+    router.jitter = 0.1;
+    return Layer{router, TopK{.k = 2}, some};
+  };
+  expect_tape_survives_growth(jittering(width, bag), x_TD, jittering(width + 3, wide_bag), wide_TD);
+
+  const auto cosine = [&](Index projected) {
+    return Layer{CosineRouter<float>::random(experts, width, projected, generator), TopK{.k = 2}, bag};
+  };
+  expect_tape_survives_growth(cosine(2), x_TD, cosine(6), x_TD);
+  expect_tape_survives_growth(cosine(2), x_TD, cosine(2), more_TD);
+
+  const auto four = make_experts<SwiGlu<float>>(4, width, hidden, generator);
+  const auto grouped = [&](Index groups) {
+    return Layer{Router<float>::random(4, width, generator),
+                 ScoredTopK{.k = 1, .normalize = false, .groups = groups, .group_score = ScoredTopK::GroupScore::best},
+                 four};
+  };
+  expect_tape_survives_growth(grouped(2), x_TD, grouped(4), x_TD);
+}
+
+TEST(OutOfMemory, OfEveryGate) {
+  std::mt19937_64 generator{9};
+  const auto router = Router<float>::random(experts, width, generator);
+  const auto bag = make_experts<SwiGlu<float>>(experts, width, hidden, generator);
+  const Matrix<float> more_TD = support::random_matrix<float>(2 * tokens, width, 4);
+  const auto expect = [&](const auto& gate) {
+    const Layer layer{router, gate, bag, Losses{LoadBalanceLoss{}, RouterZLoss{}}, Capacity::factor(1)};
+    expect_survival(layer, Serial{});
+    expect_tape_survives_growth(layer, x_TD, layer, more_TD);
+  };
+  expect(Softmax{});
+  expect(TopP{});
+  expect(Threshold{});
+  expect(ExpertChoice{});
+  expect(ExpertChoice{.over = ExpertChoice::Over::tokens, .average = true});
+  expect(Sinkhorn{.k = 2});
+  expect(BaseAssignment{});
+  expect(SparseMixer{});
+  expect(gshard_top2());
+  expect(NoTokenLeftBehind{});
+  expect(ScoredTopK{.k = 2});
+  expect(FixedNoise{TopK{.k = 2}, 1.0});
+  expect(GumbelNoise<TopK>{TopK{.k = 2}});
+  expect(Prioritized{TopK{.k = 2}, Priority::random});
+}
+
+TEST(OutOfMemory, OfAGradientOnSlotsLeavesTheCallersVector) {
+  const auto layer = noisy_layer();
+  decltype(noisy_layer())::Tape tape;
+  const Matrix<float> y_TD = layer.forward(x_TD, tape, Serial{});
+  const auto expect = [&](const auto& loss) {
+    const auto gradient = [&](Vector<float>& dweight_N) {
+      Matrix<float> dy_NO(tape.y_NO.rows(), tape.y_NO.cols());
+      loss.backward(tape.plan, tape.y_NO, y_TD, dy_NO, dweight_N);
+    };
+    Vector<float> seen = Vector<float>::Ones(3);
+    allocation::reset();
+    gradient(seen);
+    const long allocations = allocation::counted();
+    for (long n = 0; n < allocations; ++n) {
+      Vector<float> dweight_N = Vector<float>::Ones(3);
+      allocation::reset(n);
+      EXPECT_THROW(gradient(dweight_N), std::bad_alloc);
+      allocation::reset();
+    }
+  };
+  expect(CooperativeLoss{});
+  expect(CompetitiveLoss{});
+  expect(MixtureNegativeLogLikelihood{});
 }
 
 TEST(OutOfMemory, OfALayersConstructionLosesNothing) {
