@@ -105,7 +105,7 @@ MOE_BENCH_GATE(multi_hash, [](Index e) { return multi_hash(e); });
 MOE_BENCH_GATE(sparse_mixer, always(moe::SparseMixer{}));
 MOE_BENCH_GATE(sinkhorn, always(moe::Sinkhorn{.k = 1}));
 MOE_BENCH_GATE(base_assignment, always(moe::BaseAssignment{}));
-MOE_BENCH_GATE(batch_prioritized_top2, always(moe::Prioritized{top2_of_all, moe::Priority::best_weight}));
+MOE_BENCH_GATE(batch_prioritized_top2, always(moe::Prioritized{top2_of_all, moe::Priority::best_probability}));
 MOE_BENCH_GATE(no_token_left_behind, always(moe::NoTokenLeftBehind{}));
 MOE_BENCH_GATE(replay_top2, [](Index e) { return moe::Replay<float>::uniform(tokens, e, 2); });
 

@@ -101,7 +101,7 @@ Service serve(example::MoeVisionTransformer model, const Images& images, double 
     if (order == of_arrival)
       ffn.gate = gate;
     else
-      ffn.gate = moe::Prioritized{gate, order == by_lot ? moe::Priority::random : moe::Priority::best_weight};
+      ffn.gate = moe::Prioritized{gate, order == by_lot ? moe::Priority::random : moe::Priority::best_probability};
   }
   auto tape = model.tape();
   moe::Random random(1);

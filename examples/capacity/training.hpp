@@ -55,7 +55,7 @@ inline example::AnyGate<float> test_gate(Index k, double factor, Drop drop) {
     case Drop::lowest_weight:
       return moe::Prioritized{top_k, moe::Priority::weight};
     case Drop::least_sure:
-      return moe::Prioritized{top_k, moe::Priority::best_weight};
+      return moe::Prioritized{top_k, moe::Priority::best_probability};
     case Drop::nobody:
       break;
   }

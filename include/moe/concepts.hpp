@@ -43,7 +43,12 @@ concept ScoringRouter = requires(const R router, const Batch<typename R::Scalar>
 /// Turns `routing.selection_logits_TE()` (the logits, or the noisy ones where a gate around this one drew noise) into
 /// `routing.probabilities_TE` (T, E) and `routing.choices`, in order of priority, none for padding; sets
 /// `routing.choices_per_token` if it is the same for all. `random` is null outside training: then nothing may be drawn.
-/// Optional: `check(experts) const` throws std::invalid_argument if the settings do not suit that many experts.
+/// A gate whose choices are not the k largest of these logits makes `routing.selects_largest_logits` false. Optional:
+/// `check(experts) const` throws std::invalid_argument if the settings do not suit that many experts;
+/// `most_choices(experts) const` is how many experts a token is sent to at most (without it, all); `choices_differ()
+/// const` is true if their number differs from token to token; `accepts_noise(weighs) const` is false if noise on the
+/// logits changes nothing: noise that enters the weights too, or (`weighs` false) only says who is chosen. A gate that
+/// holds another as its member `gate` need not repeat what that one says.
 template <class G, class S>
 concept Gate = requires(const G gate, const Batch<S>& batch, Routing<S>& routing, Random* random) {
   gate.route(batch, routing, random);
@@ -123,6 +128,45 @@ namespace detail {
 /// Whether the expert is one for numbers of type `Own`, used where the others are `Wanted`, that is, S.
 template <class X, class Own, class Wanted, class S>
 concept computes_in = std::same_as<S, Wanted> && !Expert<X, Wanted> && Expert<X, Own>;
+
+/// What a gate says of itself; one that holds another as `gate` need not repeat what that says.
+template <class G>
+Index most_choices(const G& gate, Index experts) {
+  if constexpr (requires { gate.most_choices(experts); })
+    return gate.most_choices(experts);
+  else if constexpr (requires { gate.gate; })
+    return most_choices(gate.gate, experts);
+  else
+    return experts;
+}
+
+template <class G>
+bool choices_differ(const G& gate) {
+  if constexpr (requires { gate.choices_differ(); })
+    return gate.choices_differ();
+  else if constexpr (requires { gate.gate; })
+    return choices_differ(gate.gate);
+  else
+    return false;
+}
+
+template <class G>
+bool accepts_noise(const G& gate, bool weighs) {
+  if constexpr (requires { gate.accepts_noise(weighs); })
+    return gate.accepts_noise(weighs);
+  else if constexpr (requires { gate.gate; })
+    return accepts_noise(gate.gate, weighs);
+  else
+    return true;
+}
+
+/// Throws std::invalid_argument if noise of `name` in front of the gate would change nothing.
+template <class G>
+void require_noise_has_an_effect(std::string_view name, const G& gate, bool weighs) {
+  require(accepts_noise(gate, weighs), name,
+          ": its noise would change nothing, since the gate behind it draws noise of its own or does not look at the "
+          "logits");
+}
 
 /// The passes of an expert that can be cut into columns, in one piece.
 /// Throws std::invalid_argument unless the shapes fit, before anything is written.

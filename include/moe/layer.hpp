@@ -211,6 +211,10 @@ struct Layer {
     if constexpr (requires { gate.check(count); }) gate.check(count);
     losses.check(count, gate);
     dispatching.check();
+    detail::require(
+        !dispatching.renormalize_kept || count == 1 || detail::most_choices(gate, count) != 1,
+        "Layer: with renormalize_kept and a gate that sends each token to one expert the weight is always 1 "
+        "and the router learns nothing from the task; set renormalize_kept = false");
     if (router.width() > 0) check_experts(router.width());
   }
 

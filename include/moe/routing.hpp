@@ -40,13 +40,17 @@ void sort_by_rank(std::vector<Choice<S>>& choices) {
 
 }  // namespace detail
 
+/// How noise is distributed.
+enum class Distribution : std::uint8_t { normal, gumbel };
+
 /// What a noisy gate drew, for its backward pass and for the load loss; all (T, E), and of no meaning unless `drawn`.
 template <class S>
 struct Noise {
   bool drawn = false;
-  bool weighs = true;   ///< false: it decides who is chosen, the weights come from the logits without it
-  Matrix<S> normal_TE;  ///< the draws
-  Matrix<S> stddev_TE;  ///< their standard deviation
+  bool weighs = true;  ///< false: it decides who is chosen, the weights come from the logits without it
+  Distribution distribution = Distribution::normal;
+  Matrix<S> normal_TE;  ///< the draws, of the standard distribution
+  Matrix<S> stddev_TE;  ///< what they are multiplied by: the standard deviation of normal ones
   Matrix<S> logits_TE;  ///< logits + normal * stddev: what the gate selects by
 };
 
@@ -61,8 +65,10 @@ struct Routing {
   Matrix<S> scores_TE;             ///< Of gates whose scores are no probabilities (ScoredTopK), before any division.
   std::vector<Choice<S>> choices;  ///< In order of priority: the first to come are the last to be dropped.
   Noise<S> noise;
-  Index choices_per_token = 0;        ///< k; 0 if it differs from token to token.
-  std::vector<std::uint8_t> valid_T;  ///< 1: a token, 0: padding.
+  Index choices_per_token = 0;         ///< k; 0 if it differs from token to token.
+  bool selects_largest_logits = true;  ///< Whether they are the k largest of `selection_logits_TE()`, so that noise
+                                       ///< decides by these alone. A gate that chooses otherwise makes it false.
+  std::vector<std::uint8_t> valid_T;   ///< 1: a token, 0: padding.
   Index valid_tokens = 0;
   Index group_size = 0;                   ///< The batch's.
   std::vector<std::size_t> alternatives;  ///< Which gates the VariantGates held that routed, the outermost first.
@@ -70,7 +76,7 @@ struct Routing {
   /// Room for gates and losses to compute in; its contents have no meaning.
   struct Workspace {
     Vector<S> token_T, token2_T, expert_E, expert2_E;
-    Buffer<Matrix<S>> rows_TD, rows_TE;
+    Buffer<Matrix<S>> rows_TD, rows_TE, rows2_TE;
     std::vector<Index> indices;
   } workspace;
 
@@ -96,7 +102,9 @@ struct Routing {
     alternatives.clear();
     noise.drawn = false;
     noise.weighs = true;
+    noise.distribution = Distribution::normal;
     choices_per_token = 0;
+    selects_largest_logits = true;
     valid_T.resize(static_cast<std::size_t>(rows));
     valid_tokens = 0;
     for (Index t = 0; t < rows; ++t) {

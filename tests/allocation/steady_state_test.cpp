@@ -169,7 +169,7 @@ TEST(SteadyState, OfReplay) {
 TEST(SteadyState, OfOrdersOfPriority) {
   const TopK gate{.k = 2, .weights = ChoiceWeights::probabilities};
   const auto capacity = Capacity::factor(0.5);
-  for (const auto priority : {Priority::token, Priority::best_weight, Priority::weight, Priority::logit,
+  for (const auto priority : {Priority::token, Priority::best_probability, Priority::weight, Priority::logit,
                               Priority::logit_against_zero, Priority::random})
     expect_steady_state(Layer{make_router(), Prioritized<TopK>{gate, priority, capacity}, some_experts(), capacity});
   expect_steady_state(

@@ -90,5 +90,26 @@ TEST(ExpertChoice, AFactorOutsideItsIntervalIsRefused) {
   EXPECT_NO_THROW(ExpertChoice{.factor = 4}.check(4));
 }
 
+TEST(ExpertChoice, ATokenOfNaNLeavesTheOthersAlone) {
+  const Matrix<double> z{{1}, {std::nan("")}, {2}};
+  const ExpertChoice gate{.factor = 1, .over = ExpertChoice::Over::tokens};
+  const auto routing = gating::route(gate, z);
+  EXPECT_EQ(gating::tokens_of(routing), (std::vector<Index>{2, 0, 1}));
+  EXPECT_NEAR(routing.choices[0].weight, 1 / (1 + std::exp(-1.)), 1e-15);
+  EXPECT_NEAR(routing.choices[1].weight, 1 / (1 + std::exp(1.)), 1e-15);
+  EXPECT_TRUE(std::isnan(routing.choices[2].weight));
+  const auto drouting = gating::backward(gate, routing, {1., 0., std::nan("")});
+  EXPECT_NEAR(drouting.logits_TE(2, 0), routing.choices[0].weight * routing.choices[1].weight, 1e-15);
+  EXPECT_NEAR(drouting.logits_TE(0, 0), -routing.choices[0].weight * routing.choices[1].weight, 1e-15);
+}
+
+// In float every probability of expert 1 is 0; its best token is the one of the largest logarithm.
+TEST(ExpertChoice, TokensAreToldApartWhereProbabilitiesUnderflow) {
+  const Matrix<float> z{{0, -300}, {0, -200}, {0, -250}};
+  for (const auto over : {ExpertChoice::Over::experts, ExpertChoice::Over::tokens})
+    EXPECT_EQ(gating::tokens_of(gating::route(ExpertChoice{.factor = 2. / 3, .over = over}, z)),
+              (std::vector<Index>{0, 1}));
+}
+
 }  // namespace expert_choice_test
 }  // namespace moe

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "gating/route.hpp"
+#include "moe/gating/expert_choice.hpp"
 
 namespace moe {
 namespace gumbel_noise_test {
@@ -38,6 +39,24 @@ TEST(GumbelNoise, ChoosesInProportionToTheProbabilities) {
   for (Index e = 0; e < 3; ++e) {
     const double p = routing.probabilities_TE(0, e);
     EXPECT_NEAR(count(e) / draws, p, 3 * std::sqrt(p * (1 - p) / draws));
+  }
+}
+
+// Experts compare tokens by the noisy logits; the weights are the probabilities without noise, and so are their
+// gradients.
+TEST(GumbelNoise, ExpertsThatChooseTokensWeighWithoutIt) {
+  const Matrix<double> z{{1, 0}, {0, 0}, {-1, 0}};
+  for (const auto over : {ExpertChoice::Over::experts, ExpertChoice::Over::tokens}) {
+    const ExpertChoice chooser{.factor = 2. / 3, .over = over};
+    const GumbelNoise<ExpertChoice> gate{chooser};
+    Random random = Random::recorded({0, 0, 0, 0, 9, 0});
+    const auto routing = gating::route(gate, z, {}, 0, &random), clean = gating::route(chooser, z);
+    EXPECT_EQ(gating::tokens_of(routing), (std::vector<Index>{2, over == ExpertChoice::Over::experts ? 1 : 0}));
+    EXPECT_EQ(routing.probabilities_TE, clean.probabilities_TE);
+    EXPECT_EQ(routing.choices[0].weight, clean.probabilities_TE(2, 0));
+    const auto drouting = gating::backward(gate, routing, {1., 0.});
+    const double p = clean.probabilities_TE(2, 0);
+    EXPECT_NEAR(drouting.logits_TE(2, 0), p * (1 - p), 1e-15);
   }
 }
 

@@ -120,6 +120,22 @@ TEST(Hash, TablesOfDifferentLengthsAreRefused) {
 }
 
 /// DeepSeek-V4's first layers: sqrt(softplus(z)) of the table's experts, divided by their sum, times the scale.
+TEST(Hash, ProbabilitiesThatUnderflowHaveWeights) {
+  const Matrix<float> logits{{0, -200, -200}};
+  const std::vector<std::int64_t> ids{0};
+  for (const double epsilon : {0., 1e-100}) {
+    const Hash gate{.tables = {{1}, {2}}, .weights = ChoiceWeights::renormalized, .epsilon = epsilon};
+    const Matrix<float> token = Matrix<float>::Zero(1, 1);
+    Batch<float> batch = token;
+    batch.ids = ids;
+    const auto routing = gating::route(gate, batch, logits);
+    for (const auto& choice : routing.choices) EXPECT_NEAR(choice.weight, 0.5, 1e-6);
+    const auto dlogits_TE = gating::backward(gate, routing, {1.f, 0.f}).logits_TE;
+    EXPECT_NEAR(dlogits_TE(0, 1), 0.25, 1e-6);
+    EXPECT_NEAR(dlogits_TE(0, 2), -0.25, 1e-6);
+  }
+}
+
 TEST(Hash, ScoresMayWeigh) {
   const Hash two{.tables = {{1, 0, 1}, {0, 2, 2}},
                  .scores = Scores{.score = Scores::Score::sqrt_softplus, .scale = 1.5}};

@@ -36,12 +36,27 @@ TEST(Prioritized, BatchPriorityServesTheSurestTokensFirst) {
   for (auto& c : routing.choices) c.weight = p(c.token, c.expert);
   struct Given {
     std::vector<Choice<double>> choices;
-    void route(const Batch<double>&, Routing<double>& r, Random*) const { r.choices = choices; }
+    Matrix<double> p;
+    void route(const Batch<double>&, Routing<double>& r, Random*) const {
+      r.choices = choices;
+      r.probabilities_TE = p;
+    }
     void backward(const Routing<double>&, Routing<double>&) const {}
   };
-  EXPECT_EQ(kept(Given{routing.choices}, p, 2), (Pairs{{0, 0}, {1, 0}, {2, 2}, {0, 2}}));
-  EXPECT_EQ(kept(Prioritized{Given{routing.choices}, Priority::best_weight}, p, 2),
+  EXPECT_EQ(kept(Given{routing.choices, p}, p, 2), (Pairs{{0, 0}, {1, 0}, {2, 2}, {0, 2}}));
+  EXPECT_EQ(kept(Prioritized{Given{routing.choices, p}, Priority::best_probability}, p, 2),
             (Pairs{{1, 0}, {0, 0}, {2, 2}, {1, 2}}));
+}
+
+// Token 0 has p = .4 .3 .3 and token 1 .5 .5 0: of two weights divided by their sum, token 0's first is the larger.
+TEST(Prioritized, BatchPriorityComparesProbabilitiesWhateverTheWeights) {
+  Matrix<double> p(2, 3);
+  p << .4, .3, .3, .5, .5, 1e-9;
+  for (const ChoiceWeights weights : {ChoiceWeights::probabilities, ChoiceWeights::renormalized}) {
+    const Prioritized<TopK> gate{{.k = 2, .weights = weights}};
+    EXPECT_EQ(gating::tokens_of(gating::route(gate, Matrix<double>(p.array().log()))),
+              (std::vector<Index>{1, 0, 1, 0}));
+  }
 }
 
 // DeepSpeed's own test: four tokens, four experts, k = 2, room for two.

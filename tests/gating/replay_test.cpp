@@ -8,6 +8,7 @@
 #include "gating/route.hpp"
 #include "moe/expert/linear.hpp"
 #include "moe/gating/scored_top_k.hpp"
+#include "moe/gating/switch_top1.hpp"
 #include "moe/gating/top_k.hpp"
 #include "moe/layer.hpp"
 #include "moe/router.hpp"
@@ -82,6 +83,18 @@ TEST(Replay, TokensThatTheLayerTakesForPaddingAreLeftOut) {
 }
 
 /// Indices recorded, weights anew: what the same gate would give for the same logits.
+TEST(Replay, WeightsThatAreAlwaysOneAreRefused) {
+  const Matrix<float> logits{{1, 0}, {0, 1}};
+  auto replay = Replay<float>::of(gating::route(switch_top1(), logits), true);
+  expect_invalid([&] { replay.check(2); }, {"no token has more than one choice", "ChoiceWeights::probabilities"});
+  replay.allow_constant_weights = true;
+  EXPECT_NO_THROW(replay.check(2));
+  replay.allow_constant_weights = false;
+  replay.weights = ChoiceWeights::probabilities;
+  EXPECT_NO_THROW(replay.check(2));
+  EXPECT_NO_THROW(Replay<float>::of(gating::route(switch_top1(), logits)).check(2));  // constants, and meant to be
+}
+
 TEST(Replay, ScoresMayWeigh) {
   const ScoredTopK gate{.k = 2, .epsilon = .1, .scale = 2.5};
   const auto recorded = gating::route(gate, logits_TE);

@@ -55,7 +55,7 @@ TEST(ScoredTopK, SqrtSoftplus) {
                                      Matrix<double>{{0, 50, -800}});
   EXPECT_NEAR(routing.scores_TE(0, 0), std::sqrt(std::log(2.)), 1e-15);
   EXPECT_NEAR(routing.scores_TE(0, 1), std::sqrt(50.), 1e-12);
-  EXPECT_EQ(routing.scores_TE(0, 2), 0);
+  EXPECT_NEAR(routing.scores_TE(0, 2) / std::exp(-400.), 1, 1e-12);
 }
 
 TEST(ScoredTopK, WhatCannotBeDoneIsRefused) {
@@ -71,9 +71,63 @@ TEST(ScoredTopK, WhatCannotBeDoneIsRefused) {
 TEST(ScoredTopK, TheSumMayHaveAFloor) {
   const Matrix<double> logits{{0, 0, -40}};  // scores 1/2, 1/2
   const ScoredTopK gate{.k = 2, .epsilon = 4, .epsilon_is = Epsilon::floor};
-  EXPECT_EQ(gating::route(gate, logits).choices[0].weight, 0.125);
-  EXPECT_EQ(gating::route(ScoredTopK{.k = 2, .epsilon = 0.5, .epsilon_is = Epsilon::floor}, logits).choices[0].weight,
-            0.5);
+  EXPECT_NEAR(gating::route(gate, logits).choices[0].weight, 0.125, 1e-15);
+  EXPECT_NEAR(gating::route(ScoredTopK{.k = 2, .epsilon = 0.5, .epsilon_is = Epsilon::floor}, logits).choices[0].weight,
+              0.5, 1e-15);
+}
+
+/// Where float has no numbers for the scores any more, their quotients are those of double.
+template <class S>
+S mean_of_experts_1_and_3(const ScoredTopK& gate) {
+  const auto routing = gating::route(gate, Matrix<S>{{S(-88), S(-90)}});
+  EXPECT_TRUE(routing.probabilities_TE.allFinite());
+  return routing.choices[0].weight * S(1) + routing.choices[1].weight * S(3);
+}
+
+TEST(ScoredTopK, ScoresThatUnderflowHaveWeights) {
+  using Score = ScoredTopK::Score;
+  EXPECT_NEAR(mean_of_experts_1_and_3<float>({.k = 2, .score = Score::sqrt_softplus}), 1.4058, 1e-4);
+  EXPECT_NEAR(mean_of_experts_1_and_3<double>({.k = 2, .score = Score::sqrt_softplus}), 1.4058, 1e-4);
+  for (const double epsilon : {0., 1e-60}) {
+    EXPECT_NEAR(mean_of_experts_1_and_3<float>({.k = 2, .score = Score::sqrt_softplus, .epsilon = epsilon}),
+                1 + 2 * sigmoid(-1), 1e-5);
+    EXPECT_NEAR(mean_of_experts_1_and_3<float>({.k = 2, .epsilon = epsilon}), 1 + 2 * sigmoid(-2), 1e-5);
+  }
+}
+
+// Where scores are powers of e, a shift of all logits changes neither quotients nor their gradients.
+TEST(ScoredTopK, ScoresThatUnderflowHaveGradients) {
+  using Score = ScoredTopK::Score;
+  const Matrix<double> z{{-40, -41, -42}}, far = z.array() - 800;
+  for (const Score score : {Score::sigmoid, Score::sqrt_softplus}) {
+    const ScoredTopK gate{.k = 2, .score = score, .epsilon = 0};
+    const auto near_gradient = gating::backward(gate, gating::route(gate, z), {1., 0.}).logits_TE;
+    const auto far_gradient = gating::backward(gate, gating::route(gate, far), {1., 0.}).logits_TE;
+    EXPECT_LT((near_gradient - far_gradient).cwiseAbs().maxCoeff(), 1e-12);
+    EXPECT_GT(far_gradient(0, 0), 0.09);
+  }
+}
+
+TEST(ScoredTopK, EqualScoresAreToldApartByTheirLogits) {
+  const Matrix<float> low{{-120, -119, -118}}, high{{30, 31, 32}};  // scores of 0 and of 1
+  for (const Matrix<float>& z : {low, high}) {
+    EXPECT_EQ(gating::experts_of(gating::route(ScoredTopK{.k = 2}, z)), (std::vector<Index>{2, 1}));
+    const ScoredTopK biased{.k = 2, .selection_bias_E = Vector<double>{{0.5, 0.5, 0}}};
+    EXPECT_EQ(gating::experts_of(gating::route(biased, z)), (std::vector<Index>{1, 0}));
+  }
+  const Matrix<float> groups{{-120, -119, -117, -118}};
+  EXPECT_EQ(gating::experts_of(gating::route(ScoredTopK{.k = 2, .groups = 2, .groups_used = 1}, groups)),
+            (std::vector<Index>{2, 3}));
+}
+
+TEST(ScoredTopK, AMaskedExpertOfAGoodGroupComesBeforeTheOtherGroups) {
+  const Matrix<double> z{{1, 1, -support::infinity_of<double>, 9}};
+  const ScoredTopK gate{.k = 2, .groups = 2, .groups_used = 1, .group_score = ScoredTopK::GroupScore::best};
+  EXPECT_EQ(gating::experts_of(gating::route(gate, z)), (std::vector<Index>{3, 2}));
+}
+
+TEST(ScoredTopK, OneChoiceOfConstantWeightMayBeMeant) {
+  EXPECT_NO_THROW((ScoredTopK{.k = 1, .allow_constant_weights = true}.check(4)));
 }
 
 }  // namespace scored_top_k_test

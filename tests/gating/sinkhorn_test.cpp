@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstdint>
 #include <random>
 #include <stdexcept>
 #include <vector>
@@ -99,6 +101,32 @@ TEST(Sinkhorn, ChoicesAreInTheOrderOfThePlanWhereItUnderflows) {
   Random random(1);
   const auto routing = gating::route(Sinkhorn{.k = 2, .temperature = .1}, z, {}, 0, &random);
   EXPECT_EQ(gating::experts_of(routing), (std::vector<Index>{0, 1, 2, 2, 2, 1}));
+}
+
+// Token 1 has NaN: it takes the first experts, and the others choose as if it were padding.
+TEST(Sinkhorn, ATokenOfNaNLeavesTheOthersAlone) {
+  Matrix<double> z{{1, .5, .2}, {.9, .1, .3}, {.8, .7, .6}, {1, 0, .9}};
+  const std::vector<std::uint8_t> valid{1, 0, 1, 1};
+  for (const double temperature : {1., .5}) {
+    Random random(1);
+    const Sinkhorn gate{.k = 1, .temperature = temperature};
+    const auto without = gating::route(gate, z, valid, 0, &random);
+    z(1, 2) = std::nan("");
+    const auto with = gating::route(gate, z, {}, 0, &random);
+    EXPECT_EQ(with.choices.size(), 4u);
+    for (const auto& c : without.choices) {
+      const auto& same = with.choices[static_cast<std::size_t>(c.token)];
+      EXPECT_EQ(same.expert, c.expert) << "token " << c.token;
+      EXPECT_EQ(same.weight, c.weight);
+    }
+  }
+}
+
+// All of P but each token's largest entry underflows; the second choice is the second best all the same.
+TEST(Sinkhorn, TheSecondChoiceIsTheSecondBestWhereThePlanUnderflows) {
+  Random random(1);
+  const Matrix<float> z{{0, -200, -150}};
+  EXPECT_EQ(gating::experts_of(gating::route(Sinkhorn{.k = 2}, z, {}, 0, &random)), (std::vector<Index>{0, 2}));
 }
 
 }  // namespace sinkhorn_test

@@ -17,7 +17,8 @@ const LoadBalanceLoss balance{.coefficient = 1, .count = LoadBalanceLoss::Count:
 template <class S>
 void expect_fixture(const std::string& name, ChoiceWeights weights) {
   Fixture fixture(name);
-  const Layer layer{router_of<S>(fixture), TopK{.k = fixture.size("k"), .weights = weights},
+  const Layer layer{router_of<S>(fixture),
+                    TopK{.k = fixture.size("k"), .weights = weights, .allow_constant_weights = true},
                     experts_of<moe::SwiGlu<S>>(fixture)};
   typename decltype(layer)::Tape tape;
   const Matrix<S> x = fixture.matrix<S>("x");
@@ -44,8 +45,11 @@ TEST(Mixtral, SinglePrecision) {
 
 TEST(Mixtral, WithoutRenormalization) { expect_fixture<double>("olmoe_nonorm", ChoiceWeights::probabilities); }
 
-// Renormalised, the weight of one choice is always 1. The gate refuses that under this name.
-TEST(Mixtral, OneChoice) { expect_fixture<double>("mixtral_top1_T1", ChoiceWeights::uniform); }
+// Renormalised, the weight of one choice is always 1. The gate refuses that unless it is meant.
+TEST(Mixtral, OneChoice) {
+  for (const auto weights : {ChoiceWeights::renormalized, ChoiceWeights::softmax_of_chosen, ChoiceWeights::uniform})
+    expect_fixture<double>("mixtral_top1_T1", weights);
+}
 
 TEST(Mixtral, JitterOfTheWholeBlocksInput) {
   Fixture fixture("mixtral_jitter_train");

@@ -47,7 +47,7 @@ TEST(VMoe, TokenOrder) {
 
 TEST(VMoe, BatchPrioritised) {
   Fixture fixture("v_moe_batch_prioritised");
-  expect_fixture(fixture, moe::FixedNoise{moe::Prioritized{top_k(fixture), moe::Priority::best_weight},
+  expect_fixture(fixture, moe::FixedNoise{moe::Prioritized{top_k(fixture), moe::Priority::best_probability},
                                           fixture.number("noise_std")});
 }
 

@@ -71,7 +71,7 @@ TEST_F(Literature, WaysToDispatch) {
 }
 
 TEST_F(Literature, OrdersOfPriority) {
-  for (const Priority priority : {Priority::token, Priority::best_weight, Priority::weight, Priority::logit,
+  for (const Priority priority : {Priority::token, Priority::best_probability, Priority::weight, Priority::logit,
                                   Priority::logit_against_zero, Priority::random})
     expect_exact(Prioritized<TopK>{top2, priority, tight.capacity});
   expect_exact(NoTokenLeftBehind{.capacity = tight.capacity});
@@ -83,6 +83,31 @@ TEST_F(Literature, Noise) {
   auto noisy = LearnedNoise<double, Prioritized<TopK>>::zeros(experts, width, {top2, Priority::weight});
   noisy.noise_weight_ED = random_matrix<double>(experts, width, rng);
   expect_exact(router, noisy, Losses{ImportanceLoss{.coefficient = 1}, LoadLoss{.coefficient = 1}}, tight);
+}
+
+// The threshold is another expert's noisy logit, whose gradient goes back through the noise of any kind.
+TEST_F(Literature, LoadLossesBehindEveryNoise) {
+  const Losses of_load{LoadLoss{.coefficient = 1}};
+  expect_exact(router, GumbelNoise<TopK>{top2}, of_load, tight, 6, some_padding);
+  expect_exact(router, GumbelNoise<TopK>{top2, true}, of_load, tight);
+  expect_exact(router, GumbelNoise<ScoredTopK>{{.k = 2}, false, 0.5}, of_load, tight);
+  expect_exact(router, FixedNoise{ScoredTopK{.k = 2}, 2.0}, of_load, tight, 6, some_padding);
+  const ScoredTopK biased{.k = 2, .selection_bias_E = random_matrix<double>(experts, 1, rng)};
+  expect_exact(router, FixedNoise{biased, 2.0}, of_load, tight);
+  expect_exact(router, FixedNoise{Sinkhorn{.k = 1}, 2.0}, of_load, tight);
+}
+
+TEST_F(Literature, NoiseInFrontOfGatesThatDoNotTakeTheLargestLogits) {
+  for (const auto over : {ExpertChoice::Over::experts, ExpertChoice::Over::tokens}) {
+    expect_exact(GumbelNoise<ExpertChoice>{{.factor = 1.5, .over = over}});
+    expect_exact(FixedNoise{ExpertChoice{.factor = 1.5, .over = over}, 2.0});
+  }
+  for (const Index k : {1, 2}) {
+    expect_exact(GumbelNoise<Sinkhorn>{{.k = k}});
+    expect_exact(FixedNoise{Sinkhorn{.k = k, .temperature = 0.5}, 2.0});
+  }
+  expect_exact(
+      FixedNoise{Hash{.tables = {{0, 1, 2, 3, 0}, {1, 2, 3, 0, 1}}, .weights = ChoiceWeights::renormalized}, 2.0});
 }
 
 TEST_F(Literature, LoadLosses) {

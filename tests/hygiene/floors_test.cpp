@@ -77,7 +77,8 @@ const std::set<std::pair<std::string, std::string>> sideways{
     {"gating/scored_top_k.hpp", "gating/scores.hpp"},              // weighs what it chose
     {"gating/hash.hpp", "gating/scores.hpp"},                      // the same
     {"gating/replay.hpp", "gating/scores.hpp"},                    // the same
-    {"gating/scores.hpp", "gating/choice_weights.hpp"},            // names its epsilon alike
+    {"gating/scores.hpp", "gating/choice_weights.hpp"},            // divides them alike
+    {"gating/scores.hpp", "gating/sigmoid_weights.hpp"},           // one of them is a sigmoid
     {"gating/top_p.hpp", "gating/choice_weights.hpp"},             // the same
     {"gating/hash.hpp", "gating/choice_weights.hpp"},              // the same
     {"gating/replay.hpp", "gating/choice_weights.hpp"},            // the same

@@ -4,7 +4,17 @@
 
 #include <cmath>
 
+#include "gating/route.hpp"
 #include "loss/decisions.hpp"
+#include "moe/gating/base_assignment.hpp"
+#include "moe/gating/expert_choice.hpp"
+#include "moe/gating/fixed_noise.hpp"
+#include "moe/gating/gumbel_noise.hpp"
+#include "moe/gating/scored_top_k.hpp"
+#include "moe/gating/sinkhorn.hpp"
+#include "moe/gating/sparse_mixer.hpp"
+#include "moe/gating/threshold.hpp"
+#include "moe/gating/top_p.hpp"
 #include "support/expect_invalid.hpp"
 
 namespace moe {
@@ -104,6 +114,65 @@ TEST(LoadLoss, AGateThatDoesNotChooseAFixedNumberIsRefused) {
   auto routing = example();
   routing.choices_per_token = 0;
   support::expect_invalid([&] { LoadLoss{}.value(routing); }, {"LoadLoss", "fixed number k"});
+}
+
+// What is estimated is how often experts are chosen, whatever the gate and its noise; where that has no smooth form,
+// choices are counted. Over 4000 tokens an estimate and its counts differ by less than five standard deviations.
+template <class G>
+void expect_load_is_what_is_chosen(const G& gate, const char* what) {
+  constexpr Index tokens = 4000;
+  const Matrix<double> logits_TE = Matrix<double>{{0.3, 0, -0.2, 0.1}}.replicate(tokens, 1);
+  Random random(3);
+  const auto routing = gating::route(gate, logits_TE, {}, 0, &random);
+  Vector<double> chosen_E = Vector<double>::Zero(4);
+  for (const auto& c : routing.choices) chosen_E(c.expert) += 1;
+  const Vector<double> load_E = LoadLoss{}.load_of_experts(routing);
+  EXPECT_LT((load_E - chosen_E).cwiseAbs().maxCoeff(), 5 * std::sqrt(tokens / 4.))
+      << what << ": " << load_E.transpose() << " for " << chosen_E.transpose();
+}
+
+TEST(LoadLoss, EstimatesWhatIsChosenBehindEveryNoise) {
+  const TopK top2{.k = 2, .weights = ChoiceWeights::probabilities};
+  const ScoredTopK scored{.k = 2}, biased{.k = 2, .selection_bias_E = Vector<double>{{10, 0, 0, 0}}},
+      grouped{.k = 2, .groups = 2, .groups_used = 1};
+  expect_load_is_what_is_chosen(FixedNoise{top2, 2.}, "top-k, fixed noise");
+  expect_load_is_what_is_chosen(FixedNoise{scored, 2.}, "scored, fixed noise");
+  expect_load_is_what_is_chosen(FixedNoise{biased, 2.}, "biased, fixed noise");
+  expect_load_is_what_is_chosen(FixedNoise{grouped, 2.}, "groups, fixed noise");
+  expect_load_is_what_is_chosen(FixedNoise{Sinkhorn{.k = 2}, 2.}, "Sinkhorn, fixed noise");
+  expect_load_is_what_is_chosen(FixedNoise{BaseAssignment{}, 2.}, "BASE, fixed noise");
+  expect_load_is_what_is_chosen(GumbelNoise<TopK>{top2}, "top-k, Gumbel noise");
+  expect_load_is_what_is_chosen(GumbelNoise<TopK>{top2, true}, "top-k, Gumbel noise but for the first");
+  expect_load_is_what_is_chosen(GumbelNoise<ScoredTopK>{scored, false, 0.5}, "scored, Gumbel noise");
+  expect_load_is_what_is_chosen(Sinkhorn{.k = 2}, "Sinkhorn");
+  expect_load_is_what_is_chosen(SparseMixer{.k = 2}, "SparseMixer");
+}
+
+TEST(LoadLoss, CountsTheChoicesOfATransportPlan) {
+  Random random(1);
+  const auto routing = gating::route(Sinkhorn{.k = 1}, Matrix<double>{{9, 0}, {9, 0}, {9, 0}}, {}, 0, &random);
+  double first = 0;
+  for (const auto& c : routing.choices) first += c.expert == 0 ? 1 : 0;
+  EXPECT_NEAR((LoadLoss{.epsilon = 0}.value(routing)), variation(first, 3 - first), 1e-14);
+}
+
+// A shift of all logits changes nothing: the gradient of a bias adds up to 0.
+TEST(LoadLoss, WithGumbelNoiseTheGradientAddsUpToZero) {
+  Random random(1);
+  const GumbelNoise<TopK> gate{{.k = 2, .weights = ChoiceWeights::probabilities}};
+  const auto routing = gating::route(gate, Matrix<double>{{0.3, 0, -0.2}, {0, 0.1, 0.4}}, {}, 0, &random);
+  auto drouting = loss::gradient_of(LoadLoss{}, routing);
+  gate.backward(routing, drouting);
+  EXPECT_GT(drouting.logits_TE.cwiseAbs().maxCoeff(), 1e-3);
+  EXPECT_NEAR(drouting.logits_TE.sum(), 0, 1e-15);
+}
+
+TEST(LoadLoss, AGateOfADifferingNumberIsRefusedAtConstruction) {
+  const auto check = [](const auto& gate) { LoadLoss{}.check(4, gate); };
+  support::expect_invalid([&] { check(TopP{}); }, {"LoadLoss", "fixed number k"});
+  support::expect_invalid([&] { check(FixedNoise{moe::Threshold{}, 1.}); }, {"LoadLoss", "fixed number k"});
+  support::expect_invalid([&] { check(ExpertChoice{}); }, {"LoadLoss", "fixed number k"});
+  EXPECT_NO_THROW(check(TopK{}));
 }
 
 }  // namespace load_test

@@ -119,7 +119,7 @@ RC_GTEST_PROP(Layer, RoomForEveryTokenIsUnlimited, ()) {
 RC_GTEST_PROP(Layer, WithRoomForEveryTokenAllOrdersOfPriorityAgree, ()) {
   Sizes sizes = draw_sizes(1);
   const auto layer = top_k_layer(sizes);
-  const auto priority = *rc::gen::element(moe::Priority::token, moe::Priority::best_weight, moe::Priority::weight,
+  const auto priority = *rc::gen::element(moe::Priority::token, moe::Priority::best_probability, moe::Priority::weight,
                                           moe::Priority::logit, moe::Priority::random);
   const moe::Layer ordered{layer.router, moe::Prioritized{sizes.top_k, priority}, layer.experts,
                            moe::Capacity::exactly(sizes.tokens)};

@@ -325,7 +325,8 @@ RC_GTEST_PROP(Padding, Assignments, ()) {
 
 RC_GTEST_PROP(Padding, OrdersOfPriority, ()) {
   Sizes sizes = draw_sizes();
-  const auto priority = *rc::gen::element(moe::Priority::best_weight, moe::Priority::weight, moe::Priority::random);
+  const auto priority =
+      *rc::gen::element(moe::Priority::best_probability, moe::Priority::weight, moe::Priority::random);
   assert_padding_changes_nothing_with(moe::Prioritized{sizes.top_k, priority}, sizes);
 }
 

@@ -32,6 +32,8 @@ struct BaseAssignment {
                     ", it must be in (0, 1]");
   }
 
+  Index most_choices(Index) const { return 1; }
+
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
     TopK{.k = 1, .weights = ChoiceWeights::probabilities}.route(batch, routing, random);
@@ -85,6 +87,7 @@ struct BaseAssignment {
   /// largest logit less price, as much more as that expert is worth to it over the second best.
   template <class S>
   void auction(Routing<S>& routing) const {
+    routing.selects_largest_logits = false;
     const auto count = static_cast<Index>(routing.choices.size());
     const Matrix<S>& logits_TE = routing.selection_logits_TE();
     const auto [lowest, highest] = finite_range(routing);

@@ -4,12 +4,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <vector>
 
 #include "moe/batch.hpp"
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
 #include "moe/kernel/buffer.hpp"
+#include "moe/kernel/chunk.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/kernel/softmax.hpp"
 #include "moe/routing.hpp"
@@ -59,12 +61,13 @@ struct ExpertChoice {
     return (std::min)(tokens, (slots + multiple - 1) / multiple * multiple);
   }
 
+  bool choices_differ() const { return true; }
+
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random*) const {
     const Index groups = batch.groups(), size = groups > 0 ? routing.tokens() / groups : 0;
-    for (Index t = 0; t < routing.tokens() && over == Over::experts; ++t)
-      detail::softmax_row(routing.selection_logits_TE().row(t).data(), routing.experts(),
-                          routing.probabilities_TE.row(t).data());
+    routing.selects_largest_logits = false;
+    if (over == Over::experts) measure_tokens(routing, routing.workspace.rows2_TE);
     for (Index group = 0; group < groups; ++group) choose(routing, group * size, (group + 1) * size);
     if (!average) return;
     count_takers(routing, routing.workspace.token_T);
@@ -79,7 +82,7 @@ struct ExpertChoice {
       const S takers = average ? drouting.workspace.token_T(c.token) : S(1);
       drouting.probabilities_TE(c.token, c.expert) += drouting.choices[i].weight / takers;
     }
-    Matrix<S>& dlogits_TE = drouting.selection_logits_TE();
+    Matrix<S>& dlogits_TE = drouting.weighing_logits_TE();
     if (over == Over::experts) {
       for (Index t = 0; t < routing.tokens(); ++t)
         if (routing.is_valid(t))
@@ -87,14 +90,19 @@ struct ExpertChoice {
                                        routing.experts(), dlogits_TE.row(t).data());
       return;
     }
-    // Column by column, within groups: dz = p (dp - sum over tokens of p dp); padding has p = 0.
+    // Column by column, within groups: dz = p (dp - sum over tokens of p dp); padding has p = 0, and a NaN is its own
+    // token's alone.
     const Index size = routing.group_size > 0 ? routing.group_size : routing.tokens();
-    for (Index begin = 0; begin < routing.tokens() && size > 0; begin += size) {
-      const auto p = routing.probabilities_TE.middleRows(begin, size).array();
-      const auto dp = drouting.probabilities_TE.middleRows(begin, size).array();
-      for (Index e = 0; e < routing.experts(); ++e)
-        dlogits_TE.middleRows(begin, size).col(e).array() += p.col(e) * (dp.col(e) - (p.col(e) * dp.col(e)).sum());
-    }
+    for (Index begin = 0; begin < routing.tokens() && size > 0; begin += size)
+      for (Index e = 0; e < routing.experts(); ++e) {
+        S sum = 0;
+        for (Index t = begin; t < begin + size; ++t) {
+          const S product = routing.probabilities_TE(t, e) * drouting.probabilities_TE(t, e);
+          if (!detail::has_nan_bits(product)) sum += product;
+        }
+        for (Index t = begin; t < begin + size; ++t)
+          dlogits_TE(t, e) += routing.probabilities_TE(t, e) * (drouting.probabilities_TE(t, e) - sum);
+      }
   }
 
  private:
@@ -106,18 +114,67 @@ struct ExpertChoice {
     for (const Choice<S>& c : routing.choices) takers_T(c.token) += S(1);
   }
 
-  /// The probabilities of `count` experts for the group's tokens, one expert a row.
+  /// The probabilities of all tokens, and what experts compare tokens by where these are softmaxes over experts: log(p
+  /// / (1 - p)) of the logits that select, in the order of p, and different where p underflows or rounds to 1.
   template <class S>
-  void read_columns(Routing<S>& routing, const std::vector<Index>& tokens_of_group, Index first, Index count,
-                    Buffer<Matrix<S>>& columns) const {
-    const Index tokens = columns.cols();
-    const auto token = [&](Index i) { return tokens_of_group[static_cast<std::size_t>(i)]; };
-    const Matrix<S>& source_TE = over == Over::tokens ? routing.selection_logits_TE() : routing.probabilities_TE;
-    for (Index i = 0; i < tokens; ++i) columns.col(i) = source_TE.row(token(i)).segment(first, count).transpose();
-    if (over == Over::experts) return;
-    for (Index c = 0; c < count; ++c) detail::softmax_row(columns.row(c).data(), tokens, columns.row(c).data());
-    for (Index i = 0; i < tokens; ++i)
-      routing.probabilities_TE.row(token(i)).segment(first, count) = columns.col(i).transpose();
+  static void measure_tokens(Routing<S>& routing, Buffer<Matrix<S>>& key_TE) {
+    const Index experts = routing.experts();
+    const bool noise_only_selects = routing.noise.drawn && !routing.noise.weighs;
+    key_TE.resize(routing.tokens(), experts);
+    for (Index t = 0; t < routing.tokens(); ++t) {
+      const S* logits = routing.selection_logits_TE().row(t).data();
+      S *p_E = routing.probabilities_TE.row(t).data(), *key_E = key_TE.row(t).data();
+      auto all = detail::softmax_row(routing.weighing_logits_TE().row(t).data(), experts, p_E);
+      if (noise_only_selects) all = detail::softmax_row(logits, experts, key_E);
+      const S* selects_E = noise_only_selects ? key_E : p_E;
+      using Chunk = detail::Chunk<S>;
+      const S log_sum = std::log(all.sum);
+      if (!detail::has_finite_bits(all.shift)) {  // shares of 1, and 0; or NaN
+        detail::map_chunks(
+            experts, key_E, [](const Chunk& p) -> Chunk { return p.log() - (-p).log1p(); }, selects_E);
+        continue;
+      }
+      detail::map_chunks(
+          experts, key_E,
+          [&](const Chunk& z, const Chunk& p) -> Chunk { return z - all.shift - log_sum - (-p).log1p(); }, logits,
+          selects_E);
+      Index best = 0;
+      detail::top_k(logits, experts, Index{1}, &best);
+      key_E[best] = logits[best] - log_sum_of_others(logits, experts, best);
+    }
+  }
+
+  /// log sum exp of all logits but one; -infinity of none.
+  template <class S>
+  static S log_sum_of_others(const S* logits, Index experts, Index one) {
+    S shift = -std::numeric_limits<S>::infinity(), sum = 0;
+    for (Index e = 0; e < experts; ++e)
+      if (e != one) shift = (std::max)(shift, logits[e]);
+    if (!detail::has_finite_bits(shift)) return shift;
+    for (Index e = 0; e < experts; ++e)
+      if (e != one) sum += std::exp(logits[e] - shift);
+    return shift + std::log(sum);
+  }
+
+  /// The softmax of `count` experts over the group's tokens. A logit that is NaN has a probability of NaN and takes no
+  /// part in those of the other tokens.
+  template <class S>
+  static void measure_experts(Routing<S>& routing, const Index* tokens_of_group, Index first,
+                              Buffer<Matrix<S>>& columns) {
+    constexpr S nothing = -std::numeric_limits<S>::infinity();
+    const Matrix<S>& logits_TE = routing.weighing_logits_TE();
+    const auto is_nan = [&](Index i, Index c) {
+      return detail::has_nan_bits(logits_TE(tokens_of_group[i], first + c));
+    };
+    for (Index i = 0; i < columns.cols(); ++i)
+      for (Index c = 0; c < columns.rows(); ++c)
+        columns(c, i) = is_nan(i, c) ? nothing : logits_TE(tokens_of_group[i], first + c);
+    for (Index c = 0; c < columns.rows(); ++c)
+      detail::softmax_row(columns.row(c).data(), columns.cols(), columns.row(c).data());
+    for (Index i = 0; i < columns.cols(); ++i)
+      for (Index c = 0; c < columns.rows(); ++c)
+        routing.probabilities_TE(tokens_of_group[i], first + c) =
+            is_nan(i, c) ? std::numeric_limits<S>::quiet_NaN() : columns(c, i);
   }
 
   /// The choices of the group of tokens begin .. end - 1.
@@ -137,12 +194,19 @@ struct ExpertChoice {
     for (Index first = 0; first < routing.experts(); first += columns_at_once) {
       const Index count = (std::min)(columns_at_once, routing.experts() - first);
       columns.resize(count, tokens);
-      read_columns(routing, indices, first, count, columns);
+      if (over == Over::tokens) measure_experts(routing, indices.data(), first, columns);
+      for (Index i = 0; i < tokens; ++i)
+        for (Index c = 0; c < count; ++c) {
+          const Index t = indices[static_cast<std::size_t>(i)];
+          columns(c, i) = over == Over::experts ? routing.workspace.rows2_TE(t, first + c)
+                                                : routing.selection_logits_TE()(t, first + c);
+        }
       for (Index c = 0; c < count; ++c) {
         detail::top_k(columns.row(c).data(), tokens, taken, places);
-        for (Index rank = 0; rank < taken; ++rank)
-          routing.choices.push_back({indices[static_cast<std::size_t>(places[rank])], first + c,
-                                     columns(c, places[rank]), static_cast<int>(rank)});
+        for (Index rank = 0; rank < taken; ++rank) {
+          const Index t = indices[static_cast<std::size_t>(places[rank])];
+          routing.choices.push_back({t, first + c, routing.probabilities_TE(t, first + c), static_cast<int>(rank)});
+        }
       }
     }
   }

@@ -25,8 +25,11 @@ struct FixedNoise {
   void check(Index experts) const {
     detail::require(detail::has_finite_bits(stddev) && stddev > 0, "FixedNoise: stddev is ", stddev,
                     ", it must be finite and more than 0");
+    detail::require_noise_has_an_effect("FixedNoise", gate, true);
     if constexpr (requires { gate.check(experts); }) gate.check(experts);
   }
+
+  bool accepts_noise(bool) const { return false; }
 
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {

@@ -26,6 +26,7 @@ struct GumbelNoise {
 
   void check(Index experts) const {
     detail::require_temperature("GumbelNoise", temperature);
+    detail::require_noise_has_an_effect("GumbelNoise", gate, false);
     if constexpr (requires { gate.check(experts); }) gate.check(experts);
   }
 
@@ -35,6 +36,7 @@ struct GumbelNoise {
       Noise<S>& noise = routing.noise;
       noise.drawn = true;
       noise.weighs = false;
+      noise.distribution = Distribution::gumbel;
       noise.normal_TE.setZero(routing.tokens(), routing.experts());
       noise.stddev_TE.setConstant(routing.tokens(), routing.experts(), static_cast<S>(temperature));
       noise.logits_TE = routing.logits_TE;
@@ -50,11 +52,17 @@ struct GumbelNoise {
       }
     }
     gate.route(batch, routing, random);
+    if (random != nullptr && first_is_best) routing.selects_largest_logits = false;  // no noise decides the first
   }
+
+  bool accepts_noise(bool) const { return false; }
 
   template <class S>
   requires ParameterFreeGate<G, S>
-  void backward(const Routing<S>& routing, Routing<S>& drouting) const { gate.backward(routing, drouting); }
+  void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    gate.backward(routing, drouting);
+    if (routing.noise.drawn) drouting.logits_TE += drouting.noise.logits_TE;  // of losses on who is chosen
+  }
 
   template <class F, class... Self>
   static void visit_buffers(F&& f, Self&... self) {

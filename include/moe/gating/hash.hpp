@@ -34,7 +34,13 @@ struct Hash {
   double epsilon = 0;                              ///< This and the next two as in TopK.
   Epsilon epsilon_is = Epsilon::added;
   double norm = 1;
-  std::optional<Scores> scores = {};  ///< Set: they weigh, and `weights` must be uniform.
+  std::optional<Scores> scores = {};    ///< Set: they weigh, and `weights` must be uniform.
+  bool allow_constant_weights = false;  ///< As in TopK, where there is one table.
+
+  Index most_choices(Index) const { return static_cast<Index>(tables.size()); }
+
+  /// Noise has an effect only on weights that the logits make.
+  bool accepts_noise(bool weighs) const { return weighs && (scores || weights != ChoiceWeights::uniform); }
 
   /// Every id to an expert drawn uniformly (the paper's random hash).
   template <class Generator>
@@ -117,13 +123,10 @@ struct Hash {
     }
     detail::require(!scores || weights == ChoiceWeights::uniform,
                     "Hash: scores and weights are both set, and a choice has one weight; leave weights uniform");
-    const bool normalizes = scores
-                                ? scores->normalize
-                                : weights == ChoiceWeights::softmax_of_chosen || weights == ChoiceWeights::renormalized;
-    detail::require(tables.size() > 1 || experts == 1 || !normalizes,
-                    "Hash: with one table the normalised weight is always the same and the router learns nothing from "
-                    "the task; use ChoiceWeights::probabilities or Scores with normalize = false, or "
-                    "ChoiceWeights::uniform if that is meant");
+    detail::require_weights_that_differ("Hash: with one table", scores ? scores->normalize : weighing().divides(),
+                                        most_choices(experts), experts, allow_constant_weights,
+                                        "ChoiceWeights::probabilities or Scores with normalize = false, or "
+                                        "ChoiceWeights::uniform");
   }
 
   /// Throws std::invalid_argument if the batch has no ids, or one that is not in the table.
@@ -132,6 +135,7 @@ struct Hash {
     detail::require(!batch.ids.empty() || batch.tokens() == 0, "Hash: the batch has no ids; set Batch::ids");
     const S share = S(1) / static_cast<S>(tables.size());
     routing.choices_per_token = static_cast<Index>(tables.size());
+    routing.selects_largest_logits = false;
     routing.probabilities_TE.setZero();
     for (std::size_t h = 0; h < tables.size(); ++h)
       for (Index t = 0; t < batch.tokens(); ++t) {
@@ -146,7 +150,8 @@ struct Hash {
     if (scores) return scores->weigh(routing);
     if (weights == ChoiceWeights::uniform) return;
     for (Index t = 0; t < routing.tokens(); ++t)
-      detail::softmax_row(routing.logits_TE.row(t).data(), routing.experts(), routing.probabilities_TE.row(t).data());
+      detail::softmax_row(routing.weighing_logits_TE().row(t).data(), routing.experts(),
+                          routing.probabilities_TE.row(t).data());
     weighing().weigh(routing);
   }
 

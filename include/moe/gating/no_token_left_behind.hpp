@@ -33,9 +33,12 @@ struct NoTokenLeftBehind {
     detail::require(attempts >= 0, "NoTokenLeftBehind: attempts is ", attempts, ", it must be 0 (all) or more");
   }
 
+  Index most_choices(Index) const { return top_k.k; }
+
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
     top_k.route(batch, routing, random);
+    routing.selects_largest_logits = false;
     const Index experts = routing.experts(), groups = batch.groups();
     // tokens of each group, room, choices without a place and whom they asked last
     std::vector<Index>& indices = routing.workspace.indices;

@@ -34,12 +34,15 @@ struct LearnedNoise {
   }
 
   void check(Index experts) const {
+    detail::require_noise_has_an_effect("LearnedNoise", gate, true);
     if constexpr (requires { gate.check(experts); }) gate.check(experts);
     detail::require(noise_weight_ED.rows() == experts, "LearnedNoise: the noise weight has ", noise_weight_ED.rows(),
                     " rows for ", experts, " experts");
     detail::require(detail::has_finite_bits(epsilon) && epsilon >= 0, "LearnedNoise: epsilon is ", epsilon,
                     ", it must be finite and 0 or more");
   }
+
+  bool accepts_noise(bool) const { return false; }
 
   void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
     detail::require(noise_weight_ED.cols() == batch.x_TD.cols(),

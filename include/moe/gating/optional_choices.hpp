@@ -32,6 +32,12 @@ struct OptionalChoices {
                     ", it must be in [0, 1]");
   }
 
+  /// Weights add up to 1 at most, so that no later one is more than a half.
+  Index most_choices(Index) const {
+    const bool only_the_first = send == Send::never || (send == Send::above_threshold && threshold >= 0.5);
+    return only_the_first ? 1 : top_k.k;
+  }
+
   /// Draws: rank by rank from the second, token by token, one uniform each.
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {

@@ -21,11 +21,12 @@ MOE_NAMESPACE_BEGIN
 
 /// The order in which choices are served; ties go by rank, then by token: all first choices, then all second ones, ...
 enum class Priority {
-  token,        ///< By token, choices of all ranks mixed (DeepSpeed's drop policy "position" for k > 2).
-  best_weight,  ///< By rank, then by the tokens' largest weight: batch-prioritised routing (V-MoE, Riquelme et al.
-                ///< 2021, section 4.1).
-  weight,       ///< By the choice's weight (Megatron-Core's and DeepSpeed's drop policy "probs").
-  logit,        ///< By the choice's logit.
+  token,             ///< By token, choices of all ranks mixed (DeepSpeed's drop policy "position" for k > 2).
+  best_probability,  ///< By rank, then by the tokens' largest probability: batch-prioritised routing (V-MoE, Riquelme
+                     ///< et al. 2021, section 4.1; Tutel). Weights divided by their sum have another order.
+  best_weight = best_probability,  ///< Another name of it: of weights that are probabilities.
+  weight,                          ///< By the choice's weight (Megatron-Core's and DeepSpeed's drop policy "probs").
+  logit,                           ///< By the choice's logit.
   logit_against_zero,  ///< The same, but a token that did not choose the expert takes part with a logit of 0, and what
                        ///< it wins is lost: a choice with a negative logit is unsent unless room is left for all those
                        ///< (DeepSpeed of 2025; an error since mended, here to reproduce it). Needs `capacity`.
@@ -37,7 +38,7 @@ enum class Priority {
 template <class G>
 struct Prioritized {
   G gate;
-  Priority priority = Priority::best_weight;
+  Priority priority = Priority::best_probability;
   Capacity capacity = Capacity::unlimited();  ///< Of logit_against_zero: the layer's.
 
   void check(Index experts) const {
@@ -52,9 +53,11 @@ struct Prioritized {
     switch (priority) {
       case Priority::token:
         return sort(routing, [](const Choice<S>& c) { return -static_cast<S>(c.token); });
-      case Priority::best_weight:
+      case Priority::best_probability:
         best_T.setZero(routing.tokens());
-        for (const Choice<S>& c : routing.choices) best_T(c.token) = (std::max)(best_T(c.token), key(c.weight));
+        for (Index t = 0; t < routing.tokens(); ++t)
+          for (Index e = 0; e < routing.experts() && routing.is_valid(t); ++e)
+            best_T(t) = (std::max)(best_T(t), key(routing.probabilities_TE(t, e)));
         std::sort(routing.choices.begin(), routing.choices.end(), [&](const Choice<S>& a, const Choice<S>& b) {
           if (a.rank != b.rank || best_T(a.token) == best_T(b.token)) return comes_first(a, b);
           return best_T(a.token) > best_T(b.token);

@@ -32,12 +32,34 @@ struct Replay {
   double epsilon = 0;                                        ///< This and the next two as in TopK.
   Epsilon epsilon_is = Epsilon::added;
   double norm = 1;
-  std::optional<Scores> scores = {};  ///< With reweigh. Set: they weigh, as ScoredTopK's would.
-  Index tokens = -1;                  ///< Of the recorded pass; -1, of a list made by hand: not known, any will do.
+  std::optional<Scores> scores = {};    ///< With reweigh. Set: they weigh, as ScoredTopK's would.
+  Index tokens = -1;                    ///< Of the recorded pass; -1, of a list made by hand: not known, any will do.
+  bool allow_constant_weights = false;  ///< As in TopK, where no token has more than one choice; with reweigh.
 
-  void check(Index) const {
+  bool choices_differ() const { return true; }
+  Index most_choices(Index) const {
+    std::vector<Index> count_T;
+    for (const Choice<S>& c : choices) {
+      if (c.token < 0) continue;
+      const auto t = static_cast<std::size_t>(c.token);
+      count_T.resize((std::max)(count_T.size(), t + 1), 0);
+      ++count_T[t];
+    }
+    return count_T.empty() ? Index{0} : *std::max_element(count_T.begin(), count_T.end());
+  }
+
+  /// Noise has an effect only on weights that the logits make.
+  bool accepts_noise(bool weighs) const { return weighs && reweigh && (scores || weights != ChoiceWeights::uniform); }
+
+  void check(Index experts) const {
     weighing().check("Replay");
     if (scores) scores->check("Replay");
+    const bool divides = reweigh && (scores ? scores->normalize : weighing().divides());
+    const auto is_later = [](const Choice<S>& c) { return c.rank > 0; };
+    if (divides && !allow_constant_weights && std::none_of(choices.begin(), choices.end(), is_later))
+      detail::require_weights_that_differ(
+          "Replay: where no token has more than one choice", true, most_choices(experts), experts, false,
+          "weights = ChoiceWeights::probabilities (as Switch does), or Scores with normalize = false");
   }
 
   /// The choices of a pass: Replay<float>::of(tape.routing).
@@ -76,7 +98,9 @@ struct Replay {
                     twice == pairs.end() ? 0 : batch.number_of(*twice / routing.experts()),
                     " is sent to an expert twice");
     for (Index t = 0; t < routing.tokens(); ++t)
-      detail::softmax_row(routing.logits_TE.row(t).data(), routing.experts(), routing.probabilities_TE.row(t).data());
+      detail::softmax_row(routing.weighing_logits_TE().row(t).data(), routing.experts(),
+                          routing.probabilities_TE.row(t).data());
+    routing.selects_largest_logits = false;
     routing.choices = choices;
     std::erase_if(routing.choices, [&](const Choice<S>& c) { return !routing.is_valid(c.token); });
     for (Choice<S>& c : routing.choices)

@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <string_view>
 
 #include "moe/core.hpp"
 #include "moe/gating/choice_weights.hpp"
+#include "moe/gating/sigmoid_weights.hpp"
 #include "moe/kernel/activations.hpp"
 #include "moe/kernel/buffer.hpp"
 #include "moe/kernel/chunk.hpp"
@@ -17,7 +19,8 @@
 MOE_NAMESPACE_BEGIN
 
 /// s = score(logits). A choice weighs scale * s, or scale * s / (sum of the token's chosen s + epsilon), or / max(sum,
-/// epsilon). The routing's probabilities are s divided by their sum over all experts.
+/// epsilon). The routing's probabilities are s divided by their sum over all experts. Quotients are computed from
+/// logarithms: they hold where the scores themselves are too small for S.
 struct Scores {
   enum class Score {
     softmax,
@@ -38,111 +41,130 @@ struct Scores {
                     ", they must be finite, more than 0 and at least 0");
   }
 
-  /// The scores and probabilities of a token; `routing.scores_TE` has its size.
+  /// Room for the logarithms of all scores, which `measure` writes and `divide` exponentiates.
   template <class S>
-  void measure(Routing<S>& routing, Index token) const {
-    S* score_E = routing.scores_TE.row(token).data();
-    score_row(routing.weighing_logits_TE().row(token).data(), routing.experts(), score_E);
-    routing.probabilities_TE.row(token) = routing.scores_TE.row(token) / detail::sum_row(score_E, routing.experts());
+  static void begin(Routing<S>& routing) {
+    routing.scores_TE.resize(routing.tokens(), routing.experts());
+    routing.workspace.rows_TE.resize(routing.tokens(), routing.experts());
   }
 
-  /// From choices that weigh their scores to their weights.
+  /// The scores and probabilities of a token, and the logarithms of its scores; after `begin`.
+  template <class S>
+  void measure(Routing<S>& routing, Index token) const {
+    const Index experts = routing.experts();
+    S* log_E = routing.workspace.rows_TE.row(token).data();
+    log_score_row(routing.weighing_logits_TE().row(token).data(), experts, log_E);
+    detail::softmax_row(log_E, experts, routing.probabilities_TE.row(token).data());
+    exp_row(log_E, experts, routing.scores_TE.row(token).data());
+  }
+
+  /// From choices that weigh the logarithms of their scores to their weights.
   template <class S>
   void divide(Routing<S>& routing) const {
-    Vector<S>& sum_T = routing.workspace.token_T;
-    sum_T.setZero(routing.tokens());
-    for (const Choice<S>& c : routing.choices) sum_T(c.token) += c.weight;
-    for (Choice<S>& c : routing.choices) c.weight = static_cast<S>(scale) * c.weight / divisor(sum_T(c.token));
+    if (normalize) return division().divide(routing, [](Index, S largest) { return largest; });
+    for (Choice<S>& c : routing.choices) c.weight = static_cast<S>(scale) * routing.scores_TE(c.token, c.expert);
   }
 
   /// All of the above, for choices that others made.
   template <class S>
   void weigh(Routing<S>& routing) const {
-    routing.scores_TE.resize(routing.tokens(), routing.experts());
+    begin(routing);
     for (Index t = 0; t < routing.tokens(); ++t) measure(routing, t);
-    for (Choice<S>& c : routing.choices) c.weight = routing.scores_TE(c.token, c.expert);
+    for (Choice<S>& c : routing.choices) c.weight = routing.workspace.rows_TE(c.token, c.expert);
     divide(routing);
   }
 
-  /// From the gradients of the weights and of the probabilities to those of the logits that weigh.
+  /// From the gradients of the weights and of the probabilities to those of the logits that weigh, by way of the
+  /// logarithms of the scores: p = softmax(log s).
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     const Index experts = routing.experts();
-    Vector<S>& inner_T = drouting.workspace.token_T;   // sum over a token's choices of dweight * weight
-    Vector<S>& total_T = drouting.workspace.token2_T;  // what its scores are divided by
-    inner_T.setZero(routing.tokens());
-    total_T.setZero(routing.tokens());
-    Buffer<Matrix<S>>& dscore_TE = drouting.workspace.rows_TE;
-    dscore_TE.resize(routing.tokens(), experts);
-    dscore_TE.setZero();
-    for (std::size_t i = 0; i < routing.choices.size(); ++i) {
-      const Choice<S>& c = routing.choices[i];
-      if (!normalize) continue;
-      inner_T(c.token) += drouting.choices[i].weight * c.weight;
-      total_T(c.token) += routing.scores_TE(c.token, c.expert);
-    }
-    for (std::size_t i = 0; i < routing.choices.size(); ++i) {
-      // w = scale s / (sum s + epsilon): ds = (scale dw - sum dw w) / (sum s + epsilon)
-      const Choice<S>& c = routing.choices[i];
-      const S inner = is_at_floor(total_T(c.token)) ? S(0) : inner_T(c.token);
-      dscore_TE(c.token, c.expert) +=
-          (static_cast<S>(scale) * drouting.choices[i].weight - inner) / divisor(total_T(c.token));
-    }
+    Buffer<Matrix<S>>& dlog_TE = drouting.workspace.rows_TE;
+    dlog_TE.resize(routing.tokens(), experts);
+    dlog_TE.setZero();
+    const auto add = [&](const Choice<S>& c, S dlog) { dlog_TE(c.token, c.expert) += dlog; };
+    if (normalize)
+      division().backward(routing, drouting, add);
+    else
+      for (std::size_t i = 0; i < routing.choices.size(); ++i)
+        add(routing.choices[i], drouting.choices[i].weight * routing.choices[i].weight);
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (!routing.is_valid(t)) continue;
-      // p = s / sum s: ds = (dp - sum dp p) / sum s
-      const auto p = routing.probabilities_TE.row(t);
-      const auto dp = drouting.probabilities_TE.row(t);
-      const S sum = detail::sum_row(routing.scores_TE.row(t).data(), experts);
-      dscore_TE.row(t).array() += (dp.array() - detail::dot_rows(dp.data(), p.data(), experts)) / sum;
-      score_row_backward(routing.weighing_logits_TE().row(t).data(), routing.scores_TE.row(t).data(),
-                         dscore_TE.row(t).data(), experts, drouting.weighing_logits_TE().row(t).data());
+      S* dlog_E = dlog_TE.row(t).data();
+      detail::softmax_row_backward(routing.probabilities_TE.row(t).data(), drouting.probabilities_TE.row(t).data(),
+                                   experts, dlog_E);
+      log_score_row_backward(routing.weighing_logits_TE().row(t).data(), routing.probabilities_TE.row(t).data(), dlog_E,
+                             experts, drouting.weighing_logits_TE().row(t).data());
     }
   }
 
+  /// log(score(logit)): never -infinity for a finite logit.
   template <class S>
-  void score_row(const S* logits, Index experts, S* scores) const {
+  void log_score_row(const S* logits, Index experts, S* logs) const {
+    using Chunk = detail::Chunk<S>;
     if (score == Score::softmax) {
-      detail::softmax_row(logits, experts, scores);
+      const auto sum = detail::softmax_row(logits, experts, logs);
+      const S log_sum = std::log(sum.sum);
+      if (detail::has_finite_bits(sum.shift))
+        detail::map_chunks(
+            experts, logs, [&](const Chunk& z) -> Chunk { return z - sum.shift - log_sum; }, logits);
+      else  // shares of 1, and 0; or NaN
+        detail::map_chunks(
+            experts, logs, [](const Chunk& p) -> Chunk { return p.log(); }, logs);
       return;
     }
-    using Chunk = detail::Chunk<S>;
     const bool is_sigmoid = score == Score::sigmoid;
-    const auto scored = [is_sigmoid](const Chunk& z) -> Chunk {
-      if (is_sigmoid) return detail::sigmoid<S>(z);
-      return ((z.max)(S(0)) + (-z.abs()).exp().log1p()).sqrt();
+    const S linear = log_softplus_is_linear<S>();
+    const auto scored = [is_sigmoid, linear](const Chunk& z) -> Chunk {
+      const Chunk rest = (-z.abs()).exp().log1p();
+      if (is_sigmoid) return detail::where_less<S>(z, detail::all(S(0)), z, detail::all(S(0))) - rest;
+      const Chunk softplus = detail::where_less<S>(z, detail::all(S(0)), detail::all(S(0)), z) + rest;
+      return S(0.5) * detail::where_less<S>(z, detail::all(linear), z, softplus.log());
     };
-    detail::map_chunks(experts, scores, scored, logits);
+    detail::map_chunks(experts, logs, scored, logits);
+  }
+
+  /// scores = exp(logs); what is too small for S becomes 0. `scores` may be `logs`.
+  template <class S>
+  static void exp_row(const S* logs, Index experts, S* scores) {
+    using Chunk = detail::Chunk<S>;
+    const S lowest = std::log((std::numeric_limits<S>::min)());
+    detail::map_chunks(
+        experts, scores,
+        [lowest](const Chunk& l) -> Chunk {
+          return detail::where_less<S>(l, detail::all(lowest), detail::all(S(0)), l.exp());
+        },
+        logs);
   }
 
  private:
-  template <class S>
-  bool is_at_floor(S sum) const {
-    return normalize && epsilon_is == Epsilon::floor && sum < static_cast<S>(epsilon);
-  }
+  detail::Division division() const { return {epsilon, epsilon_is, 1, scale}; }
 
-  /// What the selected scores, which add up to `sum`, are divided by.
+  /// Below this logit, log(softplus(z)) is z to the last bit.
   template <class S>
-  S divisor(S sum) const {
-    if (!normalize) return S(1);
-    return epsilon_is == Epsilon::added ? sum + static_cast<S>(epsilon) : (std::max)(sum, static_cast<S>(epsilon));
+  static S log_softplus_is_linear() {
+    return std::log(std::numeric_limits<S>::epsilon());
   }
 
   template <class S>
-  void score_row_backward(const S* logits, const S* scores, const S* dscores, Index experts, S* dlogits) const {
-    if (score == Score::softmax) {
-      detail::softmax_row_backward(scores, dscores, experts, dlogits);
-      return;
-    }
+  void log_score_row_backward(const S* logits, const S* probabilities, const S* dlogs, Index experts,
+                              S* dlogits) const {
+    // log softmax: dz = dl - p sum dl
+    const S sum = score == Score::softmax ? detail::sum_row(dlogs, experts) : S(0);
     for (Index e = 0; e < experts; ++e) {
-      if (score == Score::sigmoid) {
-        dlogits[e] += dscores[e] * scores[e] * (S(1) - scores[e]);
-      } else {  // d sqrt(softplus(z)) = sigmoid(z) / (2 s)
-        const S decay = std::exp(-std::abs(logits[e]));
-        const S sigmoid = (logits[e] >= 0 ? S(1) : decay) / (S(1) + decay);
-        if (scores[e] > 0) dlogits[e] += dscores[e] * sigmoid / (S(2) * scores[e]);
-      }
+      const S z = logits[e];
+      if (score == Score::softmax)
+        dlogits[e] += dlogs[e] - probabilities[e] * sum;
+      else if (score == Score::sigmoid)  // d log sigmoid(z) = sigmoid(-z)
+        dlogits[e] += dlogs[e] * detail::sigmoid_of(-z);
+      else  // d log sqrt(softplus(z)) = sigmoid(z) / (2 softplus(z)), which is 1/2 where both vanish
+        dlogits[e] += dlogs[e] / S(2) * (z < log_softplus_is_linear<S>() ? S(1) : detail::sigmoid_of(z) / softplus(z));
     }
+  }
+
+  template <class S>
+  static S softplus(S z) {
+    return (std::max)(z, S(0)) + std::log1p(std::exp(-std::abs(z)));
   }
 };
 

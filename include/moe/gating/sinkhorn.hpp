@@ -41,16 +41,26 @@ struct Sinkhorn {
                     epsilon, ", most_rounds ", most_rounds, ": they must be more than 0, at least 0, more than 0");
   }
 
+  Index most_choices(Index) const { return k; }
+
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
-    if (random != nullptr) {  // what the top-k gate then selects by, without weighing
-      routing.noise.drawn = true;
-      routing.noise.weighs = false;
-      routing.noise.logits_TE.resize(routing.tokens(), routing.experts());
-      routing.noise.stddev_TE.setZero(routing.tokens(), routing.experts());
-      scale(routing, routing.noise.logits_TE);
+    if (random == nullptr) {
+      top_k().route(batch, routing, random);
+    } else {
+      Buffer<Matrix<S>>& key_TE = routing.workspace.rows2_TE;  // log P less what is the same for a token's experts
+      key_TE.resize(routing.tokens(), routing.experts());
+      balance(routing);
+      for (Index t = 0; t < routing.tokens(); ++t) {
+        if (takes_part(routing, t))
+          key_TE.row(t) = distance(routing, t) + routing.workspace.expert_E.transpose();
+        else
+          key_TE.row(t) = routing.selection_logits_TE().row(t);
+      }
+      top_k().choose(routing, key_TE);
+      for (Choice<S>& c : routing.choices) c.weight = routing.probabilities_TE(c.token, c.expert);
+      routing.selects_largest_logits = false;
     }
-    top_k().route(batch, routing, random);
     if (k == 1) detail::weigh_by_sigmoid(routing);
   }
 
@@ -61,58 +71,81 @@ struct Sinkhorn {
     detail::Weighing{ChoiceWeights::uniform}.backward(routing, drouting);
   }
 
-  /// P for the tokens that are not padding (rows of padding are 0).
+  /// P for the tokens that take part: without padding, and without those whose logits include NaN, +infinity or nothing
+  /// but -infinity, which choose by their logits alone and touch no other token's choice. The other rows are 0.
   template <class S>
   void transport(Routing<S>& routing, Matrix<S>& p_TE) const {
-    scale(routing, p_TE);
-    if (temperature == 1) return;
-    for (Index t = 0; t < routing.tokens(); ++t) {
-      if (routing.is_valid(t))
-        p_TE.row(t) = p_TE.row(t).array().exp();
-      else
-        p_TE.row(t).setZero();
-    }
+    balance(routing);
+    p_TE.setZero(routing.tokens(), routing.experts());
+    const auto& workspace = routing.workspace;
+    for (Index t = 0; t < routing.tokens(); ++t)
+      if (takes_part(routing, t))
+        p_TE.row(t) =
+            (distance(routing, t) + workspace.expert_E.transpose()).array().exp() * std::exp(workspace.token_T(t));
   }
 
  private:
-  /// P, or its logarithm, whose order no underflow hides.
   template <class S>
-  void scale(Routing<S>& routing, Matrix<S>& plan_TE) const {
+  static bool takes_part(const Routing<S>& routing, Index t) {
+    return routing.is_valid(t) && detail::has_finite_bits(routing.workspace.token2_T(t));
+  }
+
+  /// (z - shift) / temperature of a token's logits.
+  template <class S>
+  auto distance(const Routing<S>& routing, Index t) const {
+    return ((routing.selection_logits_TE().row(t).array() - routing.workspace.token2_T(t)) /
+            static_cast<S>(temperature))
+        .matrix();
+  }
+
+  /// P = exp(distance + log b) a: log a into the workspace's token_T, log b into expert_E, the shifts into token2_T,
+  /// NaN for a token that takes no part.
+  template <class S>
+  void balance(Routing<S>& routing) const {
+    auto& workspace = routing.workspace;
+    workspace.token_T.setZero(routing.tokens());
+    workspace.token2_T.resize(routing.tokens());
+    workspace.expert2_E.resize(routing.experts());
+    Index taking_part = 0;
+    for (Index t = 0; t < routing.tokens(); ++t) {
+      const S* logits = routing.selection_logits_TE().row(t).data();
+      const bool has_nan = std::any_of(logits, logits + routing.experts(), [](S z) { return detail::has_nan_bits(z); });
+      const S largest = detail::largest(logits, routing.experts());
+      const bool is_usable = !has_nan && detail::has_finite_bits(largest);
+      workspace.token2_T(t) = !is_usable         ? std::numeric_limits<S>::quiet_NaN()
+                              : temperature == 1 ? (std::max)(S(0), largest)
+                                                 : largest;
+      taking_part += takes_part(routing, t) ? 1 : 0;
+    }
+    const S row_sum = S(1) / static_cast<S>((std::max)(taking_part, Index{1}));
     if (temperature == 1)
-      scale_kernel(routing, plan_TE);
+      balance_kernel(routing, row_sum);
     else
-      scale_logarithms(routing, plan_TE);
+      balance_logarithms(routing, row_sum);
   }
 
   /// Rows are shifted by their largest logit, and epsilon with them, so that nothing overflows and P is the same.
   template <class S>
-  void scale_kernel(Routing<S>& routing, Matrix<S>& p_TE) const {
+  void balance_kernel(Routing<S>& routing, S row_sum) const {
     const Index experts = routing.experts();
     auto& workspace = routing.workspace;
     Vector<S>&a = workspace.token_T, &b = workspace.expert_E, &column = workspace.expert2_E;
-    Vector<S>& epsilon_T = workspace.token2_T;
-    Buffer<Matrix<S>>& kernel = workspace.rows_TE;
-    a.setZero(routing.tokens());
+    Buffer<Matrix<S>>& kernel = workspace.rows_TE;  // and each row's epsilon behind it
     b.setOnes(experts);
-    column.resize(experts);
-    epsilon_T.resize(routing.tokens());
-    kernel.resize(routing.tokens(), experts);
-    kernel.setZero();
-    p_TE.resize(routing.tokens(), experts);
+    kernel.resize(routing.tokens(), experts + 1);
     for (Index t = 0; t < routing.tokens(); ++t) {
-      if (!routing.is_valid(t)) continue;
-      const S shift = (std::max)(S(0), detail::largest(routing.logits_TE.row(t).data(), experts));
-      kernel.row(t) = (routing.logits_TE.row(t).array() - shift).exp();
-      epsilon_T(t) = static_cast<S>(epsilon) * std::exp(-shift);
+      if (!takes_part(routing, t)) continue;
+      kernel.row(t).head(experts) = distance(routing, t).array().exp();
+      kernel(t, experts) = static_cast<S>(epsilon) * std::exp(-workspace.token2_T(t));
     }
-    const S row_sum = S(1) / static_cast<S>((std::max)(routing.valid_tokens, Index{1}));
     const S column_sum = S(1) / static_cast<S>(experts);
     for (Index round = 0; round < most_rounds; ++round) {
       column.setZero();
       for (Index t = 0; t < routing.tokens(); ++t) {
-        if (!routing.is_valid(t)) continue;
-        a(t) = row_sum / (kernel.row(t).dot(b) + epsilon_T(t));
-        column += kernel.row(t).transpose() * a(t);
+        if (!takes_part(routing, t)) continue;
+        const auto kernel_E = kernel.row(t).head(experts);
+        a(t) = row_sum / (kernel_E.dot(b) + kernel(t, experts));
+        column += kernel_E.transpose() * a(t);
       }
       S change = 0;
       for (Index e = 0; e < experts; ++e) {
@@ -122,42 +155,33 @@ struct Sinkhorn {
       }
       if (!(change > static_cast<S>(tolerance))) break;
     }
-    for (Index t = 0; t < routing.tokens(); ++t) p_TE.row(t) = a(t) * kernel.row(t).cwiseProduct(b.transpose());
+    a = a.array().log();
+    b = b.array().log();
   }
 
-  /// The same iteration: a round makes rows even by a softmax of z + log b, then log b += log(share / column).
+  /// The same iteration: a round makes rows even by a softmax of distance + log b, then log b += log(share / column).
   template <class S>
-  void scale_logarithms(Routing<S>& routing, Matrix<S>& log_p_TE) const {
+  void balance_logarithms(Routing<S>& routing, S row_sum) const {
     const Index experts = routing.experts();
     auto& workspace = routing.workspace;
     Vector<S>&log_a = workspace.token_T, &log_b = workspace.expert_E, &column = workspace.expert2_E;
-    Buffer<Matrix<S>>& z_TE = workspace.rows_TE;
-    z_TE.resize(routing.tokens(), experts);
-    log_p_TE.resize(routing.tokens(), experts);
-    for (Index t = 0; t < routing.tokens(); ++t) {  // less the largest, of which a small temperature makes no infinity
-      const S shift = detail::largest(routing.logits_TE.row(t).data(), experts);
-      z_TE.row(t) = (routing.logits_TE.row(t).array() - shift) / static_cast<S>(temperature);
-    }
-    log_a.setZero(routing.tokens());
+    Buffer<Matrix<S>>& p_E = workspace.rows_TE;
+    p_E.resize(1, experts);
     log_b.setZero(experts);
-    column.resize(experts);
-    const S row_sum = S(1) / static_cast<S>((std::max)(routing.valid_tokens, Index{1}));
     const S share = S(1) / static_cast<S>(experts);
     for (Index round = 0; round < most_rounds; ++round) {
       column.setZero();
       for (Index t = 0; t < routing.tokens(); ++t) {
-        if (!routing.is_valid(t)) continue;
-        auto p_E = log_p_TE.row(t);
-        p_E = z_TE.row(t) + log_b.transpose();
+        if (!takes_part(routing, t)) continue;
+        p_E.row(0) = distance(routing, t) + log_b.transpose();
         log_a(t) = std::log(row_sum) - detail::softmax_row(p_E.data(), experts, p_E.data()).log();
-        column += row_sum * p_E.transpose();
+        column += row_sum * p_E.row(0).transpose();
       }
-      const S distance = (column.array() - share).abs().sum();  // the mean of the columns', in shares
-      for (Index e = 0; e < experts; ++e)                       // what underflowed grows round by round
+      const S distance_left = (column.array() - share).abs().sum();  // the mean of the columns', in shares
+      for (Index e = 0; e < experts; ++e)                            // what underflowed grows round by round
         log_b(e) += std::log(share / (std::max)(column(e), (std::numeric_limits<S>::min)()));
-      if (!(distance > static_cast<S>(tolerance))) break;
+      if (!(distance_left > static_cast<S>(tolerance))) break;
     }
-    for (Index t = 0; t < routing.tokens(); ++t) log_p_TE.row(t) = (z_TE.row(t) + log_b.transpose()).array() + log_a(t);
   }
 
   TopK top_k() const { return {.k = k, .weights = ChoiceWeights::probabilities}; }

@@ -36,6 +36,9 @@ struct SparseMixer {
                     band, " and midpoint ", midpoint, ", they must be finite and at least 0, and in (0, 1]");
   }
 
+  Index most_choices(Index) const { return k; }
+  bool accepts_noise(bool) const { return false; }  // it draws its own
+
   template <class S>
   void route(const Batch<S>&, Routing<S>& routing, Random* random) const {
     const Index experts = routing.experts(), valid = routing.valid_tokens;
@@ -43,6 +46,7 @@ struct SparseMixer {
     workspace.expert_E.resize(experts);
     workspace.expert2_E.resize(experts);
     routing.choices_per_token = k;
+    routing.selects_largest_logits = false;
     routing.choices.resize(static_cast<std::size_t>(valid * k));
     Index nth = 0;
     for (Index t = 0; t < routing.tokens(); ++t) {

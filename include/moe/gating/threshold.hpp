@@ -25,8 +25,12 @@ struct Threshold {
     detail::require(threshold >= 0 && threshold < 1, "Threshold: threshold is ", threshold, ", it must be in [0, 1)");
   }
 
+  bool choices_differ() const { return true; }
+
   template <class S>
   void route(const Batch<S>&, Routing<S>& routing, Random*) const {
+    // Logits are compared, since sigmoids of very different ones may be 0 or 1.
+    const S bound = static_cast<S>(std::log(threshold) - std::log1p(-threshold));
     for (Index t = 0; t < routing.tokens(); ++t) {
       const S* logits = routing.selection_logits_TE().row(t).data();
       detail::softmax_row(routing.weighing_logits_TE().row(t).data(), routing.experts(),
@@ -36,8 +40,7 @@ struct Threshold {
       detail::top_k(logits, routing.experts(), Index{1}, &best);
       const std::size_t before = routing.choices.size();
       for (Index e = 0; e < routing.experts(); ++e)
-        if (detail::sigmoid_of(logits[e]) > static_cast<S>(threshold))
-          routing.choices.push_back({t, e, S(0), e == best ? 0 : 1});
+        if (logits[e] > bound) routing.choices.push_back({t, e, S(0), e == best ? 0 : 1});
       if (at_least_one && routing.choices.size() == before) routing.choices.push_back({t, best, S(0), 0});
     }
     detail::weigh_by_sigmoid(routing);

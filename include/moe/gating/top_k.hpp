@@ -22,21 +22,30 @@ struct TopK {
   double epsilon = 0;  ///< Of ChoiceWeights::renormalized.
   Epsilon epsilon_is = Epsilon::added;
   double norm = 1;  ///< Of ChoiceWeights::renormalized: q > 1 divides by (sum of p^q)^(1/q) instead (MegaBlocks, DBRX).
+  bool allow_constant_weights = false;  ///< k = 1 with weights that are divided by their sum, and so always 1 (Mixtral
+                                        ///< with one choice), is meant.
+
+  Index most_choices(Index) const { return k; }
 
   /// Throws std::invalid_argument if k does not lie in 1 .. E, or if k = 1 with weights that would always be 1.
   void check(Index experts) const {
     detail::require(k >= 1 && k <= experts, "TopK: k is ", k,
                     ", it must be 1 or more and at most the number of experts, ", experts);
     weighing().check("TopK");
-    const bool normalizes = weights == ChoiceWeights::softmax_of_chosen || weights == ChoiceWeights::renormalized;
-    detail::require(k > 1 || experts == 1 || !normalizes,
-                    "TopK: with k = 1 the normalised weight is always 1 and the router learns nothing from the task; "
-                    "use ChoiceWeights::probabilities (as Switch does), or ChoiceWeights::uniform if that is meant");
+    detail::require_weights_that_differ("TopK: with k = 1", weighing().divides(), k, experts, allow_constant_weights,
+                                        "ChoiceWeights::probabilities (as Switch does)");
   }
 
   template <class S>
   void route(const Batch<S>&, Routing<S>& routing, Random*) const {
-    const Matrix<S>&select_TE = routing.selection_logits_TE(), &weigh_TE = routing.weighing_logits_TE();
+    choose(routing, routing.selection_logits_TE());
+    weighing().weigh(routing);
+  }
+
+  /// The choices alone, by any keys (T, E), and the probabilities.
+  template <class S, class Keys>
+  void choose(Routing<S>& routing, const Keys& key_TE) const {
+    const Matrix<S>& weigh_TE = routing.weighing_logits_TE();
     const Index experts = routing.experts(), valid = routing.valid_tokens;
     auto& chosen = routing.workspace.indices;
     chosen.resize(static_cast<std::size_t>(k));
@@ -46,13 +55,12 @@ struct TopK {
     for (Index t = 0; t < routing.tokens(); ++t) {
       detail::softmax_row(weigh_TE.row(t).data(), experts, routing.probabilities_TE.row(t).data());
       if (!routing.is_valid(t)) continue;
-      detail::top_k(select_TE.row(t).data(), experts, k, chosen.data());
+      detail::top_k(key_TE.row(t).data(), experts, k, chosen.data());
       for (Index rank = 0; rank < k; ++rank)
         routing.choices[static_cast<std::size_t>(rank * valid + nth)] = {t, chosen[static_cast<std::size_t>(rank)],
                                                                          S(0), static_cast<int>(rank)};
       ++nth;
     }
-    weighing().weigh(routing);
   }
 
   template <class S>

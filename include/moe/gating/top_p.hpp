@@ -24,11 +24,17 @@ struct TopP {
   double epsilon = 0;       ///< This and the next two as in TopK.
   Epsilon epsilon_is = Epsilon::added;
   double norm = 1;
+  bool allow_constant_weights = false;  ///< As in TopK, where `most` is 1.
+
+  bool choices_differ() const { return true; }
+  Index most_choices(Index experts) const { return most > 0 ? most : experts; }
 
   void check(Index experts) const {
     detail::require(p > 0 && p <= 1, "TopP: p is ", p, ", it must be in (0, 1]");
     weighing().check("TopP");
     detail::require(most >= 0 && most <= experts, "TopP: most is ", most, ", it must be 0 (no limit) .. ", experts);
+    detail::require_weights_that_differ("TopP: with most = 1", weighing().divides(), most_choices(experts), experts,
+                                        allow_constant_weights, "ChoiceWeights::probabilities");
   }
 
   template <class S>

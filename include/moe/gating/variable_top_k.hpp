@@ -26,12 +26,15 @@ struct VariableTopK {
   double epsilon = 0;  ///< This and the next two as in TopK.
   Epsilon epsilon_is = Epsilon::added;
   double norm = 1;
+  bool allow_constant_weights = false;  ///< As in TopK, where no k is more than 1.
+
+  bool choices_differ() const { return true; }
+  Index most_choices(Index experts) const { return k_T.empty() ? experts : *std::max_element(k_T.begin(), k_T.end()); }
 
   void check(Index experts) const {
-    const bool divided = weights == ChoiceWeights::softmax_of_chosen || weights == ChoiceWeights::renormalized;
-    detail::require(k_T.empty() || experts == 1 || !divided || *std::max_element(k_T.begin(), k_T.end()) != 1,
-                    "VariableTopK: with k = 1 the normalised weight is always 1 and the router learns nothing from the "
-                    "task; use other weights");
+    detail::require_weights_that_differ("VariableTopK: where no k is more than 1", weighing().divides(),
+                                        most_choices(experts), experts, allow_constant_weights,
+                                        "ChoiceWeights::probabilities");
     weighing().check("VariableTopK");
     for (std::size_t t = 0; t < k_T.size(); ++t)
       detail::require(k_T[t] >= 0 && k_T[t] <= experts, "VariableTopK: k of token ", t, " is ", k_T[t],

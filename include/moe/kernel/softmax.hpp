@@ -110,10 +110,11 @@ S dot_rows(const S* a, const S* b, Index size) {
   return sum.sum();
 }
 
-/// J = diag(p) - p p', so dlogits += J dp = p .* (dp - p'dp).
+/// J = diag(p) - p p', so dlogits += J dp = p .* (dp - p'dp). Where log p has gradients that were added to dlogits
+/// already, `dlog_sum` is their sum: each logit then loses p times that.
 template <class S>
-void softmax_row_backward(const S* probabilities, const S* dprobabilities, Index size, S* dlogits) {
-  const S inner = dot_rows(probabilities, dprobabilities, size);
+void softmax_row_backward(const S* probabilities, const S* dprobabilities, Index size, S* dlogits, S dlog_sum = 0) {
+  const S inner = dot_rows(probabilities, dprobabilities, size) + dlog_sum;
   map_chunks(
       size, dlogits,
       [inner](const Chunk<S>& d, const Chunk<S>& p, const Chunk<S>& dp) -> Chunk<S> { return d + p * (dp - inner); },

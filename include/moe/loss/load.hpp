@@ -21,8 +21,10 @@ MOE_NAMESPACE_BEGIN
 /// CV^2 of load_e = sum over tokens of P(token, e), the probability that e would be among the k chosen if its own noise
 /// were drawn again: P = Phi((logit_e - threshold_e) / stddev_e), Phi the standard normal distribution function
 /// (Shazeer et al. 2017, appendix A, eq. 8 to 10). The gradient goes through the logit, the threshold (another expert's
-/// noisy logit) and stddev. Without noise, or with k = E, load counts the choices and has no gradient. Needs a gate
-/// that chooses k experts for each token; 0 for an empty batch.
+/// noisy logit) and stddev. With Gumbel noise P is 1 - exp(-exp(u)) of the same quotient u. Without noise, with k = E,
+/// or with a gate that does not choose the k largest noisy logits (one with a selection bias, groups, a transport
+/// plan), load counts the choices and has no gradient. Needs a gate that chooses k experts for each token; 0 for an
+/// empty batch.
 struct LoadLoss {
   enum class Threshold {
     excluding_itself,     ///< the k-th largest noisy logit of the other experts (the paper, tensor2tensor, FastMoE)
@@ -39,6 +41,12 @@ struct LoadLoss {
   double epsilon = 1e-10;  ///< Added to mean^2; V-MoE has none.
 
   static constexpr std::string_view name() { return "load"; }
+
+  /// Throws std::invalid_argument if the gate chooses more experts for some tokens than for others.
+  template <class G>
+  void check(Index, const G& gate) const {
+    detail::require(!detail::choices_differ(gate), not_fixed);
+  }
 
   template <class S>
   S value(const Routing<S>& routing) const {
@@ -65,10 +73,9 @@ struct LoadLoss {
     sum_load(routing, drouting.workspace.indices, rows, load_E);
     detail::squared_variation_gradient(load_E, variance, epsilon, dload_E);
     for_each_margin(routing, drouting.workspace.indices, rows, [&](Index t, Index e, Index rival, S margin, S stddev) {
-      // Without noise there is no slope. P = Phi(u), u = margin / stddev: dP = phi(u) (dmargin - u dstddev) / stddev
+      // Without noise there is no slope. u = margin / stddev: dP = density(u) (dmargin - u dstddev) / stddev
       const S u = stddev > 0 ? margin / stddev : S(0);
-      const S density = std::exp(-u * u / 2) * std::numbers::inv_sqrtpi_v<S> / std::numbers::sqrt2_v<S>;
-      const S dmargin = stddev > 0 ? scale * dload_E(e) * density / stddev : S(0);
+      const S dmargin = stddev > 0 ? scale * dload_E(e) * density(routing.noise.distribution, u) / stddev : S(0);
       if (threshold == Threshold::of_probabilities)
         rows(1, e) = dmargin;
       else
@@ -85,22 +92,35 @@ struct LoadLoss {
   }
 
  private:
+  static constexpr std::string_view not_fixed =
+      "LoadLoss: the gate does not choose a fixed number k of experts for each token";
+
   template <class S>
   static bool is_smooth(const Routing<S>& routing) {
-    return routing.noise.drawn && routing.choices_per_token < routing.experts();
+    return routing.noise.drawn && routing.selects_largest_logits && routing.choices_per_token < routing.experts();
+  }
+
+  /// The probability that a standard draw is more than -u, and its derivative.
+  template <class S>
+  static S tail(Distribution distribution, S u) {
+    if (distribution == Distribution::gumbel) return -std::expm1(-std::exp(u));
+    return S(0.5) * std::erfc(-u * (std::numbers::sqrt2_v<S> / 2));
+  }
+  template <class S>
+  static S density(Distribution distribution, S u) {
+    if (distribution == Distribution::gumbel) return std::exp(u - std::exp(u));
+    return std::exp(-u * u / 2) * std::numbers::inv_sqrtpi_v<S> / std::numbers::sqrt2_v<S>;
   }
 
   template <class S>
   void sum_load(const Routing<S>& routing, std::vector<Index>& best, Buffer<Matrix<S>>& rows, Vector<S>& load_E) const {
-    detail::require(routing.choices_per_token > 0 || routing.tokens() == 0,
-                    "LoadLoss: the gate does not choose a fixed number k of experts for each token");
+    detail::require(routing.choices_per_token > 0 || routing.tokens() == 0, not_fixed);
     if (!is_smooth(routing)) {
       for (const Choice<S>& c : routing.choices) load_E(c.expert) += S(1);
       return;
     }
     for_each_margin(routing, best, rows, [&](Index, Index e, Index, S margin, S stddev) {
-      load_E(e) +=
-          !(stddev > 0) ? S(margin > 0) : S(0.5) * std::erfc(-margin / stddev * (std::numbers::sqrt2_v<S> / 2));
+      load_E(e) += !(stddev > 0) ? S(margin > 0) : tail(routing.noise.distribution, margin / stddev);
     });
   }
 
