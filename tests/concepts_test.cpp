@@ -77,7 +77,7 @@ TEST(Concepts, AnExpertKeepsTheWidthUnlessItSaysOtherwise) {
 
 TEST(Concepts, AGradientOfOtherShapesIsRefused) {
   const Linear<float> expert{Matrix<float>::Zero(2, 3)}, other{Matrix<float>::Zero(3, 3)};
-  EXPECT_NO_THROW(detail::check_gradient("expert", expert, expert));
+  EXPECT_NO_THROW(detail::check_gradient("expert", expert, Linear<float>(expert)));
   support::expect_invalid([&] { detail::check_gradient("expert", expert, other); },
                           {"expert", "'weight'", "2 x 3", "3 x 3"});
 }

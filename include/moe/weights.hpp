@@ -18,6 +18,7 @@ MOE_NAMESPACE_BEGIN
 template <class S>
 class Weights {
   static_assert(detail::ComputesIn<S>::is_known);
+
  public:
   using Scalar = S;
   static constexpr Index panel_width = 16;

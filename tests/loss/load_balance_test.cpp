@@ -5,6 +5,8 @@
 #include <string>
 
 #include "loss/decisions.hpp"
+#include "moe/gating/top_k.hpp"
+#include "moe/gating/top_p.hpp"
 #include "support/expect_invalid.hpp"
 
 namespace moe {
@@ -146,6 +148,13 @@ TEST(LoadBalanceLoss, MoreChoicesThanExpertsHaveNoPlainTopK) {
     expect_invalid([&] { (void)loss.with(routing); }, {"there are 2"});
     expect_invalid([&] { (void)loss::gradient_of(loss, routing); }, {"there are 2"});
   }
+}
+
+TEST(LoadBalanceLoss, AGateOfADifferingNumberIsRefusedAtConstruction) {
+  const LoadBalanceLoss loss{.count = LoadBalanceLoss::Count::plain_top_k_share};
+  expect_invalid([&] { loss.check(4, TopP{}); }, {"LoadBalanceLoss", "fixed number k"});
+  EXPECT_NO_THROW(loss.check(4, TopK{}));
+  EXPECT_NO_THROW(LoadBalanceLoss{}.check(4, TopP{}));
 }
 
 }  // namespace load_balance_test

@@ -72,10 +72,10 @@ TEST(Sgd, TheVelocityIsSavedByName) {
 }
 
 TEST(Sgd, AGradientOfOtherShapesIsRefused) {
-  Toy model, wide{Matrix<double>::Zero(2, 2)};
+  Toy model, wide{Matrix<double>::Zero(2, 2)}, wide_gradient = wide;
   Sgd sgd{model};
   expect_invalid([&] { (void)sgd.step(model, wide); }, {"gradient", "'weight' is 1 x 2", "2 x 2"});
-  expect_invalid([&] { (void)sgd.step(wide, wide); }, {"the optimiser's model", "'weight' is 2 x 2", "1 x 2"});
+  expect_invalid([&] { (void)sgd.step(wide, wide_gradient); }, {"the optimiser's model", "'weight' is 2 x 2", "1 x 2"});
 }
 
 TEST(Sgd, OptionsThatDoNotFitAreRefused) {

@@ -205,8 +205,21 @@ TEST(RefusedCalls, SlotGradientsOfAnotherShape) {
       {"3 x 3 outputs", "12 slots"});
 }
 
+/// A gate that does not say that its number of choices differs.
+struct SilentGate {
+  ExpertChoice chooser = {};
+  template <class S>
+  void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
+    chooser.route(batch, routing, random);
+  }
+  template <class S>
+  void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    chooser.backward(routing, drouting);
+  }
+};
+
 TEST(RefusedCalls, ALossThatTheGateDoesNotSuitLeavesTheGradientAsItWas) {
-  const Layer layer{small_router(), FixedNoise{ExpertChoice{}, 1.0}, small_experts<Mlp<float>>(), Losses{LoadLoss{}}};
+  const Layer layer{small_router(), FixedNoise{SilentGate{}, 1.0}, small_experts<Mlp<float>>(), Losses{LoadLoss{}}};
   decltype(layer)::Tape tape{1};
   auto gradient = zeros_like(layer);
   layer.forward(x_TD, tape);

@@ -90,18 +90,19 @@ struct ExpertChoice {
                                        routing.experts(), dlogits_TE.row(t).data());
       return;
     }
-    // Column by column, within groups: dz = p (dp - sum over tokens of p dp); padding has p = 0, and a NaN is its own
-    // token's alone.
+    // Column by column, within groups: dz = p (dp - sum over tokens of p dp); a NaN is its own token's alone.
     const Index size = routing.group_size > 0 ? routing.group_size : routing.tokens();
     for (Index begin = 0; begin < routing.tokens() && size > 0; begin += size)
       for (Index e = 0; e < routing.experts(); ++e) {
         S sum = 0;
         for (Index t = begin; t < begin + size; ++t) {
+          if (!routing.is_valid(t)) continue;
           const S product = routing.probabilities_TE(t, e) * drouting.probabilities_TE(t, e);
           if (!detail::has_nan_bits(product)) sum += product;
         }
         for (Index t = begin; t < begin + size; ++t)
-          dlogits_TE(t, e) += routing.probabilities_TE(t, e) * (drouting.probabilities_TE(t, e) - sum);
+          if (routing.is_valid(t))
+            dlogits_TE(t, e) += routing.probabilities_TE(t, e) * (drouting.probabilities_TE(t, e) - sum);
       }
   }
 

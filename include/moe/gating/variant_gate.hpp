@@ -55,6 +55,16 @@ struct VariantGate {
     });
   }
 
+  Index most_choices(Index experts) const {
+    return visit([&](const auto& own, auto) { return detail::most_choices(own, experts); });
+  }
+  bool choices_differ() const {
+    return visit([](const auto& own, auto) { return detail::choices_differ(own); });
+  }
+  bool accepts_noise(bool weighs) const {
+    return visit([&](const auto& own, auto) { return detail::accepts_noise(own, weighs); });
+  }
+
   void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
     routing.alternatives.push_back(gate.index());
     visit([&](const auto& own, auto) { own.route(batch, routing, random); });

@@ -95,8 +95,10 @@ struct LoadLoss {
   static constexpr std::string_view not_fixed =
       "LoadLoss: the gate does not choose a fixed number k of experts for each token";
 
+  /// Throws std::invalid_argument unless the gate chose a fixed number of experts.
   template <class S>
   static bool is_smooth(const Routing<S>& routing) {
+    detail::require(routing.choices_per_token > 0 || routing.tokens() == 0, not_fixed);
     return routing.noise.drawn && routing.selects_largest_logits && routing.choices_per_token < routing.experts();
   }
 
@@ -114,7 +116,6 @@ struct LoadLoss {
 
   template <class S>
   void sum_load(const Routing<S>& routing, std::vector<Index>& best, Buffer<Matrix<S>>& rows, Vector<S>& load_E) const {
-    detail::require(routing.choices_per_token > 0 || routing.tokens() == 0, not_fixed);
     if (!is_smooth(routing)) {
       for (const Choice<S>& c : routing.choices) load_E(c.expert) += S(1);
       return;

@@ -51,6 +51,13 @@ struct LoadBalanceLoss {
 
   static constexpr std::string_view name() { return "load_balance"; }
 
+  /// Throws std::invalid_argument if plain_top_k_share is asked of a gate that chooses more experts for some tokens
+  /// than for others.
+  template <class G>
+  void check(Index, const G& gate) const {
+    detail::require(count != Count::plain_top_k_share || !detail::choices_differ(gate), not_fixed);
+  }
+
   /// `earlier` and this pass: f over the whole batch while P and the gradient are the present micro-batch's
   /// (Megatron-Core's global_aux_loss). After each micro-batch, loss.earlier = loss.with(tape.routing); after a step,
   /// loss.earlier = {}. Layers counted together (transformers' Mixtral family): in each layer's backward pass `earlier`
@@ -92,6 +99,9 @@ struct LoadBalanceLoss {
   }
 
  private:
+  static constexpr std::string_view not_fixed =
+      "LoadBalanceLoss: the gate does not choose a fixed number k of experts for each token";
+
   bool is_share() const {
     return count == Count::all_choices_share || count == Count::plain_top_k_share ||
            count == Count::kept_first_choices_share;
@@ -142,7 +152,7 @@ struct LoadBalanceLoss {
   void count_choices(const Routing<S>& routing, Buffer<Matrix<S>>& count_GE, std::vector<Index>& best) const {
     if (count == Count::plain_top_k_share) {
       const Index k = routing.choices_per_token;
-      detail::require(k > 0, "LoadBalanceLoss: the gate does not choose a fixed number k of experts for each token");
+      detail::require(k > 0, not_fixed);
       detail::require(k <= routing.experts(), "LoadBalanceLoss: plain_top_k_share needs a token's ", k,
                       " choices to be different experts, there are ", routing.experts());
       best.resize(static_cast<std::size_t>(k));
