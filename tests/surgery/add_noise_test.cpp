@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <random>
 
 #include "moe/surgery/split_expert.hpp"
@@ -27,6 +28,18 @@ TEST(AddNoise, TellsClonesApartInProportion) {
   add_noise(layer.experts[3], 0, rng);
   EXPECT_TRUE(same_parameters(clone, kept));
   expect_invalid([&] { add_noise(layer.experts[3], -1, rng); }, {"relative is -1"});
+}
+
+TEST(AddNoise, AddsOneNormalDrawAnEntry) {
+  Router<double> router{Matrix<double>{{3, -4}, {0, 5}}, Vector<double>{{1, 7}}};
+  const Router<double> before = router;
+  std::mt19937_64 rng(1), same(1);
+  add_noise(router, 0.5, rng);
+  for (Index i = 0; i < 4; ++i)
+    EXPECT_NEAR(router.weight_ED.data()[i],
+                before.weight_ED.data()[i] + 0.5 * std::sqrt(12.5) * detail::random_normal(same), 1e-12);
+  for (Index i = 0; i < 2; ++i)
+    EXPECT_NEAR(router.bias_E(i), before.bias_E(i) + 0.5 * 5 * detail::random_normal(same), 1e-12);
 }
 
 TEST(AddNoise, LargeEntriesGetFiniteNoise) {
