@@ -190,6 +190,47 @@ TEST(OutOfMemory, OfEveryGate) {
   expect(Prioritized{TopK{.k = 2}, Priority::random});
 }
 
+TEST(OutOfMemory, OfEveryExpert) {
+  std::mt19937_64 generator{9};
+  using Any = VariantExpert<float, SwiGlu<float>, Mlp<float, Gelu>, Linear<float>, ConstantExpert<float>,
+                            IdentityExpert<float>, decltype(noisy_layer())>;
+  const ExpertOptions options{.bias = true, .dropout = 0.2};
+  const std::vector<Any> bag{SwiGlu<float>::random(width, hidden, generator, options),
+                             Mlp<float, Gelu>::random(width, hidden, generator, options),
+                             Linear<float>::random(width, width, generator),
+                             ConstantExpert<float>::random(width, generator),
+                             IdentityExpert<float>{},
+                             noisy_layer()};
+  const Layer layer{Router<float>::random(6, width, generator), TopK{.k = 3}, bag};
+  expect_survival(layer, Serial{});
+  expect_tape_survives_growth(layer, x_TD, layer, support::random_matrix<float>(2 * tokens, width, 4));
+}
+
+TEST(OutOfMemory, OfActivationsThatAreComputedAgain) {
+  const auto layer = noisy_layer();
+  using Tape = decltype(noisy_layer())::Tape;
+  const auto step = [&](Tape& tape, decltype(Tape::experts)& room) {
+    auto gradient = zeros_like(layer);
+    tape.random = Random(5);
+    tape.recompute_in = &room;
+    const Matrix<float> y = layer.forward(x_TD, tape, Serial{});
+    return Matrix<float>(layer.backward(x_TD, y, tape, gradient, Serial{}));
+  };
+  Tape tape;
+  decltype(Tape::experts) room;
+  allocation::reset();
+  const Matrix<float> expected = step(tape, room);
+  const long allocations = allocation::counted();
+  for (long n = 0; n < allocations; ++n) {
+    Tape failing;
+    decltype(Tape::experts) failing_room;
+    allocation::reset(n);
+    EXPECT_THROW(step(failing, failing_room), std::bad_alloc) << "allocation " << n;
+    allocation::reset();
+    EXPECT_TRUE(support::same_bits(step(failing, failing_room), expected)) << "allocation " << n;
+  }
+}
+
 TEST(OutOfMemory, OfAGradientOnSlotsLeavesTheCallersVector) {
   const auto layer = noisy_layer();
   decltype(noisy_layer())::Tape tape;
