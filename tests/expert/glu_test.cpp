@@ -4,8 +4,11 @@
 
 #include <cmath>
 #include <random>
+#include <string_view>
 
 #include "expert/pass.hpp"
+#include "moe/parameters.hpp"
+#include "moe/testing/check_gradients.hpp"
 #include "support/expect_invalid.hpp"
 
 namespace moe {
@@ -106,6 +109,20 @@ TEST(Glu, TheMultiplierOfHiddenUnitsStartsAsOnes) {
   std::mt19937_64 generator{1};
   EXPECT_EQ(SwiGlu<double>::random(4, 7, generator).multiplier_F.size(), 0);
   EXPECT_EQ(GeGlu<double>::random(4, 7, generator, {.multiplier = true}).multiplier_F, Vector<double>::Ones(7));
+}
+
+// More than the sixteen hidden units that are worked on at once, with all that there may be.
+TEST(Glu, GradientsOfManyUnitsAreExact) {
+  std::mt19937_64 generator{1};
+  auto expert = SwiGlu<double>::random(3, 21, generator, {.bias = true, .multiplier = true});
+  for_each_parameter([&](std::string_view, auto& p) { detail::fill_normal(generator, 0.5, p); }, expert);
+  EXPECT_TRUE(testing::check_gradients(expert, random_matrix<double>(5, 3, generator)));
+}
+
+TEST(Glu, OneUnitShowsAllThatItHas) {
+  std::mt19937_64 generator{1};
+  EXPECT_EQ(parameter_count(SwiGlu<double>::random(1, 1, generator)), 3);
+  EXPECT_EQ(parameter_count(SwiGlu<double>::random(1, 1, generator, {.bias = true, .multiplier = true})), 7);
 }
 
 TEST(Glu, ShapesThatDoNotFitAreRefused) {

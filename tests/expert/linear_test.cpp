@@ -5,6 +5,7 @@
 #include <random>
 
 #include "expert/pass.hpp"
+#include "moe/parameters.hpp"
 #include "support/expect_invalid.hpp"
 
 namespace moe {
@@ -59,6 +60,12 @@ TEST(LinearExpert, ShapesThatDoNotFitAreRefused) {
   std::mt19937_64 generator{1};
   expect_invalid([&] { Linear<float>::random(0, 4, generator); }, {"width 0 and 4 outputs"});
   expect_invalid([&] { Linear<float>::random(4, -1, generator); }, {"-1 outputs"});
+}
+
+TEST(LinearExpert, ABiasOfOneOutputIsShown) {
+  std::mt19937_64 generator{1};
+  EXPECT_EQ(parameter_count(Linear<double>::random(1, 1, generator)), 2);
+  EXPECT_EQ(parameter_count(Linear<double>{Matrix<double>::Ones(1, 1)}), 1);
 }
 
 TEST(LinearExpert, AGradientWithoutTheBiasIsRefused) {

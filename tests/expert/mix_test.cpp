@@ -70,6 +70,12 @@ TEST(Mix, GradientsAreExact) {
   }
 }
 
+TEST(Mix, ABiasOfOneLogitIsShown) {
+  std::mt19937_64 generator{1};
+  EXPECT_EQ(parameter_count(SigmoidMix<double>::random(1, generator)), 1);
+  EXPECT_EQ(parameter_count(SigmoidMix<double>::random(1, generator, true)), 2);
+}
+
 TEST(Mix, NoRowsAreNoWork) {
   const SigmoidMix<double> mix{Matrix<double>{{1, -1}}, Vector<double>{{0.5}}};
   SigmoidMix<double> gradient = zeros_like(mix);

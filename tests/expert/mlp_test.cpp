@@ -6,6 +6,7 @@
 #include <random>
 
 #include "expert/pass.hpp"
+#include "moe/parameters.hpp"
 #include "support/expect_invalid.hpp"
 
 template struct moe::Mlp<long double>;  // a scalar without packets
@@ -101,6 +102,12 @@ TEST(Mlp, NoHiddenUnitsLeaveTheBias) {
   Mlp<float>::Tape tape;
   expert.forward(Matrix<float>::Ones(1, 4), y, tape);
   EXPECT_EQ(y, (Matrix<float>{{1, 2, 3, 4}}));
+}
+
+TEST(Mlp, OneUnitShowsAllThatItHas) {
+  std::mt19937_64 generator{1};
+  EXPECT_EQ(parameter_count(Mlp<double>::random(1, 1, generator)), 2);
+  EXPECT_EQ(parameter_count(Mlp<double>::random(1, 1, generator, {.bias = true})), 4);
 }
 
 TEST(Mlp, AGradientOfOtherShapesIsRefused) {

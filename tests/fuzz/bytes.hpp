@@ -86,7 +86,8 @@ template <class Model>
 std::vector<double> state_of(const Model& model) {
   std::vector<double> all;
   const auto append = [&](std::string_view, const auto& values) {
-    for (Index i = 0; i < values.size(); ++i) all.push_back(static_cast<double>(values.data()[i]));
+    for (Index i = 0; i < values.rows(); ++i)
+      for (Index j = 0; j < values.cols(); ++j) all.push_back(static_cast<double>(values(i, j)));
   };
   moe::for_each_parameter(append, model);
   moe::for_each_buffer(append, model);

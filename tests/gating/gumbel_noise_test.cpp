@@ -28,6 +28,19 @@ TEST(GumbelNoise, TheFirstMayBeTheBestWithoutIt) {
   EXPECT_EQ(gating::experts_of(routing), (std::vector<Index>{0, 2}));
 }
 
+TEST(GumbelNoise, TheBestIsEachTokensOwn) {
+  const Matrix<double> z{{2, 1, 0}, {0, 1, 2}, {0, 3, 0}, {5, 0, 0}};
+  Random random = Random::recorded({0, 0, 5, 5, 0, 0, 0, 0, 5, 0, 5, 0});
+  const auto routing = gating::route(GumbelNoise<TopK>{top(2), true}, z, {}, 0, &random);
+  EXPECT_EQ(gating::experts_of(routing), (std::vector<Index>{0, 2, 1, 0, 2, 0, 2, 1}));
+}
+
+TEST(GumbelNoise, WithoutAGeneratorThereIsNone) {
+  const auto routing = gating::route(GumbelNoise<TopK>{top(1)}, logits_TE);
+  EXPECT_FALSE(routing.noise.drawn);
+  EXPECT_EQ(gating::experts_of(routing), (std::vector<Index>{0}));
+}
+
 // Of 20000 draws each expert gets its probability, within three standard deviations.
 TEST(GumbelNoise, ChoosesInProportionToTheProbabilities) {
   constexpr int draws = 20000;

@@ -149,6 +149,7 @@ TEST(Hash, ScoresMayWeigh) {
   EXPECT_NEAR(routing.choices[0].weight, 1.5 * score(2) / (score(2) + score(1)), 1e-15);
   EXPECT_NEAR(routing.choices[2].weight, 1.5 * score(1) / (score(2) + score(1)), 1e-15);
   EXPECT_NEAR(routing.choices[3].weight, 1.5 * score(4) / (score(0) + score(4)), 1e-15);
+  gating::expect_exact_gradient(two, batch, logits, {1, -2, 3, .5});
   expect_invalid([] { (Hash{.tables = {{0}}, .scores = Scores{.scale = 0}}.check(1)); }, {"Hash: scale 0"});
 }
 

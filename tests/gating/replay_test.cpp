@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "gating/route.hpp"
@@ -113,6 +115,22 @@ TEST(Replay, ProbabilitiesMayBeDividedAsInTopK) {
   replay.weights = gate.weights, replay.epsilon = gate.epsilon, replay.norm = gate.norm;
   EXPECT_EQ(gating::weights_of(gating::route(replay, logits_TE)), gating::weights_of(recorded));
   expect_invalid([] { (Replay<float>{.epsilon = 1}.check(1)); }, {"Replay: epsilon is 1"});
+}
+
+TEST(Replay, TheRecordIsShownFieldByField) {
+  const auto gate = Replay<float>::of(gating::route(TopK{.k = 2}, logits_TE));
+  std::vector<std::string> names;
+  for_each_buffer(
+      [&](std::string_view name, const auto& values) {
+        names.emplace_back(name);
+        for (Index i = 0; i < values.size() && name == "record.token"; ++i)
+          EXPECT_EQ(static_cast<Index>(values(i)), gate.choices[static_cast<std::size_t>(i)].token);
+        for (Index i = 0; i < values.size() && name == "record.rank"; ++i)
+          EXPECT_EQ(static_cast<int>(values(i)), gate.choices[static_cast<std::size_t>(i)].rank);
+      },
+      gate);
+  EXPECT_EQ(names, (std::vector<std::string>{"record.token", "record.expert", "record.weight", "record.rank",
+                                             "record.fate", "record.tokens"}));
 }
 
 }  // namespace replay_test

@@ -1,6 +1,8 @@
 // One gate on given logits, without a layer around it.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -41,6 +43,24 @@ Routing<S> backward(const G& gate, const Routing<S>& routing, const std::vector<
   for (std::size_t i = 0; i < dweights.size(); ++i) drouting.choices[i].weight = dweights[i];
   gate.backward(routing, drouting);
   return drouting;
+}
+
+/// The sum of the choices' weights times dweights, which stay the same choices in the neighbourhood of the logits, has
+/// the gradient that the gate says.
+template <class G>
+void expect_exact_gradient(const G& gate, const Batch<double>& batch, const Matrix<double>& logits_TE,
+                           const std::vector<double>& dweights) {
+  const auto value = [&](Index i, double step) {
+    Matrix<double> moved = logits_TE;
+    moved.data()[i] += step;
+    const Routing<double> routing = route(gate, batch, moved);
+    double sum = 0;
+    for (std::size_t c = 0; c < dweights.size(); ++c) sum += routing.choices[c].weight * dweights[c];
+    return sum;
+  };
+  const Routing<double> slope = backward(gate, route(gate, batch, logits_TE), dweights);
+  for (Index i = 0; i < logits_TE.size(); ++i)
+    EXPECT_NEAR(slope.logits_TE.data()[i], (value(i, 1e-5) - value(i, -1e-5)) / 2e-5, 1e-8);
 }
 
 template <class S>

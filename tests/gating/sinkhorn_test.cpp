@@ -28,6 +28,20 @@ TEST(Sinkhorn, ThePlanOfThreeTokens) {
   EXPECT_LT((transport(Sinkhorn{}, z) - expected).cwiseAbs().maxCoeff(), 1e-6);
 }
 
+// The iteration of the comment, as it stands there, with an epsilon that can be seen.
+TEST(Sinkhorn, EpsilonIsAddedToRowsAndColumns) {
+  std::mt19937_64 rng(3);
+  const Matrix<double> z = random_matrix<double>(5, 3, rng), k = z.array().exp();
+  const Sinkhorn gate{.epsilon = .3};
+  Vector<double> a(5), b = Vector<double>::Ones(3), before;
+  do {
+    before = b;
+    a = ((k * b).array() + .3).inverse() / 5;
+    b = ((k.transpose() * a).array() + .3).inverse() / 3;
+  } while ((b - before).cwiseAbs().mean() > gate.tolerance);
+  EXPECT_LT((transport(gate, z) - Matrix<double>(a.asDiagonal() * k * b.asDiagonal())).cwiseAbs().maxCoeff(), 1e-12);
+}
+
 TEST(Sinkhorn, RowsAndColumnsAreEven) {
   std::mt19937_64 rng(2);
   const Matrix<double> p = transport(Sinkhorn{.tolerance = 1e-12}, random_matrix<double>(8, 4, rng));
@@ -43,10 +57,13 @@ TEST(Sinkhorn, HugeLogitsDoNotOverflow) {
 TEST(Sinkhorn, PaddingTakesNoPart) {
   const Matrix<double> z{{1, .5}, {7, 7}, {.9, .1}}, without{{1, .5}, {.9, .1}};
   const std::vector<std::uint8_t> valid{1, 0, 1};
-  const Matrix<double> p = transport(Sinkhorn{}, z, valid), expected = transport(Sinkhorn{}, without);
-  EXPECT_EQ(p.row(0), expected.row(0));
-  EXPECT_EQ(p.row(2), expected.row(1));
-  EXPECT_TRUE((p.row(1).array() == 0).all());
+  for (const double temperature : {1., .5}) {
+    const Sinkhorn gate{.temperature = temperature};
+    const Matrix<double> p = transport(gate, z, valid), expected = transport(gate, without);
+    EXPECT_EQ(p.row(0), expected.row(0));
+    EXPECT_EQ(p.row(2), expected.row(1));
+    EXPECT_TRUE((p.row(1).array() == 0).all());
+  }
 }
 
 TEST(Sinkhorn, TrainingBalancesWhatEvaluationDoesNot) {

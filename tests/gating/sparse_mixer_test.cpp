@@ -58,6 +58,11 @@ TEST(SparseMixer, TheGradientIsThatOfTheProbabilityWhereverTheWeightIs) {
   }
 }
 
+TEST(SparseMixer, TheGradientsOfLaterChoicesAreAmongWhatEarlierOnesLeft) {
+  const Matrix<double> z{{.3, -.2, .9, .5}, {1.1, .4, -.6, .2}}, x = Matrix<double>::Zero(2, 1);
+  gating::expect_exact_gradient(SparseMixer{.k = 3, .band = 10}, x, z, {1, -2, 3, .5, 2, -1});
+}
+
 TEST(SparseMixer, ChoicesAreDrawnInProportionToTheProbabilities) {
   constexpr Index tokens = 20000;
   const SparseMixer gate{.k = 1, .band = .1};
