@@ -93,7 +93,7 @@ struct RowsRef : private detail::KeptRows<S>, ConstMatrixRef<S> {
   template <class Derived>
   static constexpr bool check_type() {
     static_assert(std::is_same_v<typename Derived::Scalar, S>,
-                  "moe: the tokens' scalar type is not the layer's; use x.cast<S>()");
+                  "moe: the tokens' scalar type is not the layer's; use x.cast<S>(), S the layer's float or double");
     static_assert(Derived::IsRowMajor || Derived::IsVectorAtCompileTime,
                   "moe: tokens are rows of a row-major matrix; use moe::Matrix<S>");
     return std::is_same_v<typename Derived::Scalar, S>;  // else that sentence is enough

@@ -1,7 +1,7 @@
 # cmake -D COMPILE=<the compiler and its flags> -D CASE=... -P run_case.cmake
 #
 # A case is one file with a mistake and its repair:
-#     // EXPECT: a sentence that the error must contain
+#     // EXPECT: a sentence that the first error must contain
 #     #ifdef MOE_FIXED
 #     ...
 #     #else
@@ -30,10 +30,11 @@ compile()
 if(result EQUAL 0)
   message(FATAL_ERROR "the mistake compiles")
 endif()
+string(REGEX MATCH "error: [^\n]*" error "${output}")  # people read the first one
 foreach(expectation IN LISTS expectations)
   string(REPLACE "// EXPECT: " "" sentence "${expectation}")
-  string(FIND "${output}" "${sentence}" position)
+  string(FIND "${error}" "${sentence}" position)
   if(position EQUAL -1)
-    message(FATAL_ERROR "the error does not say\n  ${sentence}\nbut\n${output}")
+    message(FATAL_ERROR "the first error does not say\n  ${sentence}\nbut\n${output}")
   endif()
 endforeach()

@@ -1,4 +1,4 @@
-// EXPECT: moe: the tokens' scalar type is not the layer's; use x.cast<S>()
+// EXPECT: moe: the tokens' scalar type is not the layer's; use x.cast<S>(), S the layer's float or double
 #include "moe/moe.hpp"
 
 #ifdef MOE_FIXED
