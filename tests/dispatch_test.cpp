@@ -51,6 +51,13 @@ TEST(Dispatch, TheAdjointOfDispatchAddsASlotsRowToItsToken) {
   EXPECT_EQ(dx_TD, (Matrix<float>{{12, 23}, {1, 1}, {6, 6}}));
 }
 
+TEST(Dispatch, TheInputsPartIsAddedToTheWeightsGradient) {
+  const Matrix<float> dx_ND{{1, 2}, {10, 20}, {5, 5}};
+  Vector<float> dweight_N{{100, 200, 300}};
+  add_input_weight_gradient<float>(x_TD, dx_ND, example(), dweight_N);
+  EXPECT_EQ(dweight_N, (Vector<float>{{105, 250, 355}}));
+}
+
 TEST(Dispatch, ExpressionsAndBlocksAreRowsToo) {
   Matrix<float> x_ND, y_TO(3, 4);
   dispatch(2 * x_TD, example(), x_ND);

@@ -114,6 +114,14 @@ TEST(Parameters, BuffersAreWalkedWhereThereAreAny) {
   EXPECT_EQ(parameter_count(counter), 0);
 }
 
+TEST(Parameters, ANameCoversItselfAndWhatItHolds) {
+  EXPECT_TRUE(detail::covers("experts.1", "experts.1"));
+  EXPECT_TRUE(detail::covers("experts.1", "experts.1.weight"));
+  EXPECT_FALSE(detail::covers("experts.1", "experts.12"));
+  EXPECT_FALSE(detail::covers("experts.1", "experts.12.weight"));
+  EXPECT_FALSE(detail::covers("experts.1", "experts"));
+}
+
 TEST(Parameters, OtherShapesAreRefusedByName) {
   Pair other = example();
   other.b.resize(3);

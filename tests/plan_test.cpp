@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <limits>
 #include <vector>
 
@@ -87,6 +88,24 @@ TEST(Plan, EveryGroupHasItsOwnRoom) {
   const auto plan = decision.plan(Capacity::exactly(1));
   EXPECT_EQ(plan.token, (Indices{0, 2}));
   EXPECT_EQ(plan.dropped_choices, (Indices{1, 3}));
+}
+
+TEST(Plan, KeptWeightsAreDividedByTheirSumAndSoAreGradients) {
+  Decision decision(2, 2, {{0, 0, .2f}, {1, 0, .5f}, {0, 1, .6f}, {1, 1, .25f}});
+  DispatchOptions options;
+  options.renormalize_kept = true;
+  Plan<float> plan;
+  plan.build(decision.batch, decision.routing, options, true);
+  const float expected[] = {.25f, 2.f / 3, .75f, 1.f / 3};
+  for (std::size_t slot = 0; slot < 4; ++slot) EXPECT_NEAR(plan.weight[slot], expected[slot], 1e-6f);
+  // Slots 0 and 2 are token 0's: dp = (dw - (1 / 4 + 3 3 / 4)) / 0.8; 1 and 3 token 1's: (dw - (2 2 / 3 + 4 / 3)) /
+  // 0.75.
+  Vector<float> dweight_N{{1, 2, 3, 4}};
+  Routing<float> drouting;
+  drouting.reset_gradient(decision.routing);
+  plan.backward(dweight_N, drouting);
+  const float slopes[] = {-1.875f, -.888889f, .625f, 1.777778f};
+  for (std::size_t i = 0; i < 4; ++i) EXPECT_NEAR(drouting.choices[i].weight, slopes[i], 1e-5f);
 }
 
 TEST(Plan, AnEmptyBatchHasNoSlots) {

@@ -59,6 +59,8 @@ TEST(MixtureLosses, LikelihoodIsTheLogarithmOfTheBlend) {
   // Responsibilities 1/4 and 3/4: h (o - d), and -h / p.
   EXPECT_TRUE(example.dy_NO.isApprox(Matrix<double>{{-0.25}, {0.75}}, 1e-15));
   EXPECT_TRUE(example.dweight_N.isApprox(Vector<double>{{-1, -1}}, 1e-15));
+  example.backward(MixtureNegativeLogLikelihood{.variance = 2});
+  EXPECT_TRUE(example.dy_NO.isApprox(Matrix<double>{{-0.125}, {0.375}}, 1e-15));
 }
 
 TEST(MixtureLosses, ResponsibilitiesFollowTheFit) {

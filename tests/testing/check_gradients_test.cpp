@@ -192,6 +192,7 @@ TEST(CheckGradients, SlipsOfAnExpertAreNamedInALayerToo) {
   EXPECT_TRUE(check_in_a_layer(Scaling{scale}));
   expect_named(check_in_a_layer(Scaling{scale, Scaling::Fault::writes_over_gradient}),
                "writes over the gradient of 'experts.0.scale'");
+  EXPECT_FALSE(check_in_a_layer(Scaling{scale, Scaling::Fault::no_gradient}));
   expect_named(check_in_a_layer(ScalingAndShift<true, false>{scale, scale}), "it forgets a parameter");
 }
 
