@@ -20,8 +20,10 @@ if(MOE_WERROR)
   list(APPEND moe_warnings -Werror)
 endif()
 
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)  # for moe::Team, and the examples' progress
 add_library(moe_development INTERFACE)
-target_link_libraries(moe_development INTERFACE moe::moe)
+target_link_libraries(moe_development INTERFACE moe::moe Threads::Threads)
 target_compile_options(moe_development INTERFACE ${moe_warnings})
 
 # g++ walks its memory for garbage whenever it has grown by a share, which finds little in code like ours: a tenth to a

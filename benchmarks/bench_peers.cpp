@@ -161,9 +161,9 @@ void run(const Options& options) {
                "roofline).\n";
   for (const Pass pass : options.passes) bench::print_table(all, pass);
   if (options.pictures.empty()) return;
-  bench::draw(all, "A/", "", {"SwiGLU, D 1024, F 3584, E 8, k 2: forward", "tokens", "ms"},
+  bench::draw(all, "A/", "", {.title = "SwiGLU, D 1024, F 3584, E 8, k 2", .x_name = "tokens"},
               options.pictures + "/peers_tokens.svg", [](const bench::Shape& shape) { return shape.tokens; });
-  bench::draw(all, "D/", "k2", {"GELU, D 512, F 512, k 2, 4096 tokens: forward", "experts", "ms"},
+  bench::draw(all, "D/", "k2", {.title = "GELU, D 512, F 512, k 2, 4096 tokens", .x_name = "experts"},
               options.pictures + "/peers_experts.svg", [](const bench::Shape& shape) { return shape.experts; });
 }
 

@@ -97,6 +97,7 @@ void draw(const std::vector<Pair>& pairs, const example::Budget& budget) {
                             .y_name = "bits per masked byte"};
   example::BarChart bars{.title = "Experts that work on a byte",
                          .subtitle = "after training, text that was held out",
+                         .x_name = "experts of a byte",
                          .y_name = "share of the bytes (%)",
                          .groups = {"0", "1", "2", "3 or more"},
                          .digits = 0};

@@ -74,8 +74,6 @@ Contestants make_contestants(Index codes, const Options& options) {
 /// A step of each in turn; ten looks at held-out text on the way. Returns whether the budget is used up.
 bool train(Contestants& contestants, const example::Text& text, const Options& options) {
   const example::Pace pace(options.budget.steps, options.budget.seconds);
-  const std::span<const std::int64_t> all(text.held_out),
-      glimpse = all.first((std::min)(all.size(), std::size_t{options.budget.quick ? 2048U : 16384U}));
   const Index first = contestants.front()->step();
   const auto over = [&](Index step, double fraction) {
     return fraction >= 1 || (options.stop_after > 0 && step >= options.stop_after);
@@ -94,7 +92,8 @@ bool train(Contestants& contestants, const example::Text& text, const Options& o
     for (; percent < static_cast<Index>(100 * fraction); ++percent) progress.advance(note + " bits");
     if (pace.fraction(++step) * 10 < static_cast<double>(looks + 1)) continue;
     ++looks;
-    for (auto& one : contestants) one->record.curve.push_back({static_cast<double>(one->step()), one->bits(glimpse)});
+    for (auto& one : contestants)
+      one->record.curve.push_back({static_cast<double>(one->step()), one->bits(text.held_out)});
   }
   return fraction >= 1;
 }
@@ -107,24 +106,43 @@ std::vector<double> count_n_grams(const example::Text& text) {
   return bits;
 }
 
-/// Returns the held-out bits of each model.
+/// What the model's curve ends at, or measured now.
+double held_out_bits(Contestant& one, const example::Text& text) {
+  const auto& curve = one.record.curve;
+  return !curve.empty() && curve.back().x == static_cast<double>(one.step()) ? curve.back().y : one.bits(text.held_out);
+}
+
+/// Returns the held-out bits of each model. The file has their curves as well.
 std::vector<double> report(const Contestants& contestants, const example::Text& text,
                            const std::vector<double>& n_grams, const Options& options) {
   example::Table table({"model", "parameters", "active", "steps", "train bits", "held-out bits", "tokens/s",
                         "dropped %", "max/mean load"});
+  std::vector<std::string> columns = table.head();
+  for (const example::Point& look : contestants.front()->record.curve)
+    columns.push_back("held-out bits at step " + fixed(look.x));
+  example::Table file(columns);
   std::vector<double> bits;
   for (const auto& one : contestants) {
     const language_model::Record& record = one->record;
-    bits.push_back(one->bits(text.held_out));
+    bits.push_back(held_out_bits(*one, text));
     const double tokens = static_cast<double>(record.steps * options.training.tokens());
-    table.row({record.name + (record.name == "expert-choice" ? " (*)" : ""), std::to_string(record.parameters),
-               fixed(record.active_parameters), std::to_string(one->step()), fixed(record.train_bits, 3),
-               fixed(bits.back(), 3), fixed(tokens / record.seconds), fixed(100 * record.dropped_share, 1),
-               fixed(record.max_over_mean, 2)});
+    std::vector<std::string> cells{record.name + (record.name == "expert-choice" ? " (*)" : ""),
+                                   std::to_string(record.parameters),
+                                   fixed(record.active_parameters),
+                                   std::to_string(one->step()),
+                                   fixed(record.train_bits, 3),
+                                   fixed(bits.back(), 3),
+                                   fixed(tokens / record.seconds),
+                                   fixed(100 * record.dropped_share, 1),
+                                   fixed(record.max_over_mean, 2)};
+    table.row(cells);
+    for (const example::Point& look : record.curve) cells.push_back(fixed(look.y, 4));
+    file.row(cells);
   }
   for (std::size_t i = 0; i < n_grams.size(); ++i)
-    table.row({"n-grams of order " + std::to_string(i + 1), "", "", "", "", fixed(n_grams[i], 3)});
-  table.save_csv(options.budget.file("language_model.csv"));
+    for (example::Table* const both : {&table, &file})
+      both->row({"n-grams of order " + std::to_string(i + 1), "", "", "", "", fixed(n_grams[i], 3)});
+  file.save_csv(options.budget.file("language_model.csv"));
   std::cout << '\n' << table;
   if (std::find(options.models.begin(), options.models.end(), "expert-choice") != options.models.end())
     std::cout << "(*) Expert choice is not causal: which tokens an expert takes depends on later ones, so that these "
@@ -187,7 +205,8 @@ int main(int argc, char** argv) try {
   options.settle(app);
 
   example::Alphabet alphabet;
-  const example::Text text(alphabet.encode(example::read_file(options.text)));
+  example::Text text(alphabet.encode(example::read_file(options.text)));
+  if (options.budget.quick) text.held_out.resize((std::min)(text.held_out.size(), std::size_t{16384}));
   for (const example::Codes& part : {text.train, text.held_out})
     example::require_sequence(part, options.training.length);
   options.settings.frequencies.assign(static_cast<std::size_t>(alphabet.size()), 0);

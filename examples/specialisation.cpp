@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <exception>
 #include <iostream>
+#include <limits>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -109,10 +110,13 @@ void save(const Setup& setup, const std::vector<Result>& results) {
   example::Table table({"data", "losses", "domain", "expert", "tokens"});
   for (const Result& result : results) {
     example::HeatMap map{.title = "Which expert takes what of held-out text",
-                         .subtitle = "share of a domain's tokens; left: load-balance loss, right (*): entropy losses",
+                         .subtitle = "left: trained with the load-balance loss, right (*): with entropy losses",
                          .x_name = "expert",
+                         .y_name = "domain",
+                         .unit = "share of the domain's tokens",
                          .rows = result.corpus.domains,
-                         .values = Counts(result.corpus.size(), 2 * setup.experts)};
+                         .values = Counts::Constant(result.corpus.size(), 2 * setup.experts + 1,
+                                                    std::numeric_limits<double>::quiet_NaN())};
     for (const auto& [name, routed] : rows_of(result)) {
       const Counts count_DE = routed->by_domain();
       for (Index d = 0; d < count_DE.rows(); ++d)
@@ -121,8 +125,9 @@ void save(const Setup& setup, const std::vector<Result>& results) {
                      fixed(count_DE(d, e))});
       if (routed == &result.untrained) continue;
       const bool starred = routed == &result.entropies;
+      if (starred) map.columns.emplace_back();  // a gap
       for (Index e = 0; e < setup.experts; ++e) map.columns.push_back(std::to_string(e) + (starred ? "*" : ""));
-      map.values.middleCols(starred ? setup.experts : 0, setup.experts) =
+      map.values.middleCols(starred ? setup.experts + 1 : 0, setup.experts) =
           count_DE.array().colwise() / count_DE.rowwise().sum().array();
     }
     map.draw().save(setup.budget.file("specialisation_" + result.corpus.name + ".svg"));

@@ -17,8 +17,8 @@
 #include <vector>
 
 #include "moe/moe.hpp"
+#include "support/chart.hpp"
 #include "support/progress.hpp"
-#include "support/svg.hpp"
 #include "support/table.hpp"
 #include "training_regimes/data.hpp"
 #include "training_regimes/training.hpp"
@@ -26,7 +26,6 @@
 namespace {
 
 using example::fixed;
-using example::Point;
 using moe::Index;
 using regimes::Curve;
 using regimes::Run;
@@ -73,39 +72,29 @@ void print(const std::vector<Run>& runs, std::size_t steps) {
 }
 
 void draw(const std::vector<Run>& runs, std::size_t steps, const std::string& path) {
-  example::Svg svg(920, 560);
-  const auto total = static_cast<double>(3 * steps);
-  const example::Plot plot{{86, 90}, {890, 490}, {0, 60}, {total, 95}};
-  svg.text({86, 40}, "Ten vowels: a mixture trained in stages, and from the start in one",
-           R"(font-size="20" fill="#111111")");
-  svg.text({86, 64}, "right answers for speakers of the test, averages of " + std::to_string(runs.size()) + " runs",
-           R"(font-size="14" fill="#555555")");
-  const char* const stages[] = {"1. experts separately", "2. gate by labels", "3. both jointly"};
-  const char* const tints[] = {"#fbeed0", "#dcebf7", "#e3f1dc"};
-  for (int s = 0; s < 3; ++s) {
-    const double left = s * total / 3;
-    svg.rectangle(plot(Point{left, 95}), plot(Point{left + total / 3, 60}), "fill=\"" + std::string(tints[s]) + '"');
-    const Point top = plot(Point{left + total / 6, 95});
-    svg.text({top.x, top.y + 20}, stages[s], R"(font-size="14" fill="#555555" text-anchor="middle")");
-  }
-  double name_y = 420;
-  const auto curve = [&](const std::string& name, const std::string& color,
-                         const std::function<Quantity(std::size_t)>& after) {
-    std::vector<Point> points;
+  example::LineChart chart{
+      .title = "Ten vowels: a mixture trained in stages, and from the start in one",
+      .subtitle = "speakers of the test, averages of " + std::to_string(runs.size()) + " runs; from 60 % on",
+      .x_name = "steps",
+      .y_name = "right answers (%)"};
+  const auto stage = static_cast<double>(steps);
+  chart.bands = {{"1. experts separately", 0, stage},
+                 {"2. gate by labels", stage, 2 * stage},
+                 {"3. both jointly", 2 * stage, 3 * stage}};
+  const auto curve = [&](const std::string& name, const std::function<Quantity(std::size_t)>& after) {
+    example::LineChart::Series line{name, {}};
     for (std::size_t i = regimes::interval; i <= 3 * steps; i += regimes::interval) {
       const double share = 100 * average(runs, after(i)).mean;
-      if (share >= plot.lowest.y) points.push_back({static_cast<double>(i), share});
+      if (share >= 60) line.points.push_back({static_cast<double>(i), share});
     }
-    svg.polyline(plot(points), "stroke=\"" + color + "\" stroke-width=\"2.5\"");
-    svg.text({640, name_y += 18}, name, "font-size=\"14\" fill=\"" + color + '"');
+    chart.series.push_back(line);
   };
-  curve("in stages", "#0a62a8", [](std::size_t i) { return at(&Run::in_stages, &Score::whole, i); });
-  curve("jointly from the start", "#c43c1b", [](std::size_t i) { return at(&Run::jointly, &Score::whole, i); });
-  curve("one expert for everybody", "#777777", [](std::size_t i) -> Quantity {
+  curve("in stages", [](std::size_t i) { return at(&Run::in_stages, &Score::whole, i); });
+  curve("jointly from the start", [](std::size_t i) { return at(&Run::jointly, &Score::whole, i); });
+  curve("one expert for everybody", [](std::size_t i) -> Quantity {
     return [i](const Run& run) { return run.one_expert[i / regimes::interval - 1]; };
   });
-  plot.draw_axes(svg, {static_cast<double>(steps) / 2, 5}, "steps", "right answers (%)");
-  svg.save(path);
+  chart.draw().save(path);
 }
 
 /// Each stage must have done its work.

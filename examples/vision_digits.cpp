@@ -159,6 +159,7 @@ void draw_patches(const Services& services, std::size_t f, const std::string& pa
                              .subtitle = "from the left: batch-prioritised, by lot, in order of arrival",
                              .x_name = "column of patches",
                              .y_name = "row of patches",
+                             .unit = "share of the images",
                              .rows = {"1", "2", "3", "4"},
                              .columns = columns,
                              .values = all};

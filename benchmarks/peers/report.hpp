@@ -9,8 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "../../examples/support/chart.hpp"
 #include "../../examples/support/plain.hpp"
-#include "../support/chart.hpp"
 #include "../support/rounds.hpp"
 #include "cells.hpp"
 #include "compare.hpp"
@@ -78,22 +78,24 @@ inline void print_table(const std::vector<Measured>& all, Pass pass) {
   }
 }
 
-/// The forward passes of the cells whose names begin and end so, by `x_of` their shape.
+/// The forward passes of the cells whose names begin and end so, by `x_of` their shape: a line for each implementation.
 template <class F>
-void draw(const std::vector<Measured>& all, std::string_view begin, std::string_view end, Chart chart,
+void draw(const std::vector<Measured>& all, std::string_view begin, std::string_view end, example::LineChart chart,
           const std::string& path, F&& x_of) {
-  std::vector<Line> lines;
+  chart.subtitle = "forward; the median of each implementation's rounds";
+  chart.y_name = "ms";
+  chart.log2_x = chart.log_y = true;
   for (const Measured& measured : all) {
     if (measured.pass != Pass::forward || !measured.cell.name.starts_with(begin) || !measured.cell.name.ends_with(end))
       continue;
-    lines.resize(measured.outcomes.size());
-    for (std::size_t i = 0; i < lines.size(); ++i) {
-      lines[i].name = measured.outcomes[i].name;
-      lines[i].points.push_back(
+    chart.series.resize(measured.outcomes.size());
+    for (std::size_t i = 0; i < chart.series.size(); ++i) {
+      chart.series[i].name = measured.outcomes[i].name;
+      chart.series[i].points.push_back(
           {static_cast<double>(x_of(measured.cell.shape)), 1e3 * median(measured.outcomes[i].seconds)});
     }
   }
-  if (!lines.empty() && lines.front().points.size() > 1) chart.save(path, lines);
+  if (!chart.series.empty() && chart.series.front().points.size() > 1) chart.draw().save(path);
 }
 
 }  // namespace bench

@@ -59,20 +59,23 @@ inline void draw(example::Svg& svg, const Panel& panel) {
   plot.draw_axes(svg, powers_of_2(x.lowest, x.highest),
                  panel.log2_y ? powers_of_2(range.lowest, range.highest) : rounded.ticks, "experts", panel.y_name);
   svg.text({panel.left, 88}, panel.title, R"(font-size="15" fill="#222222")");
-  double name_y = 106;
-  for (std::size_t i = 0; i < panel.curves.size(); ++i, name_y += 17) {
-    const Curve& curve = panel.curves[i];
-    svg.text({panel.left, name_y}, curve.name, "font-size=\"13\" fill=\"" + example::color(i) + '"');
-    svg.polyline(plot(curve.points), "stroke=\"" + example::color(i) + R"(" stroke-width="2.5")");
-    for (const Point& p : plot(curve.points)) svg.circle(p, 4, "fill=\"" + example::color(i) + '"');
+  std::vector<std::vector<Point>> lines;
+  for (const Curve& curve : panel.curves) lines.push_back(plot(curve.points));
+  const std::vector<double> widths = example::chart::widths(lines);
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const double y = 95 + 17 * static_cast<double>(i);
+    const double name_x = example::chart::draw_mark(svg, {panel.left, y}, i, example::chart::Key::Mark::line);
+    svg.text({name_x, y + 11}, panel.curves[i].name, R"(font-size="13" fill="#222222")");
+    svg.polyline(lines[i], example::chart::stroke(i, widths[i], false));
+    for (const Point& p : lines[i]) svg.circle(p, 2.75 + widths[i] / 2, "fill=\"" + example::color(i) + '"');
   }
 }
 
 inline example::Svg draw(const std::vector<Result>& results) {
   example::Svg svg(example::chart::width, example::chart::height);
-  svg.text({86, 36}, "More experts at the same work for each byte", R"(font-size="20" fill="#111111")");
-  svg.text({86, 60}, "byte-level transformers on four kinds of text; each byte meets one expert of the second block",
-           R"(font-size="14" fill="#555555")");
+  example::chart::head(svg, "More experts at the same work for each byte",
+                       "byte-level transformers on four kinds of text; each byte meets one expert of the second block",
+                       {});
   draw(svg, Panel{86,
                   440,
                   "how well they tell the text",

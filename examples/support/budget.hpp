@@ -29,7 +29,10 @@ struct Budget {
   /// Must live until the options have been parsed, which makes the folder `out` where there is none.
   void add_to(CLI::App& app);
 
-  std::string file(std::string_view name) const { return (std::filesystem::path(out) / name).string(); }
+  /// Without what a path does not need, such as "./".
+  std::string file(std::string_view name) const {
+    return (std::filesystem::path(out) / name).lexically_normal().string();
+  }
 };
 
 /// How much of the budget of a training is used: by its steps, or by the clock since this was made. The learning rate

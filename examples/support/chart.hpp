@@ -26,40 +26,62 @@ struct LineChart {
     std::vector<Point> points;
     bool dashed = false;  ///< Such as what another method reaches.
   };
+  /// A part of the x axis that has a name.
+  struct Band {
+    std::string name;
+    double from, to;
+  };
 
   std::string title = {}, subtitle = {}, x_name = {}, y_name = {};
-  bool log2_x = false;  ///< The x must be greater than 0.
+  bool log2_x = false, log_y = false;  ///< What is shown so must be greater than 0.
   std::vector<Series> series = {};
+  std::vector<Band> bands = {};
 
   Svg draw() const {
-    std::vector<std::string> names;
+    std::vector<chart::Key> keys;
     std::vector<std::vector<Point>> lines;
     Range x, y;
     for (const Series& line : series) {
-      names.push_back(line.name);
+      keys.push_back({line.name, line.dashed ? chart::Key::Mark::dashes : chart::Key::Mark::line});
       lines.push_back(shown(line.points));
       for (const Point& p : lines.back()) {
         x.include(p.x);
         y.include(p.y);
       }
     }
+    for (const Band& band : bands) {
+      x.include(band.from);
+      x.include(band.to);
+    }
+    if (!bands.empty()) y.include(y.highest + 0.12 * (y.highest - y.lowest));  // where their names stand
     Svg svg(chart::width, chart::height);
-    const double top = chart::head(svg, title, subtitle, names);
-    const Plot plot = chart::frame(svg, top, x_axis(x), chart::rounded(y.widened(), y_name));
+    const double top = chart::head(svg, title, subtitle, keys);
+    const Plot plot = chart::frame(svg, top, x_axis(x), y_axis(y.widened()));
+    draw_bands(svg, plot);
+    for (std::vector<Point>& line : lines) line = plot(line);
+    const std::vector<double> widths = chart::widths(lines);
     for (std::size_t i = 0; i < lines.size(); ++i) {
-      const std::string dashes = series[i].dashed ? R"( stroke-dasharray="7 5")" : "";
-      svg.polyline(plot(lines[i]), "stroke=\"" + color(i) + R"(" stroke-width="2.5")" + dashes);
+      svg.polyline(lines[i], chart::stroke(i, widths[i], series[i].dashed));
       if (lines[i].size() <= 20 && !series[i].dashed)
-        for (const Point& p : plot(lines[i])) svg.circle(p, 4, "fill=\"" + color(i) + '"');
+        for (const Point& p : lines[i]) svg.circle(p, 2.75 + widths[i] / 2, "fill=\"" + color(i) + '"');
     }
     return svg;
   }
 
  private:
+  void draw_bands(Svg& svg, const Plot& plot) const {
+    for (std::size_t i = 0; i < bands.size(); ++i) {
+      const Point a = plot(Point{bands[i].from, plot.highest.y}), b = plot(Point{bands[i].to, plot.lowest.y});
+      svg.rectangle(a, b, R"(fill-opacity="0.12" fill=")" + color(i + 4) + '"');
+      svg.text({(a.x + b.x) / 2, a.y + 20}, bands[i].name, R"(font-size="14" fill="#555555" text-anchor="middle")");
+    }
+  }
+
   std::vector<Point> shown(const std::vector<Point>& points) const {
     std::vector<Point> list;
     for (Point p : points) {
       if (log2_x) p.x = std::log2(p.x);
+      if (log_y) p.y = std::log10(p.y);
       if (std::isfinite(p.x) && std::isfinite(p.y)) list.push_back(p);
     }
     return list;
@@ -74,6 +96,19 @@ struct LineChart {
     for (Tick& tick : powers) tick.label = label(std::exp2(tick.at));
     return {x.lowest, x.highest, powers, x_name};
   }
+
+  /// From a tick to another; of logarithms at 1, 2, 5, 10, ...
+  chart::Axis y_axis(const Range& y) const {
+    if (!log_y) return chart::rounded(y, y_name);
+    std::vector<Tick> list;
+    for (double decade = std::floor(y.lowest); decade <= std::ceil(y.highest); ++decade)
+      for (const double digit : {1.0, 2.0, 5.0}) {
+        const double at = decade + std::log10(digit);
+        if (!list.empty() && list.back().at <= y.lowest) list.clear();
+        if (list.empty() || list.back().at < y.highest) list.push_back({at, label(digit * std::pow(10, decade))});
+      }
+    return {list.front().at, list.back().at, list, y_name};
+  }
 };
 
 /// Groups of bars from 0.
@@ -83,21 +118,21 @@ struct BarChart {
     std::vector<double> values;  ///< One for each group; none is drawn where it is not finite.
   };
 
-  std::string title = {}, subtitle = {}, y_name = {};
+  std::string title = {}, subtitle = {}, x_name = {}, y_name = {};
   std::vector<std::string> groups = {};
   std::vector<Series> series = {};
   int digits = 2;  ///< Of the numbers at the bars, which stand there if there is room for them.
 
   Svg draw() const {
-    std::vector<std::string> names;
+    std::vector<chart::Key> keys;
     Range y{0, 0};
     for (const Series& bars : series) {
-      names.push_back(bars.name);
+      keys.push_back({bars.name});
       for (const double value : bars.values) y.include(1.05 * value);  // the number stands beyond the bar
     }
     Svg svg(chart::width, chart::height);
-    const double top = chart::head(svg, title, subtitle, names);
-    const Plot plot = chart::frame(svg, top, chart::named(groups, ""), chart::rounded(y.widened(), y_name));
+    const double top = chart::head(svg, title, subtitle, keys);
+    const Plot plot = chart::frame(svg, top, chart::named(groups, x_name), chart::rounded(y.widened(), y_name));
     const double pitch = 0.84 / static_cast<double>(series.size());
     const bool numbers = chart::fit(y, digits, 11, plot(Point{pitch, 0}).x - plot(Point{0, 0}).x);
     for (std::size_t g = 0; g < groups.size(); ++g)
@@ -116,9 +151,11 @@ struct BarChart {
   }
 };
 
-/// A matrix as colours, from white for 0 (or the least, if that is less) to dark blue for the greatest.
+/// A matrix as colours, from white for 0 (or the least, if that is less) to dark blue for the greatest. A column
+/// without a name, whose values are not finite, keeps what stands left and right of it apart.
 struct HeatMap {
   std::string title = {}, subtitle = {}, x_name = {}, y_name = {};
+  std::string unit = {};  ///< What the numbers are.
   std::vector<std::string> rows = {}, columns = {};
   moe::Matrix<double> values = {};
   int digits = 2;  ///< Of the numbers in the cells, which stand there if there is room for them.
@@ -162,7 +199,7 @@ struct HeatMap {
     double x = chart::left + text_width(from, 13) + 8;
     svg.text({chart::left, 94}, from, style);
     for (int i = 0; i <= 20; ++i, x += 8) svg.rectangle({x, 83}, {x + 8.5, 96}, "fill=\"" + shade(i / 20.0) + '"');
-    svg.text({x + 8, 94}, fixed(range.highest, digits), style);
+    svg.text({x + 8, 94}, fixed(range.highest, digits) + (unit.empty() ? "" : "  " + unit), style);
   }
 };
 

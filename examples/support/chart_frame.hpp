@@ -53,19 +53,67 @@ namespace chart {
 
 inline constexpr double width = 920, left = 86, right = 890, height = 560;
 
-/// The title and a row or more of coloured squares with names. Returns where the rest of the picture may begin.
-inline double head(Svg& svg, std::string_view title, std::string_view subtitle, const std::vector<std::string>& names) {
+/// What the legend says of a series, with a mark like those of the plot.
+struct Key {
+  std::string name;
+  enum class Mark { area, line, dashes } mark = Mark::area;
+};
+
+inline constexpr std::string_view dashes = R"( stroke-dasharray="7 5")";
+
+/// Of a line of such a width, in the i-th colour.
+inline std::string stroke(std::size_t i, double thickness, bool dashed) {
+  return "stroke=\"" + color(i) + "\" stroke-width=\"" + label(thickness) + '"' + std::string(dashed ? dashes : "");
+}
+
+/// The i-th mark, 13 high. Returns where its name may begin.
+inline double draw_mark(Svg& svg, Point at, std::size_t i, Key::Mark mark) {
+  if (mark == Key::Mark::area) {
+    svg.rectangle(at, {at.x + 13, at.y + 13}, "fill=\"" + color(i) + '"');
+    return at.x + 20;
+  }
+  svg.line({at.x, at.y + 7}, {at.x + 26, at.y + 7}, stroke(i, 2.5, mark == Key::Mark::dashes));
+  return at.x + 33;
+}
+
+/// The title and a row or more of marks with names. Returns where the rest of the picture may begin.
+inline double head(Svg& svg, std::string_view title, std::string_view subtitle, const std::vector<Key>& keys) {
   svg.text({left, 40}, title, R"(font-size="20" fill="#111111")");
   svg.text({left, 64}, subtitle, R"(font-size="14" fill="#555555")");
   Point at{left, 82};
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    const double wide = text_width(names[i], 14) + 42;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    const double wide = text_width(keys[i].name, 14) + 55;
     if (at.x > left && at.x + wide > width) at = {left, at.y + 22};
-    svg.rectangle(at, {at.x + 13, at.y + 13}, "fill=\"" + color(i) + '"');
-    svg.text({at.x + 20, at.y + 12}, names[i], R"(font-size="14" fill="#222222")");
+    const double name_x = draw_mark(svg, at, i, keys[i].mark);
+    svg.text({name_x, at.y + 12}, keys[i].name, R"(font-size="14" fill="#222222")");
     at.x += wide;
   }
   return at.y + 28;
+}
+
+/// How far a point lies from a line, in pixels.
+inline double distance(Point p, const std::vector<Point>& line) {
+  double least = std::numeric_limits<double>::infinity();
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    const Point a = line[i > 0 ? i - 1 : 0], b = line[i];
+    const double dx = b.x - a.x, dy = b.y - a.y, length = dx * dx + dy * dy;
+    const double share = length > 0 ? std::clamp(((p.x - a.x) * dx + (p.y - a.y) * dy) / length, 0.0, 1.0) : 0;
+    least = (std::min)(least, std::hypot(p.x - a.x - share * dx, p.y - a.y - share * dy));
+  }
+  return least;
+}
+
+/// Of lines that are drawn one after the other: a line that later ones hide in large part is wider than they are, so
+/// that it is seen on both sides of them.
+inline std::vector<double> widths(const std::vector<std::vector<Point>>& lines) {
+  std::vector<double> list(lines.size(), 2.5);
+  for (std::size_t i = lines.size(); i-- > 0;)
+    for (std::size_t later = i + 1; later < lines.size(); ++later) {
+      const auto hidden = std::count_if(lines[i].begin(), lines[i].end(),
+                                        [&](const Point& p) { return distance(p, lines[later]) < 2.5; });
+      if (4 * static_cast<std::size_t>(hidden) > lines[i].size()) list[i] = (std::max)(list[i], list[later] + 3.5);
+    }
+  return list;
 }
 
 struct Axis {
@@ -82,10 +130,11 @@ inline Axis rounded(const Range& range, std::string_view name) {
   return {lowest, highest, ticks(lowest, highest, step), name};
 }
 
-/// A unit for each of the names.
+/// A unit for each of the names; an empty one leaves a gap.
 inline Axis named(const std::vector<std::string>& names, std::string_view axis_name) {
   Axis axis{0, (std::max)(1.0, static_cast<double>(names.size())), {}, axis_name};
-  for (const std::string& name : names) axis.ticks.push_back({static_cast<double>(axis.ticks.size()) + 0.5, name});
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (!names[i].empty()) axis.ticks.push_back({static_cast<double>(i) + 0.5, names[i]});
   return axis;
 }
 

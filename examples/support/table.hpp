@@ -28,6 +28,8 @@ class Table {
  public:
   explicit Table(std::vector<std::string> head) : rows_{std::move(head)} {}
 
+  const std::vector<std::string>& head() const { return rows_.front(); }
+
   void row(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
 
   friend std::ostream& operator<<(std::ostream& out, const Table& table) {

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "../support/chart_frame.hpp"
 #include "../support/svg.hpp"
 #include "data.hpp"
 #include "systems.hpp"
@@ -66,8 +67,7 @@ class Picture {
   Picture(const Mixture& mixture, const Data& data) : mixture_(mixture), data_(data) {}
 
   void draw(std::string_view title, std::string_view subtitle, const std::string& path) {
-    svg_.text({86, 40}, title, R"(font-size="21" fill="#111111")");
-    svg_.text({86, 64}, subtitle, R"(font-size="14" fill="#555555")");
+    example::chart::head(svg_, title, subtitle, {});
     for (moe::Index e = 0; e < mixture_.router.experts(); ++e)
       svg_.polygon(plot_(region(e)), fill(colors(e).tint) + " stroke=\"#ffffff\" stroke-width=\"3\"");
     for (moe::Index e = 0; e < mixture_.router.experts(); ++e) draw_line(e);

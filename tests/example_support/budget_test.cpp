@@ -37,7 +37,7 @@ TEST(Budget, DefaultsAreTheProgramsOwn) {
   EXPECT_EQ(budget.seconds, 0);
   EXPECT_EQ(budget.seed, 1u);
   EXPECT_FALSE(budget.quick);
-  EXPECT_EQ(std::filesystem::path(budget.file("a.csv")), std::filesystem::path("./a.csv"));
+  EXPECT_EQ(budget.file("a.csv"), "a.csv");  // as all programs name their files
 }
 
 TEST(Budget, OptionsReplaceThem) {
