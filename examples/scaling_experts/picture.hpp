@@ -63,9 +63,9 @@ inline void draw(example::Svg& svg, const Panel& panel) {
   for (const Curve& curve : panel.curves) lines.push_back(plot(curve.points));
   const std::vector<double> widths = example::chart::widths(lines);
   for (std::size_t i = 0; i < lines.size(); ++i) {
-    const double y = 95 + 17 * static_cast<double>(i);
-    const double name_x = example::chart::draw_mark(svg, {panel.left, y}, i, example::chart::Key::Mark::line);
-    svg.text({name_x, y + 11}, panel.curves[i].name, R"(font-size="13" fill="#222222")");
+    const double name_y = 95 + 17 * static_cast<double>(i);
+    const double name_x = example::chart::draw_mark(svg, {panel.left, name_y}, i, example::chart::Key::Mark::line);
+    svg.text({name_x, name_y + 11}, panel.curves[i].name, R"(font-size="13" fill="#222222")");
     svg.polyline(lines[i], example::chart::stroke(i, widths[i], false));
     for (const Point& p : lines[i]) svg.circle(p, 2.75 + widths[i] / 2, "fill=\"" + example::color(i) + '"');
   }

@@ -27,6 +27,7 @@ struct Plan {
   std::vector<Index> chosen;           // E: choices per expert that were sent, before dropping
   std::vector<Index> room;             // of each expert, by group
   Index unsent = 0;                    // choices that the gate did not send
+  bool is_limited = false;             // by a capacity, so that choices could be dropped
   bool weighs_input = false;           // the weight multiplies the expert's input instead of its output
 
   Index slots() const { return static_cast<Index>(token.size()); }
@@ -46,6 +47,7 @@ struct Plan {
     measure_room(batch, routing, options.capacity, training);
     decide_fates(batch, routing);
     fill_slots(routing);
+    is_limited = options.capacity.is_limited(training);
     weighs_input = options.weigh_input;
     renormalized_ = options.renormalize_kept;
     if (renormalized_) renormalize(static_cast<S>(options.renormalize_floor));

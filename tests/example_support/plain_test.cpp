@@ -3,7 +3,6 @@
 #include <string>
 #include <vector>
 
-#include "../../benchmarks/support/chart.hpp"
 #include "file_text.hpp"
 #include "gtest/gtest.h"
 #include "support/chart.hpp"
@@ -35,9 +34,8 @@ std::vector<std::string> written() {
       .title = "map", .rows = {"a"}, .columns = {"b", "c"}, .values = moe::Matrix<double>{{0.5, 2000}}};
   all.push_back(test::saved(map.draw(), "map.svg"));
 
-  const std::string measured = test::scratch_path("measured.svg");
-  bench::Chart("measured", "tokens", "ms").save(measured, {{"moe", {{1000, 0.5}, {4000, 2500}}}});
-  all.push_back(test::text_of(measured));
+  const example::LineChart measured{.log2_x = true, .log_y = true, .series = {{"moe", {{1024, 0.5}, {4096, 2500}}}}};
+  all.push_back(test::saved(measured.draw(), "measured.svg"));
   return all;
 }
 

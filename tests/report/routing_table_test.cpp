@@ -53,6 +53,23 @@ TEST_F(Report, Statistics) {
   EXPECT_NE(out.str().find("1 dropped for want of room, 1 not sent"), std::string::npos);
 }
 
+TEST_F(Report, WithoutACapacityThereIsNoFactor) {
+  for (Choice<double>& c : routing.choices) c.fate = Fate::sent;
+  Batch<double> batch = x_TD;
+  batch.valid = valid;
+  const auto said = [&](const Capacity& capacity, bool training) {
+    plan.build(batch, routing, capacity, training);
+    std::ostringstream out;
+    out << statistics_of(routing, plan);
+    return out.str();
+  };
+  EXPECT_NE(said(Capacity::unlimited(), true).find("; no limit of capacity; "), std::string::npos);
+  EXPECT_TRUE(std::isinf(statistics_of(routing, plan).capacity_factor));
+  const Capacity in_training = Capacity::factor(1).at_inference(Capacity::unlimited());
+  EXPECT_NE(said(in_training, false).find("; no limit of capacity; "), std::string::npos);
+  EXPECT_NE(said(in_training, true).find("; effective capacity factor "), std::string::npos);
+}
+
 TEST_F(Report, EveryChoiceIsALine) {
   std::ostringstream out;
   write_routing_csv(out, routing);
@@ -98,6 +115,11 @@ TEST(HeatMap, SharesOfEachRow) {
   EXPECT_EQ(svg.find("<svg"), 0u);
   for (const char* part : {">75<", ">25<", ">0<", "a&lt;b", "experts &amp; classes", "</svg>"})
     EXPECT_NE(svg.find(part), std::string::npos) << part;
+  for (const char* name : {">expert<", ">class<", ">% of the row<"})
+    EXPECT_NE(svg.find(name), std::string::npos) << name;
+  std::ostringstream named;
+  write_heat_map_svg(named, Matrix<double>{{3, 1}}, {"a"}, "", "language");
+  EXPECT_NE(named.str().find(">language<"), std::string::npos);
   support::expect_invalid([&] { write_heat_map_svg(out, Matrix<double>::Zero(2, 2), {"one"}, ""); }, {"1 names for 2"});
 }
 

@@ -21,7 +21,8 @@ struct RoutingStatistics {
   Index sent = 0, dropped = 0, unsent = 0;
   double experts_per_token = 0;  ///< Slots / tokens.
   Index tokens_without_expert = 0;
-  double capacity_factor = 0;     ///< Effective: room of all experts and groups / sent choices; 0 if nothing was sent.
+  /// Effective: room of all experts and groups / sent choices; 0 if nothing was sent, infinite without a capacity.
+  double capacity_factor = 0;
   double mean_entropy = 0;        ///< Mean over tokens of H(p_t), in nats: 0 if each is sure.
   double entropy_of_mean = 0;     ///< H(mean of p_t): ln E if the experts are used evenly.
   double mutual_information = 0;  ///< Their difference: how much the token tells of its expert.
@@ -36,7 +37,8 @@ RoutingStatistics statistics_of(const Routing<S>& routing, const Plan<S>& plan) 
   s.unsent = plan.unsent;
   double room = 0;
   for (const Index slots : plan.room) room += static_cast<double>(slots * plan.experts());
-  if (s.sent > 0) s.capacity_factor = room / static_cast<double>(s.sent);
+  if (s.sent > 0)
+    s.capacity_factor = plan.is_limited ? room / static_cast<double>(s.sent) : std::numeric_limits<double>::infinity();
   if (s.tokens == 0) return s;
   const auto count = static_cast<double>(s.tokens);
   s.experts_per_token = static_cast<double>(plan.slots()) / count;
@@ -58,11 +60,14 @@ RoutingStatistics statistics_of(const Routing<S>& routing, const Plan<S>& plan) 
 }
 
 inline std::ostream& operator<<(std::ostream& out, const RoutingStatistics& s) {
-  return out << detail::joined(
-             s.tokens, " tokens, ", s.sent, " choices sent, ", s.dropped, " dropped for want of room, ", s.unsent,
-             " not sent; ", s.experts_per_token, " experts per token, ", s.tokens_without_expert,
-             " tokens without any; effective capacity factor ", s.capacity_factor, "; entropy of a token ",
-             s.mean_entropy, ", of all ", s.entropy_of_mean, ", mutual information ", s.mutual_information);
+  const std::string capacity = (std::isinf)(s.capacity_factor)
+                                   ? "no limit of capacity"
+                                   : detail::joined("effective capacity factor ", s.capacity_factor);
+  return out << detail::joined(s.tokens, " tokens, ", s.sent, " choices sent, ", s.dropped,
+                               " dropped for want of room, ", s.unsent, " not sent; ", s.experts_per_token,
+                               " experts per token, ", s.tokens_without_expert, " tokens without any; ", capacity,
+                               "; entropy of a token ", s.mean_entropy, ", of all ", s.entropy_of_mean,
+                               ", mutual information ", s.mutual_information);
 }
 
 /// One line a choice, in order of priority: token,expert,rank,weight,fate. Numbers are written alike whatever the
