@@ -8,6 +8,7 @@
 #include "moe/core.hpp"
 #include "moe/executor.hpp"
 #include "moe/kernel/linear.hpp"
+#include "moe/parameters.hpp"
 #include "moe/random.hpp"
 #include "moe/routing.hpp"
 
@@ -52,6 +53,8 @@ struct CosineRouter {
 
   template <class Exec = Serial>
   void forward(const Batch<S>& batch, Routing<S>& routing, Tape& tape, Random*, const Exec& executor = {}) const {
+    check();
+    detail::check_router_pass(batch, routing, experts(), width());
     const Index tokens = batch.tokens(), projected = projection_PD.rows();
     if (tape.projected_TP.rows() != tokens || tape.projected_TP.cols() != projected ||
         tape.direction_EP.rows() != experts())
@@ -75,6 +78,10 @@ struct CosineRouter {
   void backward(const Batch<S>& batch, const Routing<S>& routing, Routing<S>& drouting, Tape& tape, MatrixRef<S> dx_TD,
                 CosineRouter& gradient, const Exec& executor = {}) const {
     const Index tokens = batch.tokens(), projected = projection_PD.rows();
+    detail::check_router_pass<S>(batch, routing, drouting, dx_TD, experts(), width());
+    detail::require_same_shapes("CosineRouter::backward: the gradient", *this, gradient);
+    detail::require_shape("CosineRouter::backward: the tape", tape.projected_TP, tokens, projected);
+    detail::require_shape("CosineRouter::backward: the tape's directions", tape.direction_EP, experts(), projected);
     Vector<S> no_bias;
     // Padding may hold anything; its logits have no gradient, and its direction must not enter either.
     for (Index t = 0; t < tokens; ++t)

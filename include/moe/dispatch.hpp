@@ -42,6 +42,22 @@ void require_rows(std::string_view what, const Plan<S>& plan, const Slots& slots
           " for the tokens, the plan has ", plan.slots(), " slots of ", plan.tokens(), " tokens");
 }
 
+/// Throws std::invalid_argument unless all rows are of the plan's tokens, and its dropped choices are the routing's.
+template <class S, class From, class To>
+void check_dropped(std::string_view what, const Plan<S>& plan, const Routing<S>& routing, const From& from,
+                   const To& to) {
+  require(from.rows() == plan.tokens() && to.rows() == plan.tokens() && from.cols() == to.cols(), what, ": ",
+          from.rows(), " x ", from.cols(), " and ", to.rows(), " x ", to.cols(), " for the plan's ", plan.tokens(),
+          " tokens");
+  for (const Index i : plan.dropped_choices) {
+    require(i >= 0 && i < static_cast<Index>(routing.choices.size()), what, ": choice ", i, " was dropped, there are ",
+            routing.choices.size());
+    const Index token = routing.choices[static_cast<std::size_t>(i)].token;
+    require(token >= 0 && token < plan.tokens(), what, ": a choice of token ", token, " was dropped, there are ",
+            plan.tokens());
+  }
+}
+
 /// to_ND: the rows of slots begin, begin + 1, ...
 template <class S>
 void dispatch_slots(const ConstMatrixRef<S>& x_TD, const Plan<S>& plan, Index begin, MatrixRef<S> to_ND) {
@@ -104,6 +120,9 @@ void combine_backward(detail::GivenRows<S> dy_TO, const Plan<S>& plan, detail::G
 template <class S, class Entries>
 void add_input_weight_gradient(detail::GivenRows<S> x_TD, detail::GivenRows<S> dx_ND, const Plan<S>& plan,
                                Entries& dweight_N) {
+  detail::require_rows("add_input_weight_gradient", plan, dx_ND, x_TD);
+  detail::require(dweight_N.size() == plan.slots(), "add_input_weight_gradient: ", dweight_N.size(), " weights of ",
+                  plan.slots(), " slots");
   for (Index slot = 0; slot < plan.slots(); ++slot)
     dweight_N(slot) += x_TD.row(plan.token[static_cast<std::size_t>(slot)]).dot(dx_ND.row(slot));
 }
@@ -112,6 +131,7 @@ void add_input_weight_gradient(detail::GivenRows<S> x_TD, detail::GivenRows<S> d
 template <class S>
 void pass_dropped(detail::GivenRows<S> x_TD, const Routing<S>& routing, const Plan<S>& plan,
                   detail::WrittenRows<S> y_TD) {
+  detail::check_dropped("pass_dropped", plan, routing, x_TD, y_TD);
   for (const Index i : plan.dropped_choices) {
     const Choice<S>& c = routing.choices[static_cast<std::size_t>(i)];
     y_TD.row(c.token) += c.weight * x_TD.row(c.token);
@@ -122,6 +142,8 @@ void pass_dropped(detail::GivenRows<S> x_TD, const Routing<S>& routing, const Pl
 template <class S>
 void pass_dropped_backward(detail::GivenRows<S> x_TD, detail::GivenRows<S> dy_TD, const Routing<S>& routing,
                            const Plan<S>& plan, Routing<S>& drouting, detail::WrittenRows<S> dx_TD) {
+  detail::check_dropped("pass_dropped_backward", plan, routing, x_TD, dx_TD);
+  detail::check_dropped("pass_dropped_backward", plan, drouting, dy_TD, dx_TD);
   for (const Index i : plan.dropped_choices) {
     const Choice<S>& c = routing.choices[static_cast<std::size_t>(i)];
     dx_TD.row(c.token) += c.weight * dy_TD.row(c.token);

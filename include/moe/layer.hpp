@@ -141,7 +141,7 @@ struct Layer {
   template <class Exec = DefaultExecutor>
   void backward_into(const Batch<S>& batch, RowsRef<S> dy_TO, Tape& tape, MatrixRef<S> dx_TD, Layer& gradient,
                      const Exec& executor = {}) const {
-    check(batch, tape, dx_TD, gradient);
+    check_backward(batch, tape, dx_TD, gradient);
     detail::require_shape("Layer::backward: dy", dy_TO, batch.tokens(), tape.y_NO.cols());
     detail::require(!dispatching.pass_dropped || !detail::overlap<S>(dx_TD, dy_TO),
                     "Layer::backward: with pass_dropped dx must not overlap dy in memory");
@@ -158,7 +158,7 @@ struct Layer {
   template <class Exec = DefaultExecutor>
   void backward_from_slots(const Batch<S>& batch, ConstMatrixRef<S> dy_NO, Eigen::Ref<const Vector<S>> dweight_N,
                            Tape& tape, MatrixRef<S> dx_TD, Layer& gradient, const Exec& executor = {}) const {
-    check(batch, tape, dx_TD, gradient);
+    check_backward(batch, tape, dx_TD, gradient);
     begin_backward(dy_NO, dweight_N, tape);
     experts_backward(dy_NO, tape, gradient, executor);
     dx_TD.setZero();
@@ -170,7 +170,7 @@ struct Layer {
   template <class Exec = DefaultExecutor>
   void backward_from_inputs(const Batch<S>& batch, ConstMatrixRef<S> dx_ND, Eigen::Ref<const Vector<S>> dweight_N,
                             Tape& tape, MatrixRef<S> dx_TD, Layer& gradient, const Exec& executor = {}) const {
-    check(batch, tape, dx_TD, gradient);
+    check_backward(batch, tape, dx_TD, gradient);
     detail::require(dx_ND.rows() == tape.x_ND.rows() && dx_ND.cols() == tape.x_ND.cols(),
                     "Layer::backward_from_inputs: a gradient of ", dx_ND.rows(), " x ", dx_ND.cols(),
                     " inputs, there are ", tape.x_ND.rows(), " x ", tape.x_ND.cols());
@@ -235,6 +235,27 @@ struct Layer {
       detail::check_gradient("Layer: the gradient's expert", experts[e], gradient.experts[e]);
   }
 
+  /// Throws std::invalid_argument unless a backward pass of what the tape recorded may write to these.
+  void check_backward(const Batch<S>& batch, const Tape& tape, ConstMatrixRef<S> dx_TD, const Layer& gradient) const {
+    check(batch);
+    detail::require(tape.width >= 0, "Layer::backward: the tape holds no forward pass");
+    detail::require(tape.kept_activations, "Layer::backward: keep_activations was false in the forward pass");
+    detail::require(tape.recompute_in == tape.computed_in,
+                    "Layer::backward: recompute_in is not what it was in the forward pass");
+    detail::require(tape.width == batch.x_TD.cols() && tape.plan.tokens() == batch.tokens() &&
+                        tape.experts.size() == experts.size(),
+                    "Layer::backward: the tape is of ", tape.plan.tokens(), " tokens of width ", tape.width, " and ",
+                    tape.experts.size(), " experts, the batch has ", batch.tokens(), " of width ", batch.x_TD.cols(),
+                    " and the layer ", experts.size());
+    detail::require_own_tape("Layer::backward", tape.layer, experts.data());
+    detail::require(tape.routing.group_size == batch.group_size, "Layer::backward: group_size is ", batch.group_size,
+                    ", in the forward pass it was ", tape.routing.group_size);
+    detail::require_same_padding("Layer::backward", batch, tape, dispatching.non_finite == NonFinite::zero_row);
+    check_output("Layer::backward: dx", dx_TD, batch, batch.x_TD.cols());
+    detail::require(&gradient != this, "Layer::backward: the gradient is the layer itself");
+    check_gradient(gradient);
+  }
+
  private:
   /// The gradient of the auxiliary losses comes first: should one refuse, nothing has been written.
   void begin_backward(ConstMatrixRef<S> dy_NO, Eigen::Ref<const Vector<S>> dweight_N, Tape& tape) const {
@@ -292,26 +313,6 @@ struct Layer {
   static void check_output(std::string_view what, ConstMatrixRef<S> rows, const Batch<S>& batch, Index width) {
     detail::require_shape(what, rows, batch.tokens(), width);
     detail::require(!detail::overlap<S>(rows, batch.x_TD), what, " overlaps the tokens in memory");
-  }
-
-  void check(const Batch<S>& batch, const Tape& tape, ConstMatrixRef<S> dx_TD, const Layer& gradient) const {
-    check(batch);
-    detail::require(tape.width >= 0, "Layer::backward: the tape holds no forward pass");
-    detail::require(tape.kept_activations, "Layer::backward: keep_activations was false in the forward pass");
-    detail::require(tape.recompute_in == tape.computed_in,
-                    "Layer::backward: recompute_in is not what it was in the forward pass");
-    detail::require(tape.width == batch.x_TD.cols() && tape.plan.tokens() == batch.tokens() &&
-                        tape.experts.size() == experts.size(),
-                    "Layer::backward: the tape is of ", tape.plan.tokens(), " tokens of width ", tape.width, " and ",
-                    tape.experts.size(), " experts, the batch has ", batch.tokens(), " of width ", batch.x_TD.cols(),
-                    " and the layer ", experts.size());
-    detail::require_own_tape("Layer::backward", tape.layer, experts.data());
-    detail::require(tape.routing.group_size == batch.group_size, "Layer::backward: group_size is ", batch.group_size,
-                    ", in the forward pass it was ", tape.routing.group_size);
-    detail::require_same_padding("Layer::backward", batch, tape, dispatching.non_finite == NonFinite::zero_row);
-    check_output("Layer::backward: dx", dx_TD, batch, batch.x_TD.cols());
-    detail::require(&gradient != this, "Layer::backward: the gradient is the layer itself");
-    check_gradient(gradient);
   }
 };
 

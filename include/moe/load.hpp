@@ -63,8 +63,9 @@ Load load_of(const Plan<S>& plan) {
 /// std::invalid_argument if the numbers of experts differ.
 inline Load sum_of(const Load& a, const Load& b) {
   if (a.chosen.empty() || b.chosen.empty()) return a.chosen.empty() ? b : a;
-  detail::require(a.chosen.size() == b.chosen.size(), "sum_of: loads of ", a.chosen.size(), " and ", b.chosen.size(),
-                  " experts");
+  const std::size_t experts = a.chosen.size();
+  for (const std::size_t other : {b.chosen.size(), a.received.size(), b.received.size()})
+    detail::require(other == experts, "sum_of: loads of ", experts, " and ", other, " experts");
   Load sum = a;
   for (std::size_t e = 0; e < b.chosen.size(); ++e) sum.chosen[e] += b.chosen[e], sum.received[e] += b.received[e];
   sum.dropped += b.dropped;

@@ -44,6 +44,9 @@ struct Plan {
   /// dropped. Two stable counting sorts, O(choices + E + T). Throws std::invalid_argument if a choice names a token or
   /// an expert that does not exist.
   void build(const Batch<S>& batch, Routing<S>& routing, const DispatchOptions& options, bool training) {
+    batch.check();
+    detail::require(routing.tokens() == batch.tokens() && static_cast<Index>(routing.valid_T.size()) == batch.tokens(),
+                    "Plan: a routing of ", routing.tokens(), " tokens for a batch of ", batch.tokens());
     measure_room(batch, routing, options.capacity, training);
     decide_fates(batch, routing);
     fill_slots(routing);
@@ -56,6 +59,9 @@ struct Plan {
   /// drouting's choices += the gradients of the slots' weights, through the renormalisation if there is one.
   template <class Entries>
   void backward(Entries& dweight_N, Routing<S>& drouting) const {
+    detail::require(dweight_N.size() == slots() && drouting.choices.size() == choices_, "Plan::backward: gradients of ",
+                    dweight_N.size(), " slots' weights and ", drouting.choices.size(), " choices, the plan has ",
+                    slots(), " and ", choices_);
     if (renormalized_) renormalize_backward(dweight_N);
     for (Index slot = 0; slot < slots(); ++slot) drouting.choices[at(choice[at(slot)])].weight += dweight_N(slot);
   }
@@ -132,6 +138,7 @@ struct Plan {
     choice.resize(slot_count);
     weight.resize(slot_count);
     token_slots.resize(slot_count);
+    choices_ = routing.choices.size();
     next_slot_.assign(first_slot.begin(), first_slot.end() - 1);
     next_of_token_.assign(first_of_token.begin(), first_of_token.end() - 1);
     for (std::size_t i = 0; i < routing.choices.size(); ++i) {
@@ -160,6 +167,7 @@ struct Plan {
   std::vector<Index> taken_, next_slot_, next_of_token_;  // kept for the next build
   std::vector<S> sum_;                                    // of a token's weights before the division
   std::vector<unsigned char> at_floor_;
+  std::size_t choices_ = 0;
   bool renormalized_ = false;
 };
 

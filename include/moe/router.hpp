@@ -7,6 +7,7 @@
 #include "moe/core.hpp"
 #include "moe/executor.hpp"
 #include "moe/kernel/linear.hpp"
+#include "moe/parameters.hpp"
 #include "moe/random.hpp"
 #include "moe/routing.hpp"
 
@@ -58,6 +59,7 @@ struct Router {
   template <class Exec = Serial>
   void forward(const Batch<S>& batch, Routing<S>& routing, Tape& tape, Random* random,
                const Exec& executor = {}) const {
+    detail::check_router_pass(batch, routing, experts(), width());
     if (tape.factor_TD.rows() != batch.tokens() || tape.factor_TD.cols() != width())
       tape = Tape();  // as LayerTape does
     tape.jittered = random != nullptr && jitter > 0;
@@ -78,6 +80,10 @@ struct Router {
   template <class Exec = Serial>
   void backward(const Batch<S>& batch, const Routing<S>& routing, Routing<S>& drouting, Tape& tape, MatrixRef<S> dx_TD,
                 Router& gradient, const Exec& executor = {}) const {
+    detail::check_router_pass<S>(batch, routing, drouting, dx_TD, experts(), width());
+    detail::require_same_shapes("Router::backward: the gradient", *this, gradient);
+    if (tape.jittered)
+      detail::require_shape("Router::backward: the tape's jitter", tape.factor_TD, batch.tokens(), width());
     const auto accumulate = [&](ConstMatrixRef<S> x_TD) {
       detail::linear_weight_gradient_of_marked<S>(drouting.logits_TE, x_TD, routing.valid_T, routing.valid_tokens,
                                                   drouting.workspace.rows_TE, drouting.workspace.rows_TD,

@@ -52,6 +52,14 @@ struct Noise {
   Matrix<S> normal_TE;  ///< the draws, of the standard distribution
   Matrix<S> stddev_TE;  ///< what they are multiplied by: the standard deviation of normal ones
   Matrix<S> logits_TE;  ///< logits + normal * stddev: what the gate selects by
+
+  /// Throws std::invalid_argument unless what was drawn has these sizes.
+  void check(Index tokens, Index experts) const {
+    if (!drawn) return;
+    detail::require_shape("Noise: its logits", logits_TE, tokens, experts);
+    if (stddev_TE.size() > 0)  // a gate of a user's may have none
+      detail::require_shape("Noise: its standard deviation", stddev_TE, tokens, experts);
+  }
 };
 
 /// Three things with three names: logits (any number), probabilities (the gate's scores of all experts, a softmax as a
@@ -92,6 +100,39 @@ struct Routing {
   const Matrix<S>& weighing_logits_TE() const { return noise.weighs ? selection_logits_TE() : logits_TE; }
   Matrix<S>& weighing_logits_TE() { return noise.weighs ? selection_logits_TE() : logits_TE; }
 
+  /// Throws std::invalid_argument unless the fields fit together: as many rows and columns, whole groups, and choices
+  /// of tokens and experts that there are.
+  void check() const {
+    check_sizes();
+    for (const Choice<S>& c : choices)
+      detail::require(c.token >= 0 && c.token < tokens() && c.expert >= 0 && c.expert < experts(),
+                      "Routing: a choice of expert ", c.expert, " of ", experts(), " for token ", c.token, " of ",
+                      tokens());
+  }
+
+  /// The same of a routing that gates are to decide: there must be experts, and the tokens be the batch's.
+  void check(const Batch<S>& batch) const {
+    batch.check();
+    check_sizes();
+    detail::require(experts() > 0 && tokens() == batch.tokens(), "Routing: of ", tokens(), " tokens and ", experts(),
+                    " experts, the batch has ", batch.tokens(), " tokens");
+    const auto marked = static_cast<Index>(valid_T.size()) - std::count(valid_T.begin(), valid_T.end(), 0);
+    detail::require(marked == valid_tokens, "Routing: valid_tokens is ", valid_tokens, ", valid_T marks ", marked);
+  }
+
+  /// The same of both, and that the gradient is one of this routing.
+  void check_gradient(const Routing& gradient) const {
+    check();
+    detail::require(this != &gradient, "Routing: the gradient is the routing itself");
+    detail::require_shape("Routing: the gradient's logits", gradient.logits_TE, tokens(), experts());
+    detail::require_shape("Routing: the gradient's probabilities", gradient.probabilities_TE, tokens(), experts());
+    detail::require(gradient.choices.size() == choices.size(), "Routing: the gradient has ", gradient.choices.size(),
+                    " choices, the routing ", choices.size());
+    detail::require(gradient.noise.drawn == noise.drawn && gradient.noise.weighs == noise.weighs,
+                    "Routing: the gradient is of a routing with other noise");
+    gradient.noise.check(tokens(), experts());
+  }
+
   /// An undecided routing of the batch's tokens: sizes and padding are set, no expert is chosen.
   void reset(const Batch<S>& batch, Index expert_count) {
     const Index rows = batch.tokens();
@@ -129,6 +170,46 @@ struct Routing {
       noise.stddev_TE.setZero(rows, columns);
     }
   }
+
+ private:
+  void check_sizes() const {
+    detail::require_shape("Routing: its probabilities", probabilities_TE, tokens(), experts());
+    detail::require(static_cast<Index>(valid_T.size()) == tokens(), "Routing: a padding mask of ", valid_T.size(),
+                    " entries for ", tokens(), " tokens");
+    detail::require(group_size >= 0 && (group_size == 0 || tokens() % group_size == 0), "Routing: ", tokens(),
+                    " tokens do not divide into groups of ", group_size);
+    noise.check(tokens(), experts());
+  }
 };
+
+namespace detail {
+
+/// Throws std::invalid_argument unless a router's forward pass fits batch and routing.
+template <class S>
+void check_router_pass(const Batch<S>& batch, const Routing<S>& routing, Index experts, Index width) {
+  batch.check();
+  require(batch.x_TD.cols() == width, "Router: tokens of width ", batch.x_TD.cols(), ", the router is for width ",
+          width);
+  require_shape("Router: the logits", routing.logits_TE, batch.tokens(), experts);
+}
+
+/// The same of its backward pass.
+template <class S>
+void check_router_pass(const Batch<S>& batch, const Routing<S>& routing, const Routing<S>& drouting,
+                       ConstMatrixRef<S> dx_TD, Index experts, Index width) {
+  check_router_pass(batch, routing, experts, width);
+  routing.check(batch);
+  require_shape("Router: the logits' gradient", drouting.logits_TE, batch.tokens(), experts);
+  require_shape("Router: dx", dx_TD, batch.tokens(), width);
+}
+
+/// Throws std::invalid_argument unless a gate suits the routing that it is to decide.
+template <class G, class S>
+void check_route(const G& gate, const Batch<S>& batch, const Routing<S>& routing) {
+  routing.check(batch);
+  if constexpr (requires { gate.check(routing.experts()); }) gate.check(routing.experts());
+}
+
+}  // namespace detail
 
 MOE_NAMESPACE_END

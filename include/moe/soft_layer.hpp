@@ -32,7 +32,7 @@ struct SoftOptions {
 
 /// logits_TP = x slot_PD' with P = E * (slots per expert); slot inputs = D' x with D = softmax of the logits over the
 /// group's tokens; y = C slot outputs with C = softmax over slots (Puigcerver et al. 2023, section 2, algorithm 1).
-/// Not causal: every token sees every other of its group.
+/// Not causal: every token sees every other of its group. Errors, tapes and gradients are as of Layer.
 template <class S, class X>
 struct SoftLayer {
   static_assert(detail::ComputesIn<S>::is_known);

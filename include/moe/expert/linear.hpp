@@ -48,7 +48,10 @@ struct Linear {
   template <class Exec = Serial>
   void backward(ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_NO, const Tape&, MatrixRef<S> dx_ND, Linear& gradient,
                 const Exec& executor = {}) const {
+    check(x_ND.cols());
     detail::require_same_shapes("Linear: gradient", *this, gradient);
+    detail::require_shape("Linear::backward: dy", dy_NO, x_ND.rows(), output_width());
+    detail::require_shape("Linear::backward: dx", dx_ND, x_ND.rows(), x_ND.cols());
     detail::linear_weight_gradient<S>(dy_NO, x_ND, gradient.weight_OD, gradient.bias_O, executor);
     detail::linear_input_gradient<S>(dy_NO, weight_OD, dx_ND, false, executor);
   }

@@ -7,6 +7,7 @@
 #include "moe/core.hpp"
 #include "moe/executor.hpp"
 #include "moe/kernel/linear.hpp"
+#include "moe/parameters.hpp"
 #include "moe/random.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -43,6 +44,8 @@ struct LearnedMix {
   /// mix_N2: the weights of the two outputs, for each row of x.
   template <class Exec = Serial>
   void forward(ConstMatrixRef<S> x_ND, MatrixRef<S> mix_N2, const Exec& executor = {}) const {
+    check(x_ND.cols());
+    detail::require_shape("LearnedMix::forward: the mix", mix_N2, x_ND.rows(), 2);
     if (x_ND.rows() == 0) return;  // no memory in which to look for columns
     detail::linear_forward<S>(x_ND, weight_LD, bias_L, mix_N2.rightCols(logits), executor);
     for (Index n = 0; n < mix_N2.rows(); ++n) {
@@ -56,6 +59,11 @@ struct LearnedMix {
   template <class Exec = Serial>
   void backward(ConstMatrixRef<S> x_ND, ConstMatrixRef<S> mix_N2, MatrixRef<S> dmix_N2, MatrixRef<S> dx_ND,
                 LearnedMix& gradient, const Exec& executor = {}) const {
+    check(x_ND.cols());
+    detail::require_same_shapes("LearnedMix::backward: the gradient", *this, gradient);
+    detail::require_shape("LearnedMix::backward: the mix", mix_N2, x_ND.rows(), 2);
+    detail::require_shape("LearnedMix::backward: the mix's gradient", dmix_N2, x_ND.rows(), 2);
+    detail::require_shape("LearnedMix::backward: dx", dx_ND, x_ND.rows(), x_ND.cols());
     if (x_ND.rows() == 0) return;
     for (Index n = 0; n < mix_N2.rows(); ++n) {
       const S first = logits == 1 ? S(1) - mix_N2(n, 1) : mix_N2(n, 0);

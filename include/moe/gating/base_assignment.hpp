@@ -36,6 +36,7 @@ struct BaseAssignment {
 
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
+    detail::check_route(*this, batch, routing);
     TopK{.k = 1, .weights = ChoiceWeights::probabilities}.route(batch, routing, random);
     if (random != nullptr) auction(routing);
     detail::weigh_by_sigmoid(routing);
@@ -43,6 +44,7 @@ struct BaseAssignment {
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     detail::weigh_by_sigmoid_backward(routing, drouting);
     detail::Weighing{ChoiceWeights::uniform}.backward(routing, drouting);
   }

@@ -65,6 +65,7 @@ struct ExpertChoice {
 
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random*) const {
+    detail::check_route(*this, batch, routing);
     const Index groups = batch.groups(), size = groups > 0 ? routing.tokens() / groups : 0;
     routing.selects_largest_logits = false;
     if (over == Over::experts) measure_tokens(routing, routing.workspace.rows2_TE);
@@ -76,6 +77,7 @@ struct ExpertChoice {
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     if (average) count_takers(routing, drouting.workspace.token_T);
     for (std::size_t i = 0; i < routing.choices.size(); ++i) {
       const Choice<S>& c = routing.choices[i];

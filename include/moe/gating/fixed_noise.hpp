@@ -33,6 +33,7 @@ struct FixedNoise {
 
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
+    detail::check_route(*this, batch, routing);
     if (random != nullptr) {
       Noise<S>& noise = routing.noise;
       const Index tokens = routing.tokens(), experts = routing.experts();
@@ -50,6 +51,7 @@ struct FixedNoise {
   template <class S>
   requires ParameterFreeGate<G, S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     gate.backward(routing, drouting);
     if (routing.noise.drawn) drouting.logits_TE += drouting.noise.logits_TE;
   }

@@ -132,6 +132,7 @@ struct Hash {
   /// Throws std::invalid_argument if the batch has no ids, or one that is not in the table.
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random*) const {
+    routing.check(batch);
     detail::require(!batch.ids.empty() || batch.tokens() == 0, "Hash: the batch has no ids; set Batch::ids");
     const S share = S(1) / static_cast<S>(tables.size());
     routing.choices_per_token = static_cast<Index>(tables.size());
@@ -144,6 +145,8 @@ struct Hash {
         detail::require(id >= 0 && std::cmp_less(id, tables[h].size()), "Hash: token ", batch.number_of(t), " has id ",
                         id, ", the table has ", tables[h].size());
         const Index expert = tables[h][static_cast<std::size_t>(id)];
+        detail::require(expert >= 0 && expert < routing.experts(), "Hash: the table names expert ", expert,
+                        ", there are ", routing.experts());
         routing.probabilities_TE(t, expert) += share;
         routing.choices.push_back({t, expert, share, static_cast<int>(h)});
       }
@@ -157,6 +160,7 @@ struct Hash {
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     if (scores) return scores->backward(routing, drouting);
     if (weights != ChoiceWeights::uniform) weighing().backward(routing, drouting);
   }

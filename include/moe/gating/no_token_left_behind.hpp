@@ -37,6 +37,7 @@ struct NoTokenLeftBehind {
 
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
+    detail::check_route(*this, batch, routing);
     top_k.route(batch, routing, random);
     routing.selects_largest_logits = false;
     const Index experts = routing.experts(), groups = batch.groups();
@@ -64,6 +65,7 @@ struct NoTokenLeftBehind {
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     top_k.backward(routing, drouting);
   }
 

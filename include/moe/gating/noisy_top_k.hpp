@@ -45,6 +45,7 @@ struct LearnedNoise {
   bool accepts_noise(bool) const { return false; }
 
   void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
+    detail::check_route(*this, batch, routing);
     detail::require(noise_weight_ED.cols() == batch.x_TD.cols(),
                     "LearnedNoise: the noise weight is for tokens of width ", noise_weight_ED.cols(), ", these have ",
                     batch.x_TD.cols());
@@ -65,6 +66,11 @@ struct LearnedNoise {
 
   void backward(const Batch<S>& batch, const Routing<S>& routing, Routing<S>& drouting, MatrixRef<S> dx_TD,
                 LearnedNoise& gradient) const requires ParameterFreeGate<G, S> {
+    routing.check(batch);
+    routing.check_gradient(drouting);
+    detail::require_shape("LearnedNoise: dx", dx_TD, batch.tokens(), noise_weight_ED.cols());
+    if (routing.noise.drawn)
+      detail::require_shape("LearnedNoise: the draws", routing.noise.normal_TE, routing.tokens(), routing.experts());
     detail::require(gradient.noise_weight_ED.rows() == noise_weight_ED.rows() &&
                         gradient.noise_weight_ED.cols() == noise_weight_ED.cols(),
                     "LearnedNoise: the gradient's noise weight is ", gradient.noise_weight_ED.rows(), " x ",

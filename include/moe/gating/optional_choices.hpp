@@ -48,6 +48,7 @@ struct OptionalChoices {
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     top_k.backward(routing, drouting);
   }
 

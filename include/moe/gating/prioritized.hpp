@@ -47,6 +47,7 @@ struct Prioritized {
 
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
+    detail::check_route(*this, batch, routing);
     gate.route(batch, routing, random);
     Vector<S>& best_T = routing.workspace.token_T;
     Buffer<Matrix<S>>& draw_TE = routing.workspace.rows_TE;
@@ -82,7 +83,10 @@ struct Prioritized {
 
   template <class S>
   requires ParameterFreeGate<G, S>
-  void backward(const Routing<S>& routing, Routing<S>& drouting) const { gate.backward(routing, drouting); }
+  void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
+    gate.backward(routing, drouting);
+  }
 
   template <class F, class... Self>
   static void visit_buffers(F&& f, Self&... self) {

@@ -81,6 +81,7 @@ struct Replay {
   /// Throws std::invalid_argument if the record is of another number of tokens, or a choice names a token or an expert
   /// that does not exist, or padding, or the same pair twice.
   void route(const Batch<S>& batch, Routing<S>& routing, Random*) const {
+    detail::check_route(*this, batch, routing);
     detail::require(tokens < 0 || tokens == batch.tokens(), "Replay: the record is of ", tokens,
                     " tokens, the batch has ", batch.tokens());
     std::vector<Index>& pairs = routing.workspace.indices;
@@ -110,6 +111,7 @@ struct Replay {
   }
 
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     if (reweigh && scores) return scores->backward(routing, drouting);
     if (!reweigh)
       for (Choice<S>& c : drouting.choices) c.weight = S(0);

@@ -60,7 +60,8 @@ struct ScoredTopK {
   }
 
   template <class S>
-  void route(const Batch<S>&, Routing<S>& routing, Random*) const {
+  void route(const Batch<S>& batch, Routing<S>& routing, Random*) const {
+    detail::check_route(*this, batch, routing);
     const Index experts = routing.experts(), valid = routing.valid_tokens;
     auto& workspace = routing.workspace;
     workspace.indices.resize(static_cast<std::size_t>((std::max)(experts, groups + experts / groups)));
@@ -86,6 +87,7 @@ struct ScoredTopK {
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     scores().backward(routing, drouting);
   }
 

@@ -79,6 +79,7 @@ struct Scores {
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     const Index experts = routing.experts();
+    detail::require_shape("Scores: those of the forward pass", routing.scores_TE, routing.tokens(), experts);
     Buffer<Matrix<S>>& dlog_TE = drouting.workspace.rows_TE;
     dlog_TE.resize(routing.tokens(), experts);
     dlog_TE.setZero();

@@ -45,6 +45,7 @@ struct Sinkhorn {
 
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
+    detail::check_route(*this, batch, routing);
     if (random == nullptr) {
       top_k().route(batch, routing, random);
     } else {
@@ -66,6 +67,7 @@ struct Sinkhorn {
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     if (k > 1) return top_k().backward(routing, drouting);
     detail::weigh_by_sigmoid_backward(routing, drouting);
     detail::Weighing{ChoiceWeights::uniform}.backward(routing, drouting);

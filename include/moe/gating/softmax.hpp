@@ -15,6 +15,7 @@ struct Softmax {
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     all(routing.experts()).backward(routing, drouting);
   }
 

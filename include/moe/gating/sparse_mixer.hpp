@@ -40,7 +40,8 @@ struct SparseMixer {
   bool accepts_noise(bool) const { return false; }  // it draws its own
 
   template <class S>
-  void route(const Batch<S>&, Routing<S>& routing, Random* random) const {
+  void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
+    detail::check_route(*this, batch, routing);
     const Index experts = routing.experts(), valid = routing.valid_tokens;
     auto& workspace = routing.workspace;
     workspace.expert_E.resize(experts);
@@ -77,11 +78,14 @@ struct SparseMixer {
   /// dz = dw p_chosen (one at the chosen - p).
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     detail::Weighing{ChoiceWeights::uniform}.backward(routing, drouting);
     Vector<S>& p_E = drouting.workspace.expert_E;
     p_E.resize(routing.experts());
     std::vector<Index>& expert_Tk = drouting.workspace.indices;  // the choices may stand in any order
-    expert_Tk.resize(at(routing.tokens() * k));
+    expert_Tk.assign(at(routing.tokens() * k), Index{0});
+    for (const Choice<S>& c : routing.choices)
+      detail::require(c.rank >= 0 && c.rank < k, "SparseMixer: choice ", c.rank + 1, " of a token, k is ", k);
     for (const Choice<S>& c : routing.choices) expert_Tk[at(c.token * k + c.rank)] = c.expert;
     for (std::size_t i = 0; i < routing.choices.size(); ++i) {
       const Choice<S>& c = routing.choices[i];

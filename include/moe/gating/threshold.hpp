@@ -28,7 +28,8 @@ struct Threshold {
   bool choices_differ() const { return true; }
 
   template <class S>
-  void route(const Batch<S>&, Routing<S>& routing, Random*) const {
+  void route(const Batch<S>& batch, Routing<S>& routing, Random*) const {
+    detail::check_route(*this, batch, routing);
     // Logits are compared, since sigmoids of very different ones may be 0 or 1.
     const S bound = static_cast<S>(std::log(threshold) - std::log1p(-threshold));
     for (Index t = 0; t < routing.tokens(); ++t) {
@@ -48,6 +49,7 @@ struct Threshold {
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     detail::weigh_by_sigmoid_backward(routing, drouting);
     detail::Weighing{ChoiceWeights::uniform}.backward(routing, drouting);
   }

@@ -37,7 +37,8 @@ struct TopK {
   }
 
   template <class S>
-  void route(const Batch<S>&, Routing<S>& routing, Random*) const {
+  void route(const Batch<S>& batch, Routing<S>& routing, Random*) const {
+    detail::check_route(*this, batch, routing);
     choose(routing, routing.selection_logits_TE());
     weighing().weigh(routing);
   }
@@ -45,6 +46,8 @@ struct TopK {
   /// The choices alone, by any keys (T, E), and the probabilities.
   template <class S, class Keys>
   void choose(Routing<S>& routing, const Keys& key_TE) const {
+    check(routing.experts());
+    detail::require_shape("TopK: the keys", key_TE, routing.tokens(), routing.experts());
     const Matrix<S>& weigh_TE = routing.weighing_logits_TE();
     const Index experts = routing.experts(), valid = routing.valid_tokens;
     auto& chosen = routing.workspace.indices;
@@ -65,6 +68,7 @@ struct TopK {
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     weighing().backward(routing, drouting);
   }
 

@@ -38,7 +38,8 @@ struct TopP {
   }
 
   template <class S>
-  void route(const Batch<S>&, Routing<S>& routing, Random*) const {
+  void route(const Batch<S>& batch, Routing<S>& routing, Random*) const {
+    detail::check_route(*this, batch, routing);
     const Index experts = routing.experts(), limit = most > 0 ? most : experts;
     auto& chosen = routing.workspace.indices;
     chosen.resize(static_cast<std::size_t>(limit));
@@ -62,6 +63,7 @@ struct TopP {
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     weighing().backward(routing, drouting);
   }
 

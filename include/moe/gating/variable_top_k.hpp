@@ -43,7 +43,8 @@ struct VariableTopK {
 
   /// Throws std::invalid_argument unless there is one k for each token.
   template <class S>
-  void route(const Batch<S>&, Routing<S>& routing, Random*) const {
+  void route(const Batch<S>& batch, Routing<S>& routing, Random*) const {
+    routing.check(batch);
     const Index experts = routing.experts();
     detail::require(std::cmp_equal(k_T.size(), routing.tokens()), "VariableTopK: ", k_T.size(), " k for ",
                     routing.tokens(), " tokens");
@@ -53,6 +54,8 @@ struct VariableTopK {
       detail::softmax_row(routing.weighing_logits_TE().row(t).data(), experts, routing.probabilities_TE.row(t).data());
       if (!routing.is_valid(t)) continue;
       const Index k = k_T[static_cast<std::size_t>(t)];
+      detail::require(k >= 0 && k <= experts, "VariableTopK: k of token ", batch.number_of(t), " is ", k,
+                      ", it must be in 0 .. ", experts);
       detail::top_k(routing.selection_logits_TE().row(t).data(), experts, k, chosen.data());
       for (Index rank = 0; rank < k; ++rank)
         routing.choices.push_back({t, chosen[static_cast<std::size_t>(rank)], S(0), static_cast<int>(rank)});
@@ -63,6 +66,7 @@ struct VariableTopK {
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     weighing().backward(routing, drouting);
   }
 

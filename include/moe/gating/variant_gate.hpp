@@ -72,6 +72,7 @@ struct VariantGate {
 
   /// So that another gate may stand around this one.
   void backward(const Routing<S>& routing, Routing<S>& drouting) const requires(ParameterFreeGate<Gs, S>&&...) {
+    routing.check_gradient(drouting);
     enter(routing, drouting);
     visit([&](const auto& own, auto) { own.backward(routing, drouting); });
     drouting.alternatives.pop_back();
@@ -80,6 +81,7 @@ struct VariantGate {
   void backward(const Batch<S>& batch, const Routing<S>& routing, Routing<S>& drouting, MatrixRef<S> dx_TD,
                 VariantGate& gradient) const requires(TrainableGate<Gs, S>&&...) {
     require_same_type(gradient);
+    routing.check_gradient(drouting);
     enter(routing, drouting);
     visit([&](const auto& own, [[maybe_unused]] auto i) {
       if constexpr (ParameterFreeGate<std::remove_cvref_t<decltype(own)>, S>)

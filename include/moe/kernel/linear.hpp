@@ -77,6 +77,10 @@ void linear_weight_gradient(ConstMatrixRef<S> dy, ConstMatrixRef<S> x, Matrix<S>
 template <class S>
 void gather_marked_rows(ConstMatrixRef<S> m, const std::vector<std::uint8_t>& marks, Index marked,
                         Buffer<Matrix<S>>& rows) {
+  require(static_cast<Index>(marks.size()) == m.rows() &&
+              marked == m.rows() - std::count(marks.begin(), marks.end(), std::uint8_t{0}),
+          "padding: a mask of ", marks.size(), " entries, ", marked, " of them tokens, does not fit ", m.rows(),
+          " rows");
   rows.resize(marked, m.cols());
   Index next = 0;
   for (Index i = 0; i < m.rows(); ++i)

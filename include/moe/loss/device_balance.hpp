@@ -37,6 +37,7 @@ struct DeviceBalanceLoss {
 
   template <class S>
   S value(const Routing<S>& routing) const {
+    routing.check();
     typename Routing<S>::Workspace workspace;
     S sum = 0;
     for_each_token(routing, workspace,
@@ -46,6 +47,7 @@ struct DeviceBalanceLoss {
 
   template <class S>
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     for_each_token(routing, drouting.workspace,
                    [&](Index t, const auto& slope_E) { drouting.probabilities_TE.row(t) += scale * slope_E; });
   }

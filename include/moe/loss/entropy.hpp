@@ -36,6 +36,7 @@ struct EntropyLoss {
 
   template <class S>
   S value(const Routing<S>& routing) const {
+    routing.check();
     Vector<S> mean_E(routing.experts());
     const Index tokens = average(routing, mean_E);
     if (tokens == 0) return S(0);
@@ -54,6 +55,7 @@ struct EntropyLoss {
   /// d H / d p_e = -(ln p_e + 1)
   template <class S>
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     Vector<S>& mean_E = drouting.workspace.expert_E;
     mean_E.resize(routing.experts());
     const Index tokens = average(routing, mean_E);

@@ -31,6 +31,7 @@ struct ExpertDiversityLoss {
   void backward(const Matrix<S>& weight_ED, Matrix<S>& dweight_ED) const {
     detail::require(detail::has_finite_bits(coefficient), "ExpertDiversityLoss: coefficient is ", coefficient,
                     ", it must be finite");
+    detail::require_shape("ExpertDiversityLoss: the gradient", dweight_ED, weight_ED.rows(), weight_ED.cols());
     const Index experts = weight_ED.rows();
     Matrix<S> direction = weight_ED;
     for (Index e = 0; e < experts; ++e) direction.row(e) /= length(weight_ED, e);

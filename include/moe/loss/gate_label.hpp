@@ -25,6 +25,7 @@ struct GateLabelLoss {
 
   template <class S>
   S value(const Routing<S>& routing) const {
+    routing.check();
     S sum = 0;
     Vector<S> p_E;
     const Index labelled = for_each_labelled(routing, p_E, [&](Index, const Sum<S>& all, const Sum<S>& own) {
@@ -36,6 +37,7 @@ struct GateLabelLoss {
   /// d logits = p - softmax over the label's experts alone, which holds where their probabilities are too small to tell
   template <class S>
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     Vector<S>& p_E = drouting.workspace.expert_E;
     const Index labelled = for_each_labelled(routing, p_E, [](Index, const Sum<S>&, const Sum<S>&) {});
     for_each_labelled(routing, p_E, [&](Index t, const Sum<S>&, const Sum<S>& own) {

@@ -48,6 +48,8 @@ struct HierarchicalMixtureLoss {
   template <class Outer, class Exec = DefaultExecutor, class S = typename Outer::Scalar>
   Matrix<S> backward(const Outer& outer, const std::type_identity_t<Batch<S>>& batch, detail::GivenRows<S> target_TO,
                      typename Outer::Tape& tape, Outer& gradient, const Exec& executor = {}) const {
+    Matrix<S> dx_TD(batch.tokens(), batch.x_TD.cols());
+    outer.check_backward(batch, tape, dx_TD, gradient);
     Vector<S> fit_N;
     for_each_branch<S>(tape, target_TO, fit_N);
     Vector<S> share_N(fit_N.size()), dweight_N(fit_N.size());
@@ -78,7 +80,6 @@ struct HierarchicalMixtureLoss {
       outer.experts[at].backward_from_slots(x, dy, dweight, inner, dx, gradient.experts[at], executor);
       dx_ND.middleRows(begin, rows) = dx;
     }
-    Matrix<S> dx_TD(batch.tokens(), batch.x_TD.cols());
     outer.backward_from_inputs(batch, dx_ND, dweight_N, tape, dx_TD, gradient, executor);
     return dx_TD;
   }

@@ -29,6 +29,7 @@ struct ImportanceLoss {
 
   template <class S>
   S value(const Routing<S>& routing) const {
+    routing.check();
     Vector<S> importance_E, row_E;
     sum_importance(routing, row_E, importance_E);
     return detail::squared_variation(importance_E, variance, epsilon);
@@ -36,6 +37,7 @@ struct ImportanceLoss {
 
   template <class S>
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     Vector<S>& importance_E = drouting.workspace.expert_E;
     Vector<S>& dimportance_E = drouting.workspace.expert2_E;
     sum_importance(routing, dimportance_E, importance_E);

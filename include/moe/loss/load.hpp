@@ -50,12 +50,14 @@ struct LoadLoss {
 
   template <class S>
   S value(const Routing<S>& routing) const {
+    routing.check();
     return detail::squared_variation(load_of_experts(routing), variance, epsilon);
   }
 
   /// The estimate itself (E).
   template <class S>
   Vector<S> load_of_experts(const Routing<S>& routing) const {
+    routing.check();
     Vector<S> load_E = Vector<S>::Zero(routing.experts());
     std::vector<Index> best;
     Buffer<Matrix<S>> rows;
@@ -65,6 +67,7 @@ struct LoadLoss {
 
   template <class S>
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     if (!is_smooth(routing)) return;
     Vector<S>& load_E = drouting.workspace.expert_E;
     Vector<S>& dload_E = drouting.workspace.expert2_E;
@@ -130,6 +133,8 @@ struct LoadLoss {
   template <class S, class F>
   void for_each_margin(const Routing<S>& routing, std::vector<Index>& best, Buffer<Matrix<S>>& rows, F&& f) const {
     const Index k = routing.choices_per_token, experts = routing.experts();
+    detail::require_shape("LoadLoss: the noise's standard deviation", routing.noise.stddev_TE, routing.tokens(),
+                          experts);
     const Matrix<S>& noisy_TE = routing.noise.logits_TE;
     const Matrix<S>& among_TE = threshold == Threshold::among_probabilities ? routing.probabilities_TE : noisy_TE;
     best.resize(static_cast<std::size_t>(k + 1));

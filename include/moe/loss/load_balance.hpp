@@ -65,6 +65,7 @@ struct LoadBalanceLoss {
   /// std::invalid_argument if `earlier` is of another number of experts.
   template <class S>
   Earlier with(const Routing<S>& routing) const {
+    routing.check();
     Earlier sum = earlier;
     if (routing.choices.empty()) return sum;
     Buffer<Matrix<S>> count_GE;
@@ -83,6 +84,7 @@ struct LoadBalanceLoss {
 
   template <class S>
   S value(const Routing<S>& routing) const {
+    routing.check();
     S sum = 0;
     Buffer<Matrix<S>> slope_GE;
     std::vector<Index> indices;
@@ -93,6 +95,7 @@ struct LoadBalanceLoss {
 
   template <class S>
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     Buffer<Matrix<S>>& slope_GE = drouting.workspace.rows_TE;
     measure_slopes(routing, slope_GE, drouting.workspace.indices);
     for_each_token(routing, [&](Index t, Index g) { drouting.probabilities_TE.row(t) += scale * slope_GE.row(g); });

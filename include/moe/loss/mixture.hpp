@@ -68,6 +68,7 @@ struct CooperativeLoss {
   template <class S>
   void backward(const Plan<S>& plan, detail::GivenRows<S> y_NO, detail::GivenRows<S> target_TO,
                 detail::WrittenRows<S> dy_NO, Vector<S>& dweight_N) const {
+    detail::check_mixture<S>(plan, y_NO, target_TO);
     detail::check_mixture_gradient<S>(plan, y_NO, dy_NO);
     detail::resize(dweight_N, plan.slots());
     Vector<S> residual;

@@ -20,6 +20,7 @@ struct RouterZLoss {
 
   template <class S>
   S value(const Routing<S>& routing) const {
+    routing.check();
     Vector<S> row_E(routing.experts());
     S sum = 0;
     for (Index t = 0; t < routing.tokens(); ++t) {
@@ -33,6 +34,7 @@ struct RouterZLoss {
   /// d z^2 = 2 z softmax(logits)
   template <class S>
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     Vector<S>& row_E = drouting.workspace.expert_E;
     row_E.resize(routing.experts());
     for (Index t = 0; t < routing.tokens(); ++t) {

@@ -24,6 +24,7 @@ struct SecondChoiceLoss {
 
   template <class S>
   S value(const Routing<S>& routing) const {
+    routing.check();
     Vector<S> q_E;
     Buffer<Matrix<S>> slope_GE;
     std::vector<Index> first_T;
@@ -34,6 +35,7 @@ struct SecondChoiceLoss {
 
   template <class S>
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     auto& workspace = drouting.workspace;
     std::vector<Index>& first_T = workspace.indices;
     Buffer<Matrix<S>>& slope_GE = workspace.rows_TE;

@@ -21,6 +21,7 @@ struct TokenBalanceLoss {
 
   template <class S>
   S value(const Routing<S>& routing) const {
+    routing.check();
     S sum = 0;
     std::vector<Index> tokens;
     for_each_token(routing, tokens, [&](Index, S mean, S share) { sum += share * mean * mean; });
@@ -29,6 +30,7 @@ struct TokenBalanceLoss {
 
   template <class S>
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
+    routing.check_gradient(drouting);
     const S factor = scale * S(2) / static_cast<S>(routing.experts());
     for_each_token(routing, drouting.workspace.indices, [&](Index t, S mean, S share) {
       drouting.probabilities_TE.row(t).array() += factor * share * mean;

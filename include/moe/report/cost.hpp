@@ -89,6 +89,8 @@ Cost cost_of_part(const Part& part, const PartTape& tape, Index rows) {
                          part.slot_PD;
                          tape.in_QD;
                        }) {
+    require(tape.experts.size() == part.experts.size(), "cost_of: the tape is of a pass of ", tape.experts.size(),
+            " experts, the layer has ", part.experts.size());
     cost = cost_of_rows(part, rows);  // every token has to do with every expert
     const Index slots_of_expert = tape.in_QD.rows() / static_cast<Index>(part.experts.size());
     cost.multiply_adds = 3 * rows * part.slot_PD.size();  // logits, dispatch, combine

@@ -55,6 +55,7 @@ std::vector<X> upcycle(const X& network, Index copies, UpcycleOptions options = 
 template <class S>
 Router<S> repeat_rows(const Router<S>& router, Index times) {
   detail::require(times >= 1, "repeat_rows: ", times, " times, it must be 1 or more");
+  router.check();
   Router<S> repeated{Matrix<S>(router.experts() * times, router.width()), Vector<S>(router.bias_E.size() * times)};
   repeated.jitter = router.jitter;
   for (Index e = 0; e < repeated.experts(); ++e) {
