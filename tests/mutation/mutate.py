@@ -21,6 +21,7 @@ TESTS = {
     "gating/sigmoid_weights.hpp": ["gating/threshold", "gating/base_assignment", "gating/sinkhorn"],
     "io/convert.hpp": ["io/safetensors", "io/model_file"],
     "io/dtype.hpp": ["io/safetensors", "io/model_file"],
+    "io/atomic_file.hpp": ["io/atomic_file"],
     "io/input_file.hpp": ["io/safetensors", "io/model_file"],
     "io/safetensors_header.hpp": ["io/safetensors", "io/safetensors_corpus"],
     "io/safetensors_reader.hpp": ["io/safetensors", "io/safetensors_corpus"],
@@ -49,7 +50,7 @@ WIDER = [
     ("surgery/", ["properties/surgery"]),
     ("optim/", ["golden/sgd", "optim/frozen"]),
     ("report/", ["report/cost"]),
-    ("io/", ["io/every_expert", "io/model_file"]),
+    ("io/", ["io_portable/portable_files"]),
     ("testing/", ["gradients/mutants"]),
     ("", ["reliability/refused_calls", "properties/layer", "properties/padding", "golden/mixtral"]),
 ]

@@ -1,0 +1,72 @@
+// Files by the standard library's streams, as where there is no POSIX: a program of its own, since the macro decides
+// for all of a program.
+#define MOE_IO_PORTABLE
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+
+#include "io/temporary_folder.hpp"
+#include "moe/expert/linear.hpp"
+#include "moe/io/model_file.hpp"
+
+namespace portable_files_test {
+
+using moe::io::Safetensors;
+using moe::io::SafetensorsError;
+
+const moe::Linear<float> model{moe::Matrix<float>{{1, 2}, {3, 4}}, moe::Vector<float>{{5, 6}}};
+
+std::string opening(const std::filesystem::path& path) {
+  return message_of<SafetensorsError>([&] { Safetensors::open(path); });
+}
+
+TEST(PortableFiles, AModelIsSavedReplacedAndLoaded) {
+  const TemporaryFolder folder;
+  const auto path = folder / "model";
+  write_file(path, "an older file");
+  moe::io::save(path, model);
+  moe::Linear<float> loaded = moe::zeros_like(model);
+  moe::io::load(path, loaded);
+  EXPECT_EQ(loaded.weight_OD, model.weight_OD);
+  EXPECT_EQ(loaded.bias_O, model.bias_O);
+  EXPECT_EQ(folder.files(), 1);
+  const Safetensors file = Safetensors::open(path);
+  EXPECT_EQ(file.vector<float>("bias"), model.bias_O);
+  EXPECT_EQ(file.matrix<float>("weight"), (moe::Matrix<float>{{1, 2}, {3, 4}}));  // bytes before those read last
+}
+
+TEST(PortableFiles, WhatIsNoFileIsRefused) {
+  const TemporaryFolder folder;
+  EXPECT_NE(opening(folder / "none").find("cannot open"), std::string::npos);
+  EXPECT_NE(opening(folder.path()).find("not a regular file"), std::string::npos);
+  EXPECT_NE(opening(write_file(folder / "short", "1234567")).find("too short for a header: 7 bytes"),
+            std::string::npos);
+  const auto save_to = [](const std::filesystem::path& path) {
+    return message_of<SafetensorsError>([&] { moe::io::save(path, model); });
+  };
+  EXPECT_NE(save_to(folder.path()).find("not a regular file"), std::string::npos);
+  EXPECT_NE(save_to(folder.path() / "none" / "model").find("cannot write"), std::string::npos);
+}
+
+TEST(PortableFiles, AFileThatBecameShorterIsToldSo) {
+  const TemporaryFolder folder;
+  const auto path = folder / "model";
+  moe::io::save(path, model);
+  const Safetensors file = Safetensors::open(path);
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) - 4);
+  EXPECT_NE(message_of<SafetensorsError>([&] { file.bytes("weight"), file.bytes("bias"); }).find("became shorter"),
+            std::string::npos);
+}
+
+TEST(PortableFiles, AModeIsKept) {
+  using std::filesystem::perms;
+  const TemporaryFolder folder;
+  const auto path = write_file(folder / "model", "an older file");
+  std::filesystem::permissions(path, perms::owner_read | perms::owner_write);
+  moe::io::save(path, model);
+  EXPECT_EQ(std::filesystem::status(path).permissions(), perms::owner_read | perms::owner_write);
+}
+
+}  // namespace portable_files_test
