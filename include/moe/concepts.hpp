@@ -125,6 +125,19 @@ concept AuxiliaryLoss = requires(const L loss, const Routing<S>& routing, Routin
 
 namespace detail {
 
+/// Whether the expert is run by stages. One that means to be and lacks a member, or misspells it, is refused: it would
+/// be run as a plain expert, and nobody would notice.
+template <class X, class S>
+constexpr bool has_stages() {
+  constexpr bool means_to = requires { requires std::same_as<typename X::StagesOf, X>; };
+  constexpr bool begins = requires(const X expert, typename X::Tape& tape) { expert.begin_forward(Index{}, tape); };
+  constexpr bool says_of_what = requires { typename X::StagesOf; };
+  static_assert(StagedExpert<X, S> || !TrainableExpert<X, S> || !(means_to || (begins && !says_of_what)),
+                "moe: X has stages, but lacks or misspells one of StagesOf, stages, forward_columns, backward_columns, "
+                "begin_forward, begin_backward, forward_stage, backward_stage; see StagedExpert in moe/concepts.hpp");
+  return StagedExpert<X, S>;
+}
+
 /// Whether the expert is one for numbers of type `Own`, used where the others are `Wanted`, that is, S.
 template <class X, class Own, class Wanted, class S>
 concept computes_in = std::same_as<S, Wanted> && !Expert<X, Wanted> && Expert<X, Own>;

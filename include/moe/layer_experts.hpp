@@ -131,7 +131,7 @@ void run_forward(const std::vector<X>& experts, [[maybe_unused]] int stages, boo
   for (auto& expert_tape : tapes) hand_down_keeping(keep_activations, expert_tape);
   const auto x = [&](std::size_t e) { return rows_of_expert(plan, e, tape.x_ND); };
   const auto y = [&](std::size_t e) { return rows_of_expert(plan, e, tape.y_NO); };
-  if constexpr (StagedExpert<X, S>) {
+  if constexpr (has_stages<X, S>()) {
     for_each_used_expert(plan, [&](std::size_t e) { experts[e].begin_forward(x(e).rows(), tapes[e]); });
     if (list_row_tasks(experts, plan, tasks_to_occupy(executor), tape.tasks)) {
       parallel_for(executor, static_cast<Index>(tape.tasks.size()), [&](Index i) {
@@ -254,7 +254,7 @@ void experts_backward(const std::vector<X>& experts, ConstMatrixRef<S> dy_NO, Ta
   const auto x = [&](std::size_t e) { return rows_of_expert(plan, e, tape.x_ND); };
   const auto dy = [&](std::size_t e) { return rows_of_expert(plan, e, dy_NO); };
   const auto dx = [&](std::size_t e) { return rows_of_expert(plan, e, tape.dx_ND); };
-  if constexpr (StagedExpert<X, S>) {
+  if constexpr (has_stages<X, S>()) {
     for_each_used_expert(plan, [&](std::size_t e) { experts[e].begin_backward(x(e).rows(), tapes[e]); });
     run_stages(
         X::stages, plan, tape.tasks, executor,
@@ -274,7 +274,7 @@ void experts_backward(const std::vector<X>& experts, ConstMatrixRef<S> dy_NO, Ta
 template <class S, class X, class Exec>
 void expert_forward(const X& expert, ConstMatrixRef<S> x, MatrixRef<S> y, typename X::Tape& tape,
                     const Exec& executor) {
-  if constexpr (StagedExpert<X, S>) {
+  if constexpr (has_stages<X, S>()) {
     expert.begin_forward(x.rows(), tape);
     for (int stage = 0; stage < X::stages; ++stage) {
       const Index all = expert.forward_columns(stage);
@@ -288,7 +288,7 @@ void expert_forward(const X& expert, ConstMatrixRef<S> x, MatrixRef<S> y, typena
 template <class S, class X, class Exec>
 void expert_backward(const X& expert, ConstMatrixRef<S> x, ConstMatrixRef<S> dy, typename X::Tape& tape,
                      MatrixRef<S> dx, X& gradient, const Exec& executor) {
-  if constexpr (StagedExpert<X, S>) {
+  if constexpr (has_stages<X, S>()) {
     for (int stage = 0; stage < X::stages; ++stage) {
       const Index all = expert.backward_columns(stage);
       parallel_blocks(

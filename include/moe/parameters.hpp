@@ -26,7 +26,12 @@ MOE_NAMESPACE_BEGIN
 /// (const or not) and of the same shapes.
 template <class F, class Model, class... Models>
 void for_each_parameter(F&& f, Model& model, Models&... models) {
-  std::remove_const_t<Model>::visit_parameters(f, model, models...);
+  using M = std::remove_const_t<Model>;
+  constexpr bool has_visitor = requires { M::visit_parameters(f, model, models...); };
+  static_assert(has_visitor,
+                "moe: this type does not name its parameters: it needs template <class F, class... Self> static void "
+                "visit_parameters(F&& f, Self&... self); see moe/parameters.hpp");
+  if constexpr (has_visitor) M::visit_parameters(f, model, models...);
 }
 
 /// The same for saved state that is not trained; a model without any needs no visit_buffers.
