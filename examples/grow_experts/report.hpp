@@ -38,10 +38,10 @@ inline void print(std::ostream& out, const std::vector<Result>& results, const T
 inline void draw(const std::vector<Result>& results, const Texts& texts, const std::string& path) {
   example::BarChart chart{.title = "New texts arrive: how old and new ones are told, by the way to go on",
                           .subtitle = "held-out text; old: what the first experts were trained on",
+                          .x_name = "old texts on the left, new ones on the right",
                           .y_name = "bits per byte",
                           .digits = 1};
-  for (const Domain& domain : texts.domains)
-    chart.groups.push_back(std::string(domain.name) + (domain.is_new ? ", new" : ", old"));
+  for (const Domain& domain : texts.domains) chart.groups.emplace_back(domain.name);
   for (const Result& result : results) chart.series.push_back({result.name, {}});
   for (std::size_t r = 0; r < results.size(); ++r)
     chart.series[r].values.assign(results[r].bits.begin(), results[r].bits.end());

@@ -171,6 +171,11 @@ struct HeatMap {
     std::swap(y.lowest, y.highest);  // the first row on top
     const Plot plot = chart::frame(svg, top, chart::named(columns, x_name), y);
     const Point corner = plot(Point{0, 0}), cell{plot(Point{1, 0}).x - corner.x, plot(Point{0, 1}).y - corner.y};
+    for (std::size_t c = 0; c < columns.size(); ++c)  // a gap has no frame either
+      if (columns[c].empty()) {
+        const double x = corner.x + static_cast<double>(c) * cell.x;
+        svg.rectangle({x + 1, plot.top_left.y - 1}, {x + cell.x - 1, plot.bottom_right.y + 1}, R"(fill="#ffffff")");
+      }
     const bool numbers = cell.y > 14 && chart::fit(range, digits, 12, cell.x - 4);
     for (moe::Index r = 0; r < values.rows(); ++r)
       for (moe::Index c = 0; c < values.cols(); ++c) {
