@@ -104,7 +104,7 @@ struct LineChart {
     for (double decade = std::floor(y.lowest); decade <= std::ceil(y.highest); ++decade)
       for (const double digit : {1.0, 2.0, 5.0}) {
         const double at = decade + std::log10(digit);
-        if (!list.empty() && list.back().at <= y.lowest) list.clear();
+        if (at <= y.lowest) list.clear();
         if (list.empty() || list.back().at < y.highest) list.push_back({at, label(digit * std::pow(10, decade))});
       }
     return {list.front().at, list.back().at, list, y_name};

@@ -83,6 +83,7 @@ TEST(Chart, LogarithmsOfY) {
   const std::string text = test::saved(chart.draw(), "logarithms.svg");
   for (const char* label : {">1<", ">2<", ">5<", ">10<", ">20<", ">50<"})
     EXPECT_GE(test::times(text, label), 1) << label;
+  EXPECT_EQ(test::times(text, ">1<"), 2);  // of y and of x
   EXPECT_EQ(test::times(text, ">100<"), 0);
   EXPECT_EQ(test::times(text, ">0.5<"), 0);
 }
