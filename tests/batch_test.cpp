@@ -157,6 +157,13 @@ TEST(Batch, KeepsThemWhereItIsCopiedMovedAndAssigned) {
   EXPECT_EQ(assigned.x_TD.data(), other_TD.data());
 }
 
+TEST(Batch, ACopyKeepsOneNumberToo) {
+  const Matrix<float> one{{3}};
+  const Batch<float> batch = 2 * one, copy = batch;
+  EXPECT_NE(copy.x_TD.data(), batch.x_TD.data());
+  EXPECT_EQ(copy.x_TD(0, 0), 6);
+}
+
 TEST(Batch, KeepsAMatrixThatIsMovedInWithoutACopy) {
   Matrix<float> x_TD = Matrix<float>::Random(3, 2);
   const float* data = x_TD.data();

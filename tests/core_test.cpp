@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <set>
 #include <vector>
 
@@ -25,6 +26,29 @@ TEST(Core, RequireThrowsTextAndNumbersInOrder) {
   const std::string text = "rows";
   expect_invalid([&] { detail::require(false, Index{-3}, " ", text, ", ", 2u, " wanted"); },
                  {"moe: -3 rows, 2 wanted"});
+}
+
+template <class S>
+void expect_kinds_of_numbers() {
+  using Limits = std::numeric_limits<S>;
+  for (const S finite : {S(0), -S(0), S(1), Limits::lowest(), (Limits::max)(), Limits::denorm_min()}) {
+    EXPECT_TRUE(detail::has_finite_bits(finite));
+    EXPECT_FALSE(detail::has_nan_bits(finite));
+  }
+  for (const S infinite : {Limits::infinity(), -Limits::infinity()}) {
+    EXPECT_FALSE(detail::has_finite_bits(infinite));
+    EXPECT_FALSE(detail::has_nan_bits(infinite));
+  }
+  for (const S no_number : {Limits::quiet_NaN(), -Limits::quiet_NaN()}) {
+    EXPECT_FALSE(detail::has_finite_bits(no_number));
+    EXPECT_TRUE(detail::has_nan_bits(no_number));
+  }
+}
+
+TEST(Core, NumbersAreToldByTheirBits) {
+  expect_kinds_of_numbers<float>();
+  expect_kinds_of_numbers<double>();
+  expect_kinds_of_numbers<long double>();
 }
 
 TEST(Core, RowsSideBySideInMemoryDoNotOverlap) {

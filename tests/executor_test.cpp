@@ -78,6 +78,13 @@ TEST(Executor, ATaskCountOfZeroRunsNothing) {
   PoolExecutor{pool}.parallel_for(0, [](Index) { ADD_FAILURE(); });
 }
 
+TEST(Executor, TheCallerWorksBesideThePoolsThreads) {
+  EagerPool eager;
+  BusyPool busy;
+  EXPECT_EQ(PoolExecutor{eager}.threads_at_work(), 4);
+  EXPECT_EQ(PoolExecutor{busy}.threads_at_work(), 3);
+}
+
 TEST(Executor, SerialThrowsWhatATaskThrew) { expect_the_lowest_exception(Serial{}); }
 
 TEST(Executor, APoolRunsEachTaskOnce) {

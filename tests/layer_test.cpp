@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "moe/expert/linear.hpp"
+#include "moe/expert/make_experts.hpp"
 #include "moe/expert/variant_expert.hpp"
 #include "moe/gating/fixed_noise.hpp"
 #include "moe/gating/hash.hpp"
@@ -22,6 +23,7 @@
 #include "moe/no_router.hpp"
 #include "moe/router.hpp"
 #include "moe/shared.hpp"
+#include "moe/testing/check_gradients.hpp"
 #include "support/expect_invalid.hpp"
 #include "support/matrices.hpp"
 
@@ -304,6 +306,20 @@ TEST(Layer, ShowsTheBuffersOfItsParts) {
       outer);
   EXPECT_EQ(names, (std::vector<std::string>{"gate.selection_bias", "experts.0.gate.gate.selection_bias",
                                              "experts.1.gate.gate.selection_bias"}));
+}
+
+TEST(Layer, GradientsAreExactHoweverChoicesAreDispatched) {
+  std::mt19937_64 rng(3);
+  const Matrix<double> tokens = random_matrix<double>(7, 3, rng);
+  for (int i = 0; i < 3; ++i) {
+    DispatchOptions options = Capacity::exactly(3);
+    options.pass_dropped = i == 0;
+    options.weigh_input = i == 1;
+    options.renormalize_kept = i == 2;
+    const Layer layer{Router<double>::random(3, 3, rng), TopK{.k = 2, .weights = ChoiceWeights::probabilities},
+                      make_experts<Linear<double>>(3, 3, 3, rng), options};
+    EXPECT_TRUE(testing::check_layer_gradients(layer, tokens)) << i;
+  }
 }
 
 }  // namespace layer_test

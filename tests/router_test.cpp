@@ -108,6 +108,21 @@ TEST(Router, WithoutAGeneratorThereIsNoJitter) {
   EXPECT_EQ(pass.routing.logits_TE, (Matrix<float>{{1, 2, -1}, {3, 4, -1}}));
 }
 
+TEST(Router, NoJitterDrawsNothing) {
+  Random random = Random::recorded({});
+  Pass pass, without;
+  pass.forward(example(), x_TD, &random);
+  without.forward(example(), x_TD);
+  EXPECT_EQ(pass.routing.logits_TE, without.routing.logits_TE);
+}
+
+TEST(Router, ABiasOfOneExpertIsShown) {
+  Router<float> router{Matrix<float>::Ones(1, 1)};
+  EXPECT_EQ(parameter_count(router), 1);
+  router.bias_E.setZero(1);
+  EXPECT_EQ(parameter_count(router), 2);
+}
+
 TEST(Router, PaddingDrawsNoJitterAndTeachesNothing) {
   Router<float> router = example();
   router.jitter = 0.5;

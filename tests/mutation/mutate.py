@@ -15,6 +15,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 
 # Tests of headers that no test mirrors, or that others test as well. Without .cpp, below tests/; _test is left out.
 TESTS = {
+    "core.hpp": ["core", "batch"],
     "cosine_router.hpp": ["cosine_router"],
     "expert/linear.hpp": ["expert/linear", "router"],
     "gating/scores.hpp": ["gating/scored_top_k", "gating/hash", "gating/replay"],
