@@ -16,22 +16,23 @@ MOE_NAMESPACE_BEGIN
 
 /// A list from a caller: of one that has a name (a vector, an array, a span) it is a view, and the list must outlive
 /// it; one that is moved in or has no name it keeps itself, also where it is moved or copied.
-template <class T>
+template <class Item>
 class ListRef {
  public:
   ListRef() = default;
   template <class List>
-  requires(!std::is_same_v<std::remove_cvref_t<List>, ListRef> && std::is_constructible_v<std::span<const T>, List&>)
+  requires(!std::is_same_v<std::remove_cvref_t<List>, ListRef> && std::is_constructible_v<std::span<const Item>, List&>)
       ListRef(List&& list) {  // NOLINT(google-explicit-constructor)
     if constexpr (std::is_lvalue_reference_v<List> || std::ranges::enable_borrowed_range<std::remove_cvref_t<List>>)
-      seen_ = std::span<const T>(list);
+      seen_ = std::span<const Item>(list);
     else
       keep({std::ranges::begin(list), std::ranges::end(list)});
   }
-  ListRef(std::vector<T>&& list) { keep(std::move(list)); }
-  ListRef(std::initializer_list<T> list) { keep(list); }
+  ListRef(std::vector<Item>&& list) { keep(std::move(list)); }
+  ListRef(std::initializer_list<Item> list) { keep(list); }
 
-  ListRef(const ListRef& other) : kept_(other.kept_), seen_(kept_.empty() ? other.seen_ : std::span<const T>(kept_)) {}
+  ListRef(const ListRef& other)
+      : kept_(other.kept_), seen_(kept_.empty() ? other.seen_ : std::span<const Item>(kept_)) {}
   ListRef(ListRef&& other) noexcept : kept_(std::move(other.kept_)), seen_(std::exchange(other.seen_, {})) {}
   ListRef& operator=(ListRef other) noexcept {
     kept_ = std::move(other.kept_);
@@ -41,19 +42,19 @@ class ListRef {
 
   bool empty() const { return seen_.empty(); }
   std::size_t size() const { return seen_.size(); }
-  const T* data() const { return seen_.data(); }
-  const T& operator[](std::size_t i) const { return seen_[i]; }
+  const Item* data() const { return seen_.data(); }
+  const Item& operator[](std::size_t i) const { return seen_[i]; }
   auto begin() const { return seen_.begin(); }
   auto end() const { return seen_.end(); }
 
  private:
-  void keep(std::vector<T> list) {
+  void keep(std::vector<Item> list) {
     kept_ = std::move(list);
     seen_ = kept_;
   }
 
-  std::vector<T> kept_;
-  std::span<const T> seen_;
+  std::vector<Item> kept_;
+  std::span<const Item> seen_;
 };
 
 /// Tokens as rows, made implicitly from any row-major Eigen matrix, block or map. What has a name is not copied: the

@@ -130,15 +130,15 @@ struct Replay {
   }
 
  private:
-  /// The same field of all choices, as a vector of N.
-  template <class N, class Field, class F, class... Self>
+  /// The same field of all choices, as a vector of Number.
+  template <class Number, class Field, class F, class... Self>
   static void visit_field(std::string_view name, Field Choice<S>::*field, F& f, Self&... self) {
-    static_assert(sizeof(N) == sizeof(Field) && sizeof(Choice<S>) % sizeof(N) == 0);
-    using Stride = Eigen::InnerStride<static_cast<int>(sizeof(Choice<S>) / sizeof(N))>;
+    static_assert(sizeof(Number) == sizeof(Field) && sizeof(Choice<S>) % sizeof(Number) == 0);
+    using Stride = Eigen::InnerStride<static_cast<int>(sizeof(Choice<S>) / sizeof(Number))>;
     const auto column = [&](auto& record) {
       constexpr bool is_const = std::is_const_v<std::remove_reference_t<decltype(record)>>;
-      using Column = Eigen::Map<std::conditional_t<is_const, const Vector<N>, Vector<N>>, 0, Stride>;
-      using Pointer = std::conditional_t<is_const, const N*, N*>;
+      using Column = Eigen::Map<std::conditional_t<is_const, const Vector<Number>, Vector<Number>>, 0, Stride>;
+      using Pointer = std::conditional_t<is_const, const Number*, Number*>;
       auto* first = record.empty() ? nullptr : &(record.front().*field);
       return Column(reinterpret_cast<Pointer>(first), static_cast<Index>(record.size()));
     };

@@ -21,20 +21,20 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-template <class T>
+template <class Part>
 constexpr std::string_view signature_of() {
 #if defined(__GNUC__)
-  return __PRETTY_FUNCTION__;  // "... [with T = moe::v0::TopK; ...]", or "... [T = moe::TopK]"
+  return __PRETTY_FUNCTION__;  // "... [with Part = moe::v0::TopK; ...]", or "... [Part = moe::TopK]"
 #else
-  return "T = part";
+  return "Part = part";
 #endif
 }
 
 /// A type as it is written after `using namespace moe`; without run-time type information.
-template <class T>
+template <class Part>
 std::string type_name() {
-  std::string_view signature = signature_of<T>();
-  signature.remove_prefix(signature.find("T = ") + 4);
+  std::string_view signature = signature_of<Part>();
+  signature.remove_prefix(signature.find("Part = ") + 4);
   std::string name(signature.substr(0, signature.find_first_of(";]")));
   for (const std::string_view own : {"moe::v0::", "moe::"})
     for (std::size_t at = name.find(own); at != std::string::npos; at = name.find(own, at))
