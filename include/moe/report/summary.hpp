@@ -34,7 +34,7 @@ constexpr std::string_view signature_of() {
 template <class Part>
 std::string type_name() {
   std::string_view signature = signature_of<Part>();
-  signature.remove_prefix(signature.find("Part = ") + 4);
+  signature.remove_prefix(signature.find("Part = ") + 7);
   std::string name(signature.substr(0, signature.find_first_of(";]")));
   for (const std::string_view own : {"moe::v0::", "moe::"})
     for (std::size_t at = name.find(own); at != std::string::npos; at = name.find(own, at))
