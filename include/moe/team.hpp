@@ -24,7 +24,7 @@ namespace detail {
 
 /// Returns when the value is another than `seen`.
 inline void wait_for_change(const std::atomic<unsigned>& value, unsigned seen) {
-  constexpr std::chrono::microseconds moment{50};  // what it takes to fall asleep and to be woken again
+  constexpr std::chrono::microseconds moment{200};  // longer than what callers mostly do between two calls
   const auto end = std::chrono::steady_clock::now() + moment;
   while (value.load(std::memory_order_acquire) == seen) {
     if (std::chrono::steady_clock::now() > end) return value.wait(seen, std::memory_order_acquire);
