@@ -64,14 +64,14 @@ struct Division {
       c.weight = c.weight == largest_T(c.token) ? S(1) : std::exp(c.weight - largest_T(c.token));
       total_T(c.token) += powered(c.weight);
     }
-    for (Choice<S>& c : routing.choices) {
-      S divisor = rooted(total_T(c.token));
-      if (epsilon > 0) {
-        const S shifted = std::exp(static_cast<S>(std::log(epsilon)) - log_largest(c.token, largest_T(c.token)));
-        divisor = epsilon_is == Epsilon::added ? divisor + shifted : (std::max)(divisor, shifted);
-      }
-      c.weight = static_cast<S>(scale) * c.weight / divisor;
+    for (Index t = 0; t < routing.tokens(); ++t) {  // from sums to divisors
+      if (!(total_T(t) > S(0))) continue;
+      total_T(t) = rooted(total_T(t));
+      if (epsilon == 0) continue;
+      const S shifted = std::exp(static_cast<S>(std::log(epsilon)) - log_largest(t, largest_T(t)));
+      total_T(t) = epsilon_is == Epsilon::added ? total_T(t) + shifted : (std::max)(total_T(t), shifted);
     }
+    for (Choice<S>& c : routing.choices) c.weight = static_cast<S>(scale) * c.weight / total_T(c.token);
   }
 
   /// Calls f(choice, d l) for each choice, from the gradients of the weights. w = scale s / (norm + epsilon): d l_j =

@@ -13,6 +13,7 @@
 #include "moe/gating/top_k.hpp"
 #include "moe/kernel/buffer.hpp"
 #include "moe/kernel/selection.hpp"
+#include "moe/kernel/softmax.hpp"
 #include "moe/parameters.hpp"
 #include "moe/random.hpp"
 #include "moe/routing.hpp"
@@ -57,8 +58,8 @@ struct Prioritized {
       case Priority::best_probability:
         best_T.setZero(routing.tokens());
         for (Index t = 0; t < routing.tokens(); ++t)
-          for (Index e = 0; e < routing.experts() && routing.is_valid(t); ++e)
-            best_T(t) = (std::max)(best_T(t), key(routing.probabilities_TE(t, e)));
+          if (routing.is_valid(t))
+            best_T(t) = key(detail::largest(routing.probabilities_TE.row(t).data(), routing.experts()));
         std::sort(routing.choices.begin(), routing.choices.end(), [&](const Choice<S>& a, const Choice<S>& b) {
           if (a.rank != b.rank || best_T(a.token) == best_T(b.token)) return comes_first(a, b);
           return best_T(a.token) > best_T(b.token);
