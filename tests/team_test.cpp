@@ -210,7 +210,7 @@ TEST(TeamDeathTest, TasksCanBeRunAfterTheHelpersHaveGone) {
         meet({.threads = 4});
         std::exit(0);
       },
-      testing::ExitedWithCode(7), "");
+      ::testing::ExitedWithCode(7), "");
 }
 
 TEST(TeamDeathTest, AProgramMayEndWhileTasksRun) {
@@ -223,7 +223,7 @@ TEST(TeamDeathTest, AProgramMayEndWhileTasksRun) {
           for (;;) std::this_thread::sleep_for(milliseconds(1));
         });
       },
-      testing::ExitedWithCode(3), "");
+      ::testing::ExitedWithCode(3), "");
 }
 
 }  // namespace team_test
