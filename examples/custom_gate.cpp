@@ -13,7 +13,8 @@ struct Threshold {
 
   template <class S>
   void route(const moe::Batch<S>&, moe::Routing<S>& routing, moe::Random*) const {
-    routing.probabilities_TE = (1 + (-routing.logits_TE.array()).exp()).inverse();
+    routing.probabilities_TE = (1 + (-routing.selection_logits_TE().array()).exp()).inverse();
+    routing.selects_largest_logits = false;  // what noise does to them is not what it does to a top-k gate's
     for (moe::Index t = 0; t < routing.tokens(); ++t)
       for (moe::Index e = 0; e < routing.experts(); ++e) {
         const S score = routing.probabilities_TE(t, e);
@@ -25,7 +26,7 @@ struct Threshold {
   void backward(const moe::Routing<S>& routing, moe::Routing<S>& drouting) const {
     for (const auto& choice : drouting.choices) drouting.probabilities_TE(choice.token, choice.expert) += choice.weight;
     const auto score = routing.probabilities_TE.array();
-    drouting.logits_TE.array() += drouting.probabilities_TE.array() * score * (1 - score);
+    drouting.selection_logits_TE().array() += drouting.probabilities_TE.array() * score * (1 - score);
   }
 };
 

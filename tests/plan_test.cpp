@@ -143,5 +143,16 @@ TEST(Plan, AChoiceOfAnExpertThatDoesNotExistIsRefused) {
   expect_invalid([] { Decision(2, 2, {{1, -7, 1}}).plan(Capacity::unlimited()); }, {"expert -7"});
 }
 
+TEST(Plan, AChoiceForPaddingIsRefused) {
+  const Matrix<float> x_TD = Matrix<float>::Zero(2, 1);
+  Batch<float> batch = x_TD;
+  batch.valid = {1, 0};
+  Routing<float> routing;
+  routing.reset(batch, 2);
+  routing.choices = {{0, 0, 1}, {1, 1, 1}};
+  Plan<float> plan;
+  support::expect_invalid([&] { plan.build(batch, routing, {}, false); }, {"choice 1", "token 1", "padding"});
+}
+
 }  // namespace plan_test
 }  // namespace moe

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -265,7 +266,7 @@ TEST(Shared, PartsThatDoNotFitAreRefused) {
 }
 
 TEST(Shared, CallsThatDoNotFitLeaveTheGradientAlone) {
-  const Shared shared{routed_layer(), always_on(), sigmoid_mix()};
+  Shared shared{routed_layer(), always_on(), sigmoid_mix()};
   decltype(shared)::Tape tape;
   auto gradient = zeros_like(shared);
   Matrix<double> dx = x_TD;
@@ -290,11 +291,35 @@ TEST(Shared, CallsThatDoNotFitLeaveTheGradientAlone) {
   expect_refused([&] { shared.backward_into(x_TD, x_TD, tape, dx, gradient); }, {"keep_activations was false"});
   tape.keep_activations = true;
   shared.forward(x_TD, tape);
-  auto exchanged = shared;
   std::mt19937_64 generator{5};
-  exchanged.expert = Mlp<double, Gelu>::random(width, 21, generator);
-  gradient = zeros_like(exchanged);
-  expect_refused([&] { exchanged.backward_into(x_TD, x_TD, tape, dx, gradient); }, {"7 x 20", "7 x 21"});
+  shared.expert = Mlp<double, Gelu>::random(width, 21, generator);
+  gradient = zeros_like(shared);
+  expect_refused([&] { shared.backward_into(x_TD, x_TD, tape, dx, gradient); }, {"7 x 20", "7 x 21"});
+}
+
+TEST(Shared, ATapeOfAnotherIsRefusedBeforeAnythingIsRead) {
+  std::mt19937_64 rng(1);
+  const auto wide_or_narrow = [&](Index outputs) {
+    return moe::Shared{moe::Layer{moe::Router<float>::random(2, 3, rng), moe::TopK{.k = 2},
+                                  moe::make_experts<moe::Linear<float>>(2, 3, outputs, rng)},
+                       moe::Linear<float>::random(3, outputs, rng), moe::SoftmaxMix<float>::random(3, rng)};
+  };
+  const auto wide = wide_or_narrow(64), narrow = wide_or_narrow(2);
+  typename std::remove_const_t<decltype(wide)>::Tape tape;
+  const moe::Matrix<float> x = moe::Matrix<float>::Ones(5, 3), dy = moe::Matrix<float>::Ones(5, 2);
+  wide.forward(x, tape);
+  auto gradient = moe::zeros_like(narrow);
+  EXPECT_THROW(narrow.backward(x, dy, tape, gradient), std::invalid_argument);
+}
+
+TEST(Shared, WithoutExpertsIsRefused) {
+  std::mt19937_64 rng(1);
+  moe::Shared shared{moe::Layer{moe::Router<float>::random(2, 3, rng), moe::TopK{.k = 2},
+                                moe::make_experts<moe::Linear<float>>(2, 3, 3, rng)},
+                     moe::Linear<float>::random(3, 3, rng)};
+  shared.layer.experts.clear();
+  const moe::Matrix<float> x = moe::Matrix<float>::Ones(5, 3);
+  EXPECT_THROW(shared.forward(x), std::invalid_argument);
 }
 
 }  // namespace shared_test

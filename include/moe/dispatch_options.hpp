@@ -30,6 +30,7 @@ struct DispatchOptions {
   /// weights are probabilities. The others normalise before dropping (Mixtral, mesh, Tutel) or not at all.
   bool renormalize_kept = false;
   double renormalize_floor = 2.220446049250313e-16;
+  bool allow_constant_weights = false;  ///< With renormalize_kept: a gate of one choice, of weight 1, is meant.
 
   /// A dropped choice adds weight * x instead of nothing (transformers' Switch before its version 5): O must be D.
   bool pass_dropped = false;

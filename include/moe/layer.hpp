@@ -212,9 +212,12 @@ struct Layer {
     losses.check(count, gate);
     dispatching.check();
     detail::require(
-        !dispatching.renormalize_kept || count == 1 || detail::most_choices(gate, count) != 1,
+        !dispatching.renormalize_kept || dispatching.allow_constant_weights || count == 1 ||
+            detail::most_choices(gate, count) != 1,
         "Layer: with renormalize_kept and a gate that sends each token to one expert the weight is always 1 "
-        "and the router learns nothing from the task; set renormalize_kept = false");
+        "and the router learns nothing from the task; set renormalize_kept = false, or the options' "
+        "allow_constant_weights "
+        "= true if that is meant");
     if (router.width() > 0) check_experts(router.width());
   }
 
@@ -224,6 +227,9 @@ struct Layer {
     check_router(width);
     check_experts(width);
   }
+
+  /// Throws std::invalid_argument unless the last forward pass on the tape was this layer's.
+  void check_tape(const Tape& tape) const { detail::require_own_tape("Layer::backward", tape.layer, experts.data()); }
 
   /// Throws std::invalid_argument unless the gradient has this layer's shapes.
   void check_gradient(const Layer& gradient) const {
@@ -247,7 +253,7 @@ struct Layer {
                     "Layer::backward: the tape is of ", tape.plan.tokens(), " tokens of width ", tape.width, " and ",
                     tape.experts.size(), " experts, the batch has ", batch.tokens(), " of width ", batch.x_TD.cols(),
                     " and the layer ", experts.size());
-    detail::require_own_tape("Layer::backward", tape.layer, experts.data());
+    check_tape(tape);
     detail::require(tape.routing.group_size == batch.group_size, "Layer::backward: group_size is ", batch.group_size,
                     ", in the forward pass it was ", tape.routing.group_size);
     detail::require_same_padding("Layer::backward", batch, tape, dispatching.non_finite == NonFinite::zero_row);

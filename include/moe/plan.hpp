@@ -92,6 +92,8 @@ struct Plan {
       const Choice<S>& c = routing.choices[i];
       detail::require(c.token >= 0 && c.token < routing.tokens(), "Plan: choice ", i, " names token ", c.token, " of ",
                       routing.tokens());
+      detail::require(routing.is_valid(c.token), "Plan: choice ", i, " names token ", batch.number_of(c.token),
+                      ", which is padding");
       detail::require(c.expert >= 0 && c.expert < routing.experts(), "Plan: choice ", i, " of token ", c.token,
                       " names expert ", c.expert, " of ", routing.experts());
       ++room[at(batch.group_of(c.token))];

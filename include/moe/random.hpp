@@ -60,6 +60,7 @@ void fill_normal(Generator& generator, double stddev, M& matrix) {
 /// A matrix of independent normal numbers, row by row.
 template <class S, class Generator>
 Matrix<S> random_matrix(Index rows, Index columns, Generator& generator, double stddev = 1) {
+  detail::require(rows >= 0 && columns >= 0, "random_matrix: ", rows, " x ", columns);
   Matrix<S> matrix(rows, columns);
   detail::fill_normal(generator, stddev, matrix);
   return matrix;

@@ -64,6 +64,7 @@ struct Shared {
 
   template <class Exec = DefaultExecutor>
   Matrix<S> forward(const Batch<S>& batch, Tape& tape, const Exec& executor = {}) const {
+    check(batch.x_TD.cols());
     Matrix<S> y_TO(batch.tokens(), output_width(batch.x_TD.cols()));
     forward_into(batch, y_TO, tape, executor);
     return y_TO;
@@ -96,6 +97,9 @@ struct Shared {
     });
     tape.shared_rows = rows;
   }
+
+  /// Throws std::invalid_argument unless the last forward pass on the tape was this layer's.
+  void check_tape(const Tape& tape) const { layer.check_tape(tape); }
 
   /// Those of the layer and, if it has some, of the expert.
   S auxiliary_loss(const Tape& tape) const {
@@ -234,7 +238,13 @@ struct Shared {
                         tape.shared_rows == tape.routing.valid_tokens,
                     "Shared::backward: the tape holds no forward pass of a batch of ", batch.tokens(), " tokens");
     detail::require(tape.kept_activations, "Shared::backward: keep_activations was false in the forward pass");
+    layer.check_tape(tape);
     detail::require_shape("Shared::backward: dy", dy_TO, batch.tokens(), output_width(batch.x_TD.cols()));
+    detail::require_shape("Shared::backward: the expert's output", tape.shared_y_NO, tape.shared_rows, dy_TO.cols());
+    if constexpr (is_mixed) {
+      detail::require_shape("Shared::backward: the layer's output", tape.layer_y_NO, tape.shared_rows, dy_TO.cols());
+      detail::require_shape("Shared::backward: the mix", tape.mix_N2, tape.shared_rows, 2);
+    }
     detail::require(!detail::overlap<S>(dx_TD, dy_TO), "Shared::backward: dx overlaps dy in memory");
   }
 };

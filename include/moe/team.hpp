@@ -22,10 +22,13 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Returns when the value is another than `seen`.
-inline void wait_for_change(const std::atomic<unsigned>& value, unsigned seen) {
-  constexpr std::chrono::microseconds moment{200};  // longer than what callers mostly do between two calls
-  const auto end = std::chrono::steady_clock::now() + moment;
+using TimePoint = std::chrono::steady_clock::time_point;
+
+/// How long who waits looks before it sleeps: longer than what callers mostly do between two calls.
+inline TimePoint a_moment_from_now() { return std::chrono::steady_clock::now() + std::chrono::microseconds{200}; }
+
+/// Returns when the value is another than `seen`: looks until `end`, then sleeps.
+inline void wait_for_change(const std::atomic<unsigned>& value, unsigned seen, TimePoint end) {
   while (value.load(std::memory_order_acquire) == seen) {
     if (std::chrono::steady_clock::now() > end) return value.wait(seen, std::memory_order_acquire);
 #if defined(__x86_64__) || defined(__i386__)
@@ -34,7 +37,7 @@ inline void wait_for_change(const std::atomic<unsigned>& value, unsigned seen) {
   }
 }
 
-/// A lock for some ten instructions.
+/// A lock for some ten instructions, and for starting the threads.
 class BriefLock {
  public:
   void lock() {
@@ -91,12 +94,14 @@ class Helpers {
 
   /// Runs the tasks; returns when all are done.
   void help_with(SharedTasks& tasks) {
+    Index wanted = 0;
     with_lock([&] {
       hire(tasks.places);
+      wanted = (std::min)(tasks.places, static_cast<Index>(all_.size()));
       tasks.next = first_;
       first_ = &tasks;
     });
-    tell();
+    tell(wanted);
     tasks.work();
     with_lock([&] {
       SharedTasks** at = &first_;
@@ -106,7 +111,7 @@ class Helpers {
     for (;;) {
       const unsigned seen = departures_.load(std::memory_order_acquire);
       if (tasks.at_work.load(std::memory_order_acquire) == 0) return;
-      wait_for_change(departures_, seen);
+      wait_for_change(departures_, seen, a_moment_from_now());
     }
   }
 
@@ -147,14 +152,15 @@ class Helpers {
     lock_.unlock();
   }
 
-  void tell() {
+  /// Wakes so many helpers that sleep; the others need not know.
+  void tell(Index wanted) {
     news_.fetch_add(1, std::memory_order_release);
-    news_.notify_all();
+    for (; wanted > 0; --wanted) news_.notify_one();
   }
 
   /// So many as a whole, or fewer if the system gives no more.
   void hire(Index wanted) {
-    if (complete_) return;
+    if (complete_ || (rest_ > 0 && --rest_ > 0)) return;
 #ifdef __cpp_exceptions
     try {
 #endif
@@ -164,13 +170,15 @@ class Helpers {
       }
 #ifdef __cpp_exceptions
     } catch (...) {
-      complete_ = true;
+      rest_ = 1000;
       if (!all_.empty() && !all_.back().thread.joinable()) all_.pop_back();
     }
 #endif
   }
 
+  /// Who has worked looks for more; who was woken for nothing goes on sleeping.
   void help(Helper& me) {
+    TimePoint end = a_moment_from_now();
     for (;;) {
       const unsigned seen = news_.load(std::memory_order_acquire);
       while (SharedTasks* tasks = join(me)) {
@@ -178,9 +186,10 @@ class Helpers {
         tasks->at_work.fetch_sub(1, std::memory_order_release);  // the caller may return, and the tasks be gone
         departures_.fetch_add(1, std::memory_order_release);
         departures_.notify_all();
+        end = a_moment_from_now();
       }
       if (dismissed_.load(std::memory_order_acquire)) return;
-      wait_for_change(news_, seen);
+      wait_for_change(news_, seen, end);
     }
   }
 
@@ -204,7 +213,8 @@ class Helpers {
       complete_ = true;
       dismissed_.store(true, std::memory_order_release);
     });
-    tell();
+    news_.fetch_add(1, std::memory_order_release);
+    news_.notify_all();
     for (Helper& one : all_) {
       bool busy = false;
       with_lock([&] { busy = one.busy; });
@@ -219,7 +229,8 @@ class Helpers {
   alignas(64) std::atomic<unsigned> departures_{0};  ///< How often a helper left tasks.
   alignas(64) BriefLock lock_;                       ///< For what follows, and which helper is busy.
   SharedTasks* first_ = nullptr;
-  bool complete_ = false;
+  bool complete_ = false;  ///< No more are started.
+  Index rest_ = 0;         ///< Calls that do not try to start any, after the system gave none.
   std::atomic<bool> dismissed_{false};
   std::deque<Helper> all_;
 };

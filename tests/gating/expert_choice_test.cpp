@@ -103,6 +103,17 @@ TEST(ExpertChoice, ATokenOfNaNLeavesTheOthersAlone) {
   EXPECT_NEAR(drouting.logits_TE(0, 0), -routing.choices[0].weight * routing.choices[1].weight, 1e-15);
 }
 
+TEST(ExpertChoice, AnExpertThatAllTokensMaskWeighsNothing) {
+  const double masked = -support::infinity_of<double>;
+  for (const auto over : {ExpertChoice::Over::experts, ExpertChoice::Over::tokens}) {
+    const auto routing =
+        gating::route(ExpertChoice{.factor = 1, .over = over}, Matrix<double>{{0, masked}, {1, masked}});
+    for (const auto& c : routing.choices) {
+      EXPECT_TRUE(c.expert == 1 ? c.weight == 0 : c.weight > 0) << c.weight;
+    }
+  }
+}
+
 // In float every probability of expert 1 is 0; its best token is the one of the largest logarithm.
 TEST(ExpertChoice, TokensAreToldApartWhereProbabilitiesUnderflow) {
   const Matrix<float> z{{0, -300}, {0, -200}, {0, -250}};

@@ -59,6 +59,15 @@ TEST(Prioritized, BatchPriorityComparesProbabilitiesWhateverTheWeights) {
   }
 }
 
+// V-MoE's and Tutel's gates as the documents write them.
+TEST(Prioritized, IsMadeFromAGateAlone) {
+  const Prioritized v_moe{TopK{.k = 2, .weights = ChoiceWeights::probabilities}};
+  const Prioritized tutel{
+      TopK{.k = 2, .weights = ChoiceWeights::renormalized, .epsilon = 1e-9, .epsilon_is = Epsilon::floor}};
+  EXPECT_EQ(v_moe.priority, Priority::best_probability);
+  EXPECT_EQ(tutel.gate.k, 2);
+}
+
 // DeepSpeed's own test: four tokens, four experts, k = 2, room for two.
 TEST(Prioritized, DropPoliciesOfDeepSpeed) {
   Matrix<double> z(4, 4);

@@ -97,6 +97,13 @@ TEST(Replay, WeightsThatAreAlwaysOneAreRefused) {
   EXPECT_NO_THROW(Replay<float>::of(gating::route(switch_top1(), logits)).check(2));  // constants, and meant to be
 }
 
+// A gate that could have made more choices may have made one for each token of this batch.
+TEST(Replay, ARecordOfADifferingNumberMayHaveOneChoiceAToken) {
+  Routing<float> routing = gating::route(switch_top1(), Matrix<float>{{1, 0}, {0, 1}});
+  routing.choices_per_token = 0;
+  EXPECT_NO_THROW(Replay<float>::of(routing, true).check(2));
+}
+
 TEST(Replay, ScoresMayWeigh) {
   const ScoredTopK gate{.k = 2, .epsilon = .1, .scale = 2.5};
   const auto recorded = gating::route(gate, logits_TE);

@@ -99,6 +99,7 @@ const std::set<std::pair<std::string, std::string>> sideways{
     {"gating/softmax.hpp", "gating/top_k.hpp"},                    // top-k with k = E
     {"gating/switch_top1.hpp", "gating/top_k.hpp"},                // top-k with k = 1
     {"gating/fixed_noise.hpp", "gating/top_k.hpp"},                // noise in front of top-k, or of another gate
+    {"gating/noisy_top_k.hpp", "gating/sigmoid_weights.hpp"},      // its standard deviations are softplus
     {"gating/noisy_top_k.hpp", "gating/top_k.hpp"},                // learned noise in front of top-k
     {"expert/glu.hpp", "expert/mlp.hpp"},                          // starts its weights by the same options
     {"expert/zero_computation.hpp", "expert/mix.hpp"},             // mixes a constant with the input

@@ -100,13 +100,6 @@ Replay<float> record(Generator& generator) {
   return gate;
 }
 
-template <class Generator>
-VariableTopK counts(Generator& generator) {
-  VariableTopK gate{.k_T = {}, .weights = ChoiceWeights::probabilities};
-  for (Index t = 0; t < tokens; ++t) gate.k_T.push_back(detail::random_index(generator, experts + 1));
-  return gate;
-}
-
 TEST(ModelFile, KeepsWhatAGateDecidesBy) {
   expect_gate_kept("Hash", [](auto& rng) { return hash(rng); });
   expect_gate_kept("Hash, weighed", [](auto& rng) {
@@ -116,7 +109,6 @@ TEST(ModelFile, KeepsWhatAGateDecidesBy) {
   });
   expect_gate_kept("ScoredTopK", [](auto& rng) { return biased(rng); });
   expect_gate_kept("Replay", [](auto& rng) { return record(rng); });
-  expect_gate_kept("VariableTopK", [](auto& rng) { return counts(rng); });
   expect_gate_kept("NoisyTopK", [](auto& rng) {
     return NoisyTopK<float>{{.k = 2}, random_matrix<float>(experts, width, rng)};
   });

@@ -10,12 +10,14 @@
 #include "moe/gating/expert_choice.hpp"
 #include "moe/gating/fixed_noise.hpp"
 #include "moe/gating/gumbel_noise.hpp"
+#include "moe/gating/noisy_top_k.hpp"
 #include "moe/gating/scored_top_k.hpp"
 #include "moe/gating/sinkhorn.hpp"
 #include "moe/gating/sparse_mixer.hpp"
 #include "moe/gating/threshold.hpp"
 #include "moe/gating/top_p.hpp"
 #include "support/expect_invalid.hpp"
+#include "support/matrices.hpp"
 
 namespace moe {
 namespace load_test {
@@ -165,6 +167,18 @@ TEST(LoadLoss, WithGumbelNoiseTheGradientAddsUpToZero) {
   gate.backward(routing, drouting);
   EXPECT_GT(drouting.logits_TE.cwiseAbs().maxCoeff(), 1e-3);
   EXPECT_NEAR(drouting.logits_TE.sum(), 0, 1e-15);
+}
+
+// A masked expert is never chosen, by no noise; it has no gradient, and the others have theirs.
+TEST(LoadLoss, AMaskedExpertLeavesTheOthersAlone) {
+  const double masked = -support::infinity_of<double>;
+  auto gate = NoisyTopK<double>::zeros(3, 1, {.k = 1, .weights = ChoiceWeights::probabilities});
+  Random random(1);
+  const auto routing = gating::route(gate, Matrix<double>{{0.3, masked, -0.2}, {0, masked, 0.4}}, {}, 0, &random);
+  const auto drouting = loss::gradient_of(LoadLoss{}, routing);
+  EXPECT_TRUE(drouting.logits_TE.allFinite());
+  EXPECT_TRUE(drouting.noise.stddev_TE.allFinite()) << drouting.noise.stddev_TE;
+  EXPECT_GT(drouting.noise.stddev_TE.cwiseAbs().maxCoeff(), 0);
 }
 
 TEST(LoadLoss, AGateOfADifferingNumberIsRefusedAtConstruction) {

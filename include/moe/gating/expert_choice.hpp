@@ -141,7 +141,8 @@ struct ExpertChoice {
           experts, key_E,
           [&](const Chunk& z, const Chunk& p) -> Chunk { return z - all.shift - log_sum - (-p).log1p(); }, logits,
           selects_E);
-      Index best = 0;
+      if (!(detail::largest(selects_E, experts) > S(0.5))) continue;
+      Index best = 0;  // 1 - p of this one is little, and is added up from the others
       detail::top_k(logits, experts, Index{1}, &best);
       key_E[best] = logits[best] - log_sum_of_others(logits, experts, best);
     }
@@ -172,8 +173,13 @@ struct ExpertChoice {
     for (Index i = 0; i < columns.cols(); ++i)
       for (Index c = 0; c < columns.rows(); ++c)
         columns(c, i) = is_nan(i, c) ? nothing : logits_TE(tokens_of_group[i], first + c);
-    for (Index c = 0; c < columns.rows(); ++c)
-      detail::softmax_row(columns.row(c).data(), columns.cols(), columns.row(c).data());
+    for (Index c = 0; c < columns.rows(); ++c) {
+      S* column = columns.row(c).data();
+      if (detail::largest(column, columns.cols()) > nothing)
+        detail::softmax_row(column, columns.cols(), column);
+      else  // an expert that all tokens mask
+        columns.row(c).setZero();
+    }
     for (Index i = 0; i < columns.cols(); ++i)
       for (Index c = 0; c < columns.rows(); ++c)
         routing.probabilities_TE(tokens_of_group[i], first + c) =

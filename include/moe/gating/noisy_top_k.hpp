@@ -8,6 +8,7 @@
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
 #include "moe/executor.hpp"
+#include "moe/gating/sigmoid_weights.hpp"
 #include "moe/gating/top_k.hpp"
 #include "moe/kernel/linear.hpp"
 #include "moe/parameters.hpp"
@@ -55,7 +56,8 @@ struct LearnedNoise {
       noise.stddev_TE.resize(routing.tokens(), routing.experts());
       noise.normal_TE.setZero(routing.tokens(), routing.experts());
       detail::linear_forward<S>(batch.x_TD, noise_weight_ED, Vector<S>(), noise.stddev_TE, Serial{});
-      noise.stddev_TE = noise.stddev_TE.unaryExpr([this](S v) { return softplus(v) + static_cast<S>(epsilon); });
+      noise.stddev_TE =
+          noise.stddev_TE.unaryExpr([this](S v) { return detail::softplus_of(v) + static_cast<S>(epsilon); });
       for (Index t = 0; t < routing.tokens(); ++t)
         if (routing.is_valid(t))
           for (Index e = 0; e < routing.experts(); ++e) noise.normal_TE(t, e) = static_cast<S>(random->normal());
@@ -103,10 +105,6 @@ struct LearnedNoise {
   static void visit_buffers(F&& f, Self&... self) {
     detail::visit_part_buffers("gate", f, self.gate...);
   }
-
- private:
-  /// log(1 + exp(v)) without overflow.
-  static S softplus(S v) { return (v > 0 ? v : S(0)) + std::log1p(std::exp(-std::abs(v))); }
 };
 
 /// The gate of Shazeer et al. 2017: NoisyTopK<float>::zeros(E, D, {.k = 2}).

@@ -32,9 +32,10 @@ struct OptionalChoices {
                     ", it must be in [0, 1]");
   }
 
-  /// Weights add up to 1 at most, so that no later one is more than a half.
+  /// Weights add up to 1 at most (but for another norm), so that no later one is more than a half.
   Index most_choices(Index) const {
-    const bool only_the_first = send == Send::never || (send == Send::above_threshold && threshold >= 0.5);
+    const bool only_the_first =
+        send == Send::never || (send == Send::above_threshold && threshold >= 0.5 && top_k.norm == 1);
     return only_the_first ? 1 : top_k.k;
   }
 

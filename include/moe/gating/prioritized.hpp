@@ -25,7 +25,7 @@ enum class Priority {
   token,             ///< By token, choices of all ranks mixed (DeepSpeed's drop policy "position" for k > 2).
   best_probability,  ///< By rank, then by the tokens' largest probability: batch-prioritised routing (V-MoE, Riquelme
                      ///< et al. 2021, section 4.1; Tutel). Weights divided by their sum have another order.
-  best_weight = best_probability,  ///< Another name of it: of weights that are probabilities.
+  best_weight = best_probability,  ///< The same order, named after gates whose weights are the probabilities.
   weight,                          ///< By the choice's weight (Megatron-Core's and DeepSpeed's drop policy "probs").
   logit,                           ///< By the choice's logit.
   logit_against_zero,  ///< The same, but a token that did not choose the expert takes part with a logit of 0, and what
@@ -143,6 +143,8 @@ struct Prioritized {
   }
 };
 
+template <class G>
+Prioritized(G) -> Prioritized<G>;
 template <class G>
 Prioritized(G, Priority) -> Prioritized<G>;
 

@@ -38,7 +38,10 @@ struct Replay {
 
   bool choices_differ() const { return true; }
   Index most_choices(Index) const {
-    std::vector<Index> count_T;
+    Index highest = 0;
+    for (const Choice<S>& c : choices) highest = (std::max)(highest, static_cast<Index>(c.rank));
+    if (highest > 0) return highest + 1;
+    std::vector<Index> count_T;  // where nobody gave ranks
     for (const Choice<S>& c : choices) {
       if (c.token < 0) continue;
       const auto t = static_cast<std::size_t>(c.token);
@@ -55,8 +58,7 @@ struct Replay {
     weighing().check("Replay");
     if (scores) scores->check("Replay");
     const bool divides = reweigh && (scores ? scores->normalize : weighing().divides());
-    const auto is_later = [](const Choice<S>& c) { return c.rank > 0; };
-    if (divides && !allow_constant_weights && std::none_of(choices.begin(), choices.end(), is_later))
+    if (divides && !allow_constant_weights)
       detail::require_weights_that_differ(
           "Replay: where no token has more than one choice", true, most_choices(experts), experts, false,
           "weights = ChoiceWeights::probabilities (as Switch does), or Scores with normalize = false");
@@ -64,7 +66,10 @@ struct Replay {
 
   /// The choices of a pass: Replay<float>::of(tape.routing).
   static Replay of(const Routing<S>& routing, bool reweigh = false) {
-    return {.choices = routing.choices, .reweigh = reweigh, .tokens = routing.tokens()};
+    return {.choices = routing.choices,
+            .reweigh = reweigh,
+            .tokens = routing.tokens(),
+            .allow_constant_weights = routing.choices_per_token != 1};  // of a gate that could have made more choices
   }
 
   /// Token t goes to experts (t k) mod E ... (t k + k - 1) mod E, each with weight 1 / k: perfectly even, for

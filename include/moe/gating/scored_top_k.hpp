@@ -68,13 +68,14 @@ struct ScoredTopK {
     workspace.expert_E.resize(experts);  // what is selected by
     routing.choices_per_token = k;
     routing.choices.resize(static_cast<std::size_t>(valid * k));
-    routing.selects_largest_logits = !is_biased() && groups_used == groups;
+    const bool biased = is_biased();
+    routing.selects_largest_logits = !biased && groups_used == groups;
     Scores::begin(routing);
     Index nth = 0;
     for (Index t = 0; t < routing.tokens(); ++t) {
       scores().measure(routing, t);
       if (!routing.is_valid(t)) continue;
-      select(routing, t);
+      select(routing, t, biased);
       for (Index rank = 0; rank < k; ++rank) {
         const Index e = workspace.indices[static_cast<std::size_t>(rank)];
         routing.choices[static_cast<std::size_t>(rank * valid + nth)] = {t, e, workspace.rows_TE(t, e),
@@ -114,12 +115,12 @@ struct ScoredTopK {
   /// The token's k experts, best first, in the workspace's indices. Experts are compared by s + bias and, of equals, by
   /// logit; without a bias by logit alone, which is the order of s and shows it where s underflows or rounds to 1.
   template <class S>
-  void select(Routing<S>& routing, Index token) const {
+  void select(Routing<S>& routing, Index token, bool biased) const {
     const Index experts = routing.experts();
     const S* logits = routing.selection_logits_TE().row(token).data();
     Vector<S>& key_E = routing.workspace.expert_E;
     Index* chosen = routing.workspace.indices.data();
-    const bool biased = is_biased(), noisy = routing.noise.drawn;
+    const bool noisy = routing.noise.drawn;
     if (!biased && groups_used == groups) return detail::top_k(logits, experts, k, chosen);
     if (noisy) scores().log_score_row(logits, experts, key_E.data());
     if (noisy && biased) Scores::exp_row(key_E.data(), experts, key_E.data());

@@ -52,10 +52,17 @@ struct Scores {
   template <class S>
   void measure(Routing<S>& routing, Index token) const {
     const Index experts = routing.experts();
-    S* log_E = routing.workspace.rows_TE.row(token).data();
+    S *log_E = routing.workspace.rows_TE.row(token).data(), *score_E = routing.scores_TE.row(token).data();
     log_score_row(routing.weighing_logits_TE().row(token).data(), experts, log_E);
-    detail::softmax_row(log_E, experts, routing.probabilities_TE.row(token).data());
-    exp_row(log_E, experts, routing.scores_TE.row(token).data());
+    exp_row(log_E, experts, score_E);
+    S* p_E = routing.probabilities_TE.row(token).data();
+    const S sum = detail::sum_row(score_E, experts);
+    constexpr S safe = std::numeric_limits<S>::min() / std::numeric_limits<S>::epsilon();
+    if (sum > safe && detail::has_finite_bits(sum))
+      detail::map_chunks(
+          experts, p_E, [sum](const detail::Chunk<S>& s) -> detail::Chunk<S> { return s / sum; }, score_E);
+    else  // scores that underflow
+      detail::softmax_row(log_E, experts, p_E);
   }
 
   /// From choices that weigh the logarithms of their scores to their weights.
@@ -117,10 +124,8 @@ struct Scores {
     const bool is_sigmoid = score == Score::sigmoid;
     const S linear = log_softplus_is_linear<S>();
     const auto scored = [is_sigmoid, linear](const Chunk& z) -> Chunk {
-      const Chunk rest = (-z.abs()).exp().log1p();
-      if (is_sigmoid) return detail::where_less<S>(z, detail::all(S(0)), z, detail::all(S(0))) - rest;
-      const Chunk softplus = detail::where_less<S>(z, detail::all(S(0)), detail::all(S(0)), z) + rest;
-      return S(0.5) * detail::where_less<S>(z, detail::all(linear), z, softplus.log());
+      if (is_sigmoid) return -softplus<S>(-z);
+      return S(0.5) * detail::where_less<S>(z, detail::all(linear), z, softplus<S>(z).log());
     };
     detail::map_chunks(experts, logs, scored, logits);
   }
@@ -150,22 +155,34 @@ struct Scores {
   template <class S>
   void log_score_row_backward(const S* logits, const S* probabilities, const S* dlogs, Index experts,
                               S* dlogits) const {
-    // log softmax: dz = dl - p sum dl
-    const S sum = score == Score::softmax ? detail::sum_row(dlogs, experts) : S(0);
-    for (Index e = 0; e < experts; ++e) {
-      const S z = logits[e];
-      if (score == Score::softmax)
-        dlogits[e] += dlogs[e] - probabilities[e] * sum;
-      else if (score == Score::sigmoid)  // d log sigmoid(z) = sigmoid(-z)
-        dlogits[e] += dlogs[e] * detail::sigmoid_of(-z);
-      else  // d log sqrt(softplus(z)) = sigmoid(z) / (2 softplus(z)), which is 1/2 where both vanish
-        dlogits[e] += dlogs[e] / S(2) * (z < log_softplus_is_linear<S>() ? S(1) : detail::sigmoid_of(z) / softplus(z));
+    using Chunk = detail::Chunk<S>;
+    if (score == Score::softmax) {  // dz = dl - p sum dl
+      const S sum = detail::sum_row(dlogs, experts);
+      detail::map_chunks(
+          experts, dlogits,
+          [sum](const Chunk& d, const Chunk& dl, const Chunk& p) -> Chunk { return d + dl - p * sum; }, dlogits, dlogs,
+          probabilities);
+    } else if (score == Score::sigmoid) {  // d log sigmoid(z) = sigmoid(-z)
+      detail::map_chunks(
+          experts, dlogits,
+          [](const Chunk& d, const Chunk& dl, const Chunk& z) -> Chunk { return d + dl * detail::sigmoid<S>(-z); },
+          dlogits, dlogs, logits);
+    } else {  // d log sqrt(softplus(z)) = sigmoid(z) / (2 softplus(z)), which is 1/2 where both vanish
+      const S linear = log_softplus_is_linear<S>();
+      detail::map_chunks(
+          experts, dlogits,
+          [linear](const Chunk& d, const Chunk& dl, const Chunk& z) -> Chunk {
+            const Chunk slope = detail::sigmoid<S>(z) / softplus<S>(z);
+            return d + S(0.5) * dl * detail::where_less<S>(z, detail::all(linear), detail::all(S(1)), slope);
+          },
+          dlogits, dlogs, logits);
     }
   }
 
+  /// log(1 + exp(z)) without overflow.
   template <class S>
-  static S softplus(S z) {
-    return (std::max)(z, S(0)) + std::log1p(std::exp(-std::abs(z)));
+  static detail::Chunk<S> softplus(const detail::Chunk<S>& z) {
+    return detail::where_less<S>(z, detail::all(S(0)), detail::all(S(0)), z) + (-z.abs()).exp().log1p();
   }
 };
 

@@ -17,6 +17,12 @@ S sigmoid_of(S logit) {
   return (logit >= 0 ? S(1) : decay) / (S(1) + decay);
 }
 
+/// log(1 + exp(logit)) without overflow.
+template <class S>
+S softplus_of(S logit) {
+  return (logit > 0 ? logit : S(0)) + std::log1p(std::exp(-std::abs(logit)));
+}
+
 template <class S>
 void weigh_by_sigmoid(Routing<S>& routing) {
   for (Choice<S>& c : routing.choices) c.weight = sigmoid_of(routing.weighing_logits_TE()(c.token, c.expert));

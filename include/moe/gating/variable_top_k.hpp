@@ -12,7 +12,6 @@
 #include "moe/gating/choice_weights.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/kernel/softmax.hpp"
-#include "moe/parameters.hpp"
 #include "moe/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -21,7 +20,7 @@ MOE_NAMESPACE_BEGIN
 /// sends a token to two experts or to one within a second level, as it was the first or second choice of the first.
 /// Priority: by rank, then by token.
 struct VariableTopK {
-  std::vector<Index> k_T;  ///< One for each row of the batch, padding too.
+  std::vector<Index> k_T;  ///< One for each row of the present batch, padding too; no file holds them.
   ChoiceWeights weights = ChoiceWeights::softmax_of_chosen;
   double epsilon = 0;  ///< This and the next two as in TopK.
   Epsilon epsilon_is = Epsilon::added;
@@ -68,11 +67,6 @@ struct VariableTopK {
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     routing.check_gradient(drouting);
     weighing().backward(routing, drouting);
-  }
-
-  template <class F, class... Self>
-  static void visit_buffers(F&& f, Self&... self) {
-    detail::visit_numbers("k", f, self.k_T...);
   }
 
  private:

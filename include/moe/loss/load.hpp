@@ -87,7 +87,7 @@ struct LoadLoss {
         drouting.probabilities_TE(t, rival) -= dmargin;
       else
         drouting.noise.logits_TE(t, rival) -= dmargin;
-      drouting.noise.stddev_TE(t, e) -= dmargin * u;
+      if (dmargin != S(0)) drouting.noise.stddev_TE(t, e) -= dmargin * u;  // u of a masked expert is infinite
       if (threshold == Threshold::of_probabilities && e + 1 == routing.experts())
         detail::softmax_row_backward(rows.row(0).data(), rows.row(1).data(), routing.experts(),
                                      drouting.logits_TE.row(t).data());
@@ -96,7 +96,8 @@ struct LoadLoss {
 
  private:
   static constexpr std::string_view not_fixed =
-      "LoadLoss: the gate does not choose a fixed number k of experts for each token";
+      "LoadLoss: the gate does not choose a fixed number k of experts for each token, or does not say so in "
+      "routing.choices_per_token";
 
   /// Throws std::invalid_argument unless the gate chose a fixed number of experts.
   template <class S>

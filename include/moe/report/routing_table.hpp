@@ -62,7 +62,7 @@ RoutingStatistics statistics_of(const Routing<S>& routing, const Plan<S>& plan) 
 }
 
 inline std::ostream& operator<<(std::ostream& out, const RoutingStatistics& s) {
-  const std::string capacity = (std::isinf)(s.capacity_factor)
+  const std::string capacity = !detail::has_finite_bits(s.capacity_factor)
                                    ? "no limit of capacity"
                                    : detail::joined("effective capacity factor ", s.capacity_factor);
   return out << detail::joined(s.tokens, " tokens, ", s.sent, " choices sent, ", s.dropped,
