@@ -87,7 +87,8 @@ TEST(AdamW, OtherShapesAreRefused) {
   Toy model, wide{Matrix<double>::Zero(2, 2)}, wide_gradient = wide;
   AdamW adam{model};
   expect_invalid([&] { (void)adam.step(model, wide); }, {"gradient", "'weight' is 1 x 2", "2 x 2"});
-  expect_invalid([&] { (void)adam.step(wide, wide_gradient); }, {"the optimiser's model", "'weight' is 2 x 2", "1 x 2"});
+  expect_invalid([&] { (void)adam.step(wide, wide_gradient); },
+                 {"the optimiser's model", "'weight' is 2 x 2", "1 x 2"});
   EXPECT_TRUE(support::same_parameters(model, Toy()));
 }
 
