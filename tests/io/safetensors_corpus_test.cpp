@@ -109,7 +109,7 @@ TEST(SafetensorsCorpus, MessagesTellTheFirstThingThatIsWrong) {
   using namespace hostile;
   expect_reason(framed(100'000'001, good_header, data16), "exceeds 100000000");
   expect_reason("#include <vector>\n", "file: not a safetensors file: it begins with '#include'");
-  expect_reason("\x89PNG\r\n\x1a\n and so on", "file: not a safetensors file: it begins with '?PNG???" "?'");
+  expect_reason("\x89PNG\r\n\x1a\n and so on", "file: not a safetensors file: it begins with '?PNG");
   expect_reason("moe", "file: not a safetensors file: too short for a header: 3 bytes");
   expect_reason(framed(4, "text", ""), "file: not a safetensors file: the header does not begin with '{'");
   expect_reason(framed(5, "{}", ""), "file: cut short, or not a safetensors file");
