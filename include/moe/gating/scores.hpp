@@ -57,7 +57,7 @@ struct Scores {
     exp_row(log_E, experts, score_E);
     S* p_E = routing.probabilities_TE.row(token).data();
     const S sum = detail::sum_row(score_E, experts);
-    constexpr S safe = std::numeric_limits<S>::min() / std::numeric_limits<S>::epsilon();
+    constexpr S safe = (std::numeric_limits<S>::min)() / std::numeric_limits<S>::epsilon();
     if (sum > safe && detail::has_finite_bits(sum))
       detail::map_chunks(
           experts, p_E, [sum](const detail::Chunk<S>& s) -> detail::Chunk<S> { return s / sum; }, score_E);
