@@ -45,7 +45,7 @@ class Parts {
   moe::Matrix<float> y_TD_;
   const moe::Batch<float> batch_;
   const moe::TopK gate_;
-  const moe::DefaultExecutor executor_;
+  const moe::DefaultExecutor executor_{};
   moe::Router<float> router_;
   moe::Router<float>::Tape tape_;
   moe::Routing<float> routing_;

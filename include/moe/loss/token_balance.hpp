@@ -7,6 +7,7 @@
 
 #include "moe/concepts.hpp"
 #include "moe/core.hpp"
+#include "moe/kernel/softmax.hpp"
 #include "moe/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -50,7 +51,9 @@ struct TokenBalanceLoss {
       if (routing.is_valid(t)) used += tokens[group(t)]++ == 0 ? 1 : 0;
     for (Index t = 0; t < routing.tokens(); ++t)
       if (routing.is_valid(t))
-        f(t, routing.probabilities_TE.row(t).sum() / static_cast<S>(routing.experts()),
+        f(t,
+          detail::sum_row(routing.probabilities_TE.row(t).data(), routing.experts()) /
+              static_cast<S>(routing.experts()),
           static_cast<S>(tokens[group(t)]) / static_cast<S>(used));
   }
 };
