@@ -25,7 +25,7 @@ namespace detail {
 using TimePoint = std::chrono::steady_clock::time_point;
 
 /// How long who waits looks before it sleeps: longer than what callers mostly do between two calls.
-inline TimePoint a_moment_from_now() { return std::chrono::steady_clock::now() + std::chrono::microseconds{200}; }
+inline TimePoint a_moment_from_now() { return std::chrono::steady_clock::now() + std::chrono::microseconds{500}; }
 
 /// Returns when the value is another than `seen`: looks until `end`, then sleeps.
 inline void wait_for_change(const std::atomic<unsigned>& value, unsigned seen, TimePoint end) {
