@@ -76,5 +76,16 @@ TEST(HandleNonFinite, PaddingIsNotRead) {
   EXPECT_NO_THROW(detail::handle_non_finite(NonFinite::refuse, example.routing));
 }
 
+TEST(DispatchOptions, WeightsThatAreAlwaysOneAreRefusedUnlessTheyAreMeant) {
+  DispatchOptions options;
+  EXPECT_NO_THROW(options.check(4, 1));
+  options.renormalize_kept = true;
+  expect_invalid([&] { options.check(4, 1); }, {"renormalize_kept", "always 1", "allow_constant_weights"});
+  EXPECT_NO_THROW(options.check(4, 2));
+  EXPECT_NO_THROW(options.check(1, 1));
+  options.allow_constant_weights = true;
+  EXPECT_NO_THROW(options.check(4, 1));
+}
+
 }  // namespace dispatch_options_test
 }  // namespace moe

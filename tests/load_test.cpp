@@ -74,6 +74,13 @@ TEST(Load, PrintsOnOneLine) {
   EXPECT_EQ(out.str().find('\n'), std::string::npos);
 }
 
+TEST(Load, IsPrintedAsPreciselyAsTheStreamAsksFor) {
+  std::ostringstream out;
+  out.precision(2);
+  out << load_of(plan_of({2, 1}, Capacity::unlimited()));
+  EXPECT_NE(out.str().find("MaxVio 0.33, CV 0.33"), std::string::npos) << out.str();
+}
+
 TEST(Load, TheSumIsTheLoadOfBothTogether) {
   const Load sum =
       sum_of(load_of(plan_of({3, 1}, Capacity::exactly(2))), load_of(plan_of({0, 4}, Capacity::exactly(2))));

@@ -142,35 +142,33 @@ constexpr bool has_stages() {
 template <class X, class Own, class Wanted, class S>
 concept computes_in = std::same_as<S, Wanted> && !Expert<X, Wanted> && Expert<X, Own>;
 
-/// What a gate says of itself; one that holds another as `gate` need not repeat what that says.
+/// What the gate answers; if it does not, what the one answers that it holds as `gate`; else `otherwise`.
+template <class G, class Ask, class Answer>
+Answer ask_gate(const G& gate, const Ask& ask, Answer otherwise) {
+  if constexpr (requires { ask(gate); })
+    return ask(gate);
+  else if constexpr (requires { gate.gate; })
+    return ask_gate(gate.gate, ask, otherwise);
+  else
+    return otherwise;
+}
+
 template <class G>
 Index most_choices(const G& gate, Index experts) {
-  if constexpr (requires { gate.most_choices(experts); })
-    return gate.most_choices(experts);
-  else if constexpr (requires { gate.gate; })
-    return most_choices(gate.gate, experts);
-  else
-    return experts;
+  const auto ask = [=](const auto& one) -> decltype(one.most_choices(experts)) { return one.most_choices(experts); };
+  return ask_gate(gate, ask, experts);
 }
 
 template <class G>
 bool choices_differ(const G& gate) {
-  if constexpr (requires { gate.choices_differ(); })
-    return gate.choices_differ();
-  else if constexpr (requires { gate.gate; })
-    return choices_differ(gate.gate);
-  else
-    return false;
+  const auto ask = [](const auto& one) -> decltype(one.choices_differ()) { return one.choices_differ(); };
+  return ask_gate(gate, ask, false);
 }
 
 template <class G>
 bool accepts_noise(const G& gate, bool weighs) {
-  if constexpr (requires { gate.accepts_noise(weighs); })
-    return gate.accepts_noise(weighs);
-  else if constexpr (requires { gate.gate; })
-    return accepts_noise(gate.gate, weighs);
-  else
-    return true;
+  const auto ask = [=](const auto& one) -> decltype(one.accepts_noise(weighs)) { return one.accepts_noise(weighs); };
+  return ask_gate(gate, ask, true);
 }
 
 /// Throws std::invalid_argument if noise of `name` in front of the gate would change nothing.

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <bit>
 #include <charconv>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -167,12 +168,24 @@ void append(std::string& text, Number part, int digits = 6) {
   text.append(room, written.ptr);
 }
 
-/// The parts, one after the other.
+/// The parts, one after the other; floating point with so many significant digits, as a stream's precision asks for.
+template <class... Parts>
+std::string joined_to(std::ptrdiff_t digits, const Parts&... parts) {
+  std::string text;
+  const auto add = [&](const auto& part) {
+    if constexpr (std::is_floating_point_v<std::remove_cvref_t<decltype(part)>>)
+      append(text, part, static_cast<int>(digits));
+    else
+      append(text, part);
+  };
+  (add(parts), ...);
+  return text;
+}
+
+/// The same with six digits.
 template <class... Parts>
 std::string joined(const Parts&... parts) {
-  std::string text;
-  (append(text, parts), ...);
-  return text;
+  return joined_to(6, parts...);
 }
 
 /// The bits of a number, without its sign. Under -ffast-math a compiler may take x != x for false, and a test of the

@@ -210,14 +210,7 @@ struct Layer {
     detail::require(count == router.experts(), "Layer: ", count, " experts, the router scores ", router.experts());
     if constexpr (requires { gate.check(count); }) gate.check(count);
     losses.check(count, gate);
-    dispatching.check();
-    detail::require(
-        !dispatching.renormalize_kept || dispatching.allow_constant_weights || count == 1 ||
-            detail::most_choices(gate, count) != 1,
-        "Layer: with renormalize_kept and a gate that sends each token to one expert the weight is always 1 "
-        "and the router learns nothing from the task; set renormalize_kept = false, or the options' "
-        "allow_constant_weights "
-        "= true if that is meant");
+    dispatching.check(count, detail::most_choices(gate, count));
     if (router.width() > 0) check_experts(router.width());
   }
 

@@ -76,10 +76,10 @@ inline Load sum_of(const Load& a, const Load& b) {
 inline std::ostream& operator<<(std::ostream& out, const Load& load) {
   std::string counts;
   for (const Index count : load.received) counts += detail::joined(" ", count);
-  return out << detail::joined("tokens per expert", counts, "; dropped ", load.dropped, " (", 100 * load.dropped_share,
-                               " %); MaxVio ", load.max_violation, ", CV ", load.coefficient_of_variation, ", entropy ",
-                               load.entropy, " of ",
-                               std::log(static_cast<double>((std::max)(load.chosen.size(), std::size_t{1}))));
+  return out << detail::joined_to(out.precision(), "tokens per expert", counts, "; dropped ", load.dropped, " (",
+                                  100 * load.dropped_share, " %); MaxVio ", load.max_violation, ", CV ",
+                                  load.coefficient_of_variation, ", entropy ", load.entropy, " of ",
+                                  std::log(static_cast<double>((std::max)(load.chosen.size(), std::size_t{1}))));
 }
 
 MOE_NAMESPACE_END

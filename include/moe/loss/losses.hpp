@@ -22,7 +22,7 @@ struct LossValue {
 };
 
 inline std::ostream& operator<<(std::ostream& out, const LossValue& loss) {
-  return out << detail::joined(loss.name, " ", loss.value, " (x ", loss.coefficient, ")");
+  return out << detail::joined_to(out.precision(), loss.name, " ", loss.value, " (x ", loss.coefficient, ")");
 }
 
 /// Computed from one layer's routing of one call; adding up over layers or micro-batches is the caller's.

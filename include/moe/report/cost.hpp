@@ -34,10 +34,10 @@ struct Cost {
 
   friend std::ostream& operator<<(std::ostream& out, const Cost& cost) {
     const double share = cost.parameters > 0 ? cost.active_parameters() / static_cast<double>(cost.parameters) : 0;
-    return out << detail::joined(cost.parameters, " parameters (", cost.bytes, " bytes), ", cost.active_parameters(),
-                                 " (", 100 * share, " %) active for a token; ", cost.multiply_adds_per_token(),
-                                 " multiply-adds a token; ", cost.tokens, " tokens used ", cost.bytes_used,
-                                 " bytes of them");
+    return out << detail::joined_to(out.precision(), cost.parameters, " parameters (", cost.bytes, " bytes), ",
+                                    cost.active_parameters(), " (", 100 * share, " %) active for a token; ",
+                                    cost.multiply_adds_per_token(), " multiply-adds a token; ", cost.tokens,
+                                    " tokens used ", cost.bytes_used, " bytes of them");
   }
 
  private:

@@ -62,14 +62,15 @@ RoutingStatistics statistics_of(const Routing<S>& routing, const Plan<S>& plan) 
 }
 
 inline std::ostream& operator<<(std::ostream& out, const RoutingStatistics& s) {
-  const std::string capacity = !detail::has_finite_bits(s.capacity_factor)
-                                   ? "no limit of capacity"
-                                   : detail::joined("effective capacity factor ", s.capacity_factor);
-  return out << detail::joined(s.tokens, " tokens, ", s.sent, " choices sent, ", s.dropped,
-                               " dropped for want of room, ", s.unsent, " not sent; ", s.experts_per_token,
-                               " experts per token, ", s.tokens_without_expert, " tokens without any; ", capacity,
-                               "; entropy of a token ", s.mean_entropy, ", of all ", s.entropy_of_mean,
-                               ", mutual information ", s.mutual_information);
+  const std::string capacity =
+      !detail::has_finite_bits(s.capacity_factor)
+          ? "no limit of capacity"
+          : detail::joined_to(out.precision(), "effective capacity factor ", s.capacity_factor);
+  return out << detail::joined_to(out.precision(), s.tokens, " tokens, ", s.sent, " choices sent, ", s.dropped,
+                                  " dropped for want of room, ", s.unsent, " not sent; ", s.experts_per_token,
+                                  " experts per token, ", s.tokens_without_expert, " tokens without any; ", capacity,
+                                  "; entropy of a token ", s.mean_entropy, ", of all ", s.entropy_of_mean,
+                                  ", mutual information ", s.mutual_information);
 }
 
 /// One line a choice, in order of priority: token,expert,rank,weight,fate. Numbers are written alike whatever the
