@@ -155,39 +155,6 @@ using NamedOrOwnScalar = std::conditional_t<std::is_void_v<S>, typename Rows::Sc
 
 inline void append(std::string& text, std::string_view part) { text += part; }
 
-/// A number as programs read it, whatever the program's locale: floating point with so many significant digits.
-template <class Number>
-requires std::is_arithmetic_v<Number>
-void append(std::string& text, Number part, int digits = 6) {
-  char room[64];
-  std::to_chars_result written{};
-  if constexpr (std::is_floating_point_v<Number>)
-    written = std::to_chars(room, std::end(room), part, std::chars_format::general, digits);
-  else
-    written = std::to_chars(room, std::end(room), +part);  // a bool as 0 or 1
-  text.append(room, written.ptr);
-}
-
-/// The parts, one after the other; floating point with so many significant digits, as a stream's precision asks for.
-template <class... Parts>
-std::string joined_to(std::ptrdiff_t digits, const Parts&... parts) {
-  std::string text;
-  const auto add = [&](const auto& part) {
-    if constexpr (std::is_floating_point_v<std::remove_cvref_t<decltype(part)>>)
-      append(text, part, static_cast<int>(digits));
-    else
-      append(text, part);
-  };
-  (add(parts), ...);
-  return text;
-}
-
-/// The same with six digits.
-template <class... Parts>
-std::string joined(const Parts&... parts) {
-  return joined_to(6, parts...);
-}
-
 /// The bits of a number, without its sign. Under -ffast-math a compiler may take x != x for false, and a test of the
 /// bits for that same test: so it is kept from knowing where the bits come from.
 template <class S>
@@ -222,6 +189,58 @@ bool has_finite_bits(const S& value) {
     return magnitude_bits(value) < bits_of_infinity<S>;
   else
     return value - value == S(0);
+}
+
+/// Less than 0, or -0, seen by the bits.
+template <class S>
+bool has_sign_bit(const S& value) {
+  if constexpr (std::is_same_v<S, float>)
+    return (std::bit_cast<std::uint32_t>(value) >> 31) != 0;
+  else if constexpr (std::is_same_v<S, double>)
+    return (std::bit_cast<std::uint64_t>(value) >> 63) != 0;
+  else
+    return value < S(0);
+}
+
+/// A number as programs read it, whatever the program's locale: floating point with so many significant digits. Under
+/// -ffast-math a compiler may drop a check whose message would hand NaN or an infinity to another function as a value:
+/// so these are told by their bits, behind a reference.
+template <class Number>
+requires std::is_arithmetic_v<Number>
+void append(std::string& text, const Number& part, int digits = 6) {
+  if constexpr (std::is_floating_point_v<Number>) {
+    if (!has_finite_bits(part)) {
+      text += has_nan_bits(part) ? "nan" : has_sign_bit(part) ? "-inf" : "inf";
+      return;
+    }
+  }
+  char room[64];
+  std::to_chars_result written{};
+  if constexpr (std::is_floating_point_v<Number>)
+    written = std::to_chars(room, std::end(room), part, std::chars_format::general, digits);
+  else
+    written = std::to_chars(room, std::end(room), +part);  // a bool as 0 or 1
+  text.append(room, written.ptr);
+}
+
+/// The parts, one after the other; floating point with so many significant digits, as a stream's precision asks for.
+template <class... Parts>
+std::string joined_to(std::ptrdiff_t digits, const Parts&... parts) {
+  std::string text;
+  const auto add = [&](const auto& part) {
+    if constexpr (std::is_floating_point_v<std::remove_cvref_t<decltype(part)>>)
+      append(text, part, static_cast<int>(digits));
+    else
+      append(text, part);
+  };
+  (add(parts), ...);
+  return text;
+}
+
+/// The same with six digits.
+template <class... Parts>
+std::string joined(const Parts&... parts) {
+  return joined_to(6, parts...);
 }
 
 /// Always on: refuses what is wrong at the public edge, with the numbers in the message.
