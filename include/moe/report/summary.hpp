@@ -45,13 +45,6 @@ std::string type_name() {
   return name;
 }
 
-template <class... Parts>
-std::string text_of(const Parts&... parts) {
-  std::string text;
-  (append(text, parts), ...);
-  return text;
-}
-
 /// "Linear<float>, weight 3 x 4, bias 3"; what is empty is left out.
 template <class Part>
 std::string description_of(const Part& part) {
@@ -63,13 +56,13 @@ std::string description_of(const Part& part) {
     if constexpr (requires {
                     { part.k } -> std::convertible_to<Index>;
                   })
-      text += text_of(", k = ", Index{part.k});
+      text += joined(", k = ", Index{part.k});
     if constexpr (requires { Part::visit_parameters(AnyVisitor{}, part); })
       for_each_parameter(
           [&](std::string_view name, const auto& parameter) {
             if (parameter.size() == 0) return;
-            text += text_of(", ", name, " ", Index{parameter.rows()});
-            if (parameter.cols() != 1) text += text_of(" x ", Index{parameter.cols()});
+            text += joined(", ", name, " ", Index{parameter.rows()});
+            if (parameter.cols() != 1) text += joined(" x ", Index{parameter.cols()});
           },
           part);
   }
@@ -80,7 +73,7 @@ std::string description_of(const Part& part) {
 template <class Part>
 std::string size_text_of(const Part& part) {
   const Cost cost = cost_of_rows(part, 0);
-  return cost.parameters > 0 ? text_of(": ", cost.parameters, " parameters (", cost.bytes, " bytes)") : "";
+  return cost.parameters > 0 ? joined(": ", cost.parameters, " parameters (", cost.bytes, " bytes)") : "";
 }
 
 /// The lines of a part; those after the first begin with `indent`.
@@ -102,10 +95,10 @@ std::string lines_of_list(const std::vector<X>& experts, const std::string& inde
   std::size_t entries = 0;
   for (std::size_t first = 0, next = 0; first < experts.size(); first = next) {
     const std::string one = lines_of(experts[first], indent + "  ");
-    if (++entries > 8) return text + indent + text_of("and ", experts.size() - first, " more experts\n");
+    if (++entries > 8) return text + indent + joined("and ", experts.size() - first, " more experts\n");
     for (next = first + 1; next < experts.size() && lines_of(experts[next], indent + "  ") == one;) ++next;
     const bool is_alone = next == first + 1;
-    text += indent + (is_alone ? text_of("expert ", first) : text_of("experts ", first, " to ", next - 1, ", each"));
+    text += indent + (is_alone ? joined("expert ", first) : joined("experts ", first, " to ", next - 1, ", each"));
     text += ' ' + one;
   }
   return text;
@@ -113,14 +106,14 @@ std::string lines_of_list(const std::vector<X>& experts, const std::string& inde
 
 template <class R, class G, class X, class L>
 std::string lines_of(const Layer<R, G, X, L>& layer, const std::string& indent) {
-  std::string text = text_of("Layer of ", layer.experts.size(), " experts") + size_text_of(layer) + '\n';
+  std::string text = joined("Layer of ", layer.experts.size(), " experts") + size_text_of(layer) + '\n';
   text += indent + "router " + lines_of(layer.router, indent);
   text += indent + "gate " + lines_of(layer.gate, indent);
   text += lines_of_list(layer.experts, indent);
   std::apply(
       [&](const auto&... loss) {
-        ((text += indent + text_of("loss ", std::string_view(loss.name()), ", coefficient ",
-                                   static_cast<double>(loss.coefficient), "\n")),
+        ((text += indent + joined("loss ", std::string_view(loss.name()), ", coefficient ",
+                                  static_cast<double>(loss.coefficient), "\n")),
          ...);
       },
       layer.losses.all);
@@ -138,8 +131,8 @@ std::string lines_of(const Shared<L, X, M>& shared, const std::string& indent) {
 
 template <class S, class X>
 std::string lines_of(const SoftLayer<S, X>& layer, const std::string& indent) {
-  return text_of("SoftLayer of ", layer.experts.size(), " experts, ", layer.slots(), " slots of width ",
-                 Index{layer.slot_PD.cols()}) +
+  return joined("SoftLayer of ", layer.experts.size(), " experts, ", layer.slots(), " slots of width ",
+                Index{layer.slot_PD.cols()}) +
          size_text_of(layer) + '\n' + lines_of_list(layer.experts, indent);
 }
 
