@@ -20,7 +20,7 @@
 
 #include "hierarchical/comparison.hpp"
 #include "hierarchical/training.hpp"
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 #include "support/budget.hpp"
 #include "support/chart.hpp"
 #include "support/progress.hpp"

@@ -7,7 +7,7 @@
 #include "moe/expert/linear.hpp"
 #include "moe/gating/top_k.hpp"
 #include "moe/loss/router_z.hpp"
-#include "moe/router.hpp"
+#include "moe/router/router.hpp"
 #include "support/expect_invalid.hpp"
 
 namespace moe {

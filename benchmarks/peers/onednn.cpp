@@ -4,7 +4,7 @@
 #include <dnnl.hpp>
 #include <map>
 #include <memory>
-#include <moe/executor.hpp>
+#include <moe/core/executor.hpp>
 #include <string>
 #include <unordered_map>
 #include <utility>

@@ -4,7 +4,7 @@
 
 #include <cstddef>
 #include <memory>
-#include <moe/executor.hpp>
+#include <moe/core/executor.hpp>
 #include <vector>
 
 #include "../support/machine.hpp"

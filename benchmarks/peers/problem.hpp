@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <moe/core.hpp>
-#include <moe/executor.hpp>
+#include <moe/core/core.hpp>
+#include <moe/core/executor.hpp>
 #include <vector>
 
 #include "../support/shape.hpp"

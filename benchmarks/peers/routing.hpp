@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <moe/executor.hpp>
+#include <moe/core/executor.hpp>
 #include <vector>
 
 #include "../support/machine.hpp"

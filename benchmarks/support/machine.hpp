@@ -3,7 +3,7 @@
 
 #include <fstream>
 #include <limits>
-#include <moe/executor.hpp>
+#include <moe/core/executor.hpp>
 #include <string>
 
 #include "../../examples/support/plain.hpp"

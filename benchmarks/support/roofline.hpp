@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
-#include <moe/core.hpp>
+#include <moe/core/core.hpp>
 #include <string>
 #include <vector>
 

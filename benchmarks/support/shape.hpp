@@ -1,7 +1,7 @@
 // The sizes of a measured layer.
 #pragma once
 
-#include <moe/core.hpp>
+#include <moe/core/core.hpp>
 
 namespace bench {
 

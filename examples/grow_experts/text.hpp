@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "moe/core.hpp"
-#include "moe/random.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/random.hpp"
 
 namespace grow {
 

@@ -3,9 +3,9 @@
 
 #include <cmath>
 
-#include "moe/executor.hpp"
+#include "moe/core/executor.hpp"
+#include "moe/core/random.hpp"
 #include "moe/expert/linear.hpp"
-#include "moe/random.hpp"
 #include "rotary.hpp"
 
 namespace example {

@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 
 namespace example {
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "chart_frame.hpp"
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 #include "plain.hpp"
 #include "svg.hpp"
 #include "table.hpp"

@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "moe/core.hpp"
-#include "moe/executor.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/executor.hpp"
 
 namespace example {
 

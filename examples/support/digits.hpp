@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "csv.hpp"
-#include "moe/core.hpp"
-#include "moe/random.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/random.hpp"
 
 namespace example {
 

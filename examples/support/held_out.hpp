@@ -5,7 +5,7 @@
 #include <span>
 
 #include "language_training.hpp"
-#include "moe/load.hpp"
+#include "moe/routing/load.hpp"
 #include "text.hpp"
 
 namespace example {

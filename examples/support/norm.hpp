@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 
 namespace example {
 

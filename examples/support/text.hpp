@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "language_model.hpp"
-#include "moe/random.hpp"
+#include "moe/core/random.hpp"
 
 namespace example {
 

@@ -9,9 +9,9 @@
 #include <stdexcept>
 #include <utility>
 
+#include "moe/core/random.hpp"
 #include "moe/optim/adamw.hpp"
 #include "moe/optim/gradient_norm.hpp"
-#include "moe/random.hpp"
 
 namespace example {
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "attention.hpp"
-#include "moe/batch.hpp"
+#include "moe/routing/batch.hpp"
 #include "norm.hpp"
 
 namespace example {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "../support/csv.hpp"
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 
 namespace regimes {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "../support/csv.hpp"
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 
 namespace vowels {
 

@@ -5,11 +5,11 @@
 #include <concepts>
 #include <string_view>
 
-#include "moe/batch.hpp"
-#include "moe/core.hpp"
-#include "moe/parameters.hpp"
-#include "moe/random.hpp"
-#include "moe/routing.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
+#include "moe/core/random.hpp"
+#include "moe/routing/batch.hpp"
+#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -72,7 +72,7 @@ concept TrainableGate = ParameterFreeGate<G, S> ||
 /// Maps rows (n, D) to rows (n, O), each row by itself; keeps in its Tape what its backward pass needs.
 /// Optional: `output_width() const` where O is not D; `check(D) const` throws if rows of that width do not fit (without
 /// it, a wrong width is for Eigen's assertions to find, which NDEBUG switches off); a
-/// member `random` of the Tape, a std::optional of Random or of a 64-bit seed (moe/kernel/dropout.hpp), which the layer
+/// member `random` of the Tape, a std::optional of Random or of a 64-bit seed (moe/expert/dropout.hpp), which the layer
 /// sets for training passes and empties for the others; a bool `keep_activations` of the Tape, which the layer makes
 /// false where no backward pass reads what this pass would keep.
 template <class X, class S>

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "moe/random.hpp"
+#include "moe/core/random.hpp"
 
 namespace cross_entropy_test {
 

@@ -9,8 +9,8 @@
 #include "moe/expert/make_experts.hpp"
 #include "moe/expert/mlp.hpp"
 #include "moe/gating/top_k.hpp"
-#include "moe/layer.hpp"
-#include "moe/router.hpp"
+#include "moe/layer/layer.hpp"
+#include "moe/router/router.hpp"
 #include "moe/testing/check_gradients.hpp"
 #include "support/gradient_options.hpp"
 

@@ -1,158 +1,64 @@
-// Dropout inside experts, by themselves and in a layer.
-#include "moe/kernel/dropout.hpp"
+#include "moe/expert/dropout.hpp"
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdint>
 #include <optional>
-#include <random>
-#include <tuple>
-#include <utility>
-#include <vector>
 
-#include "moe/expert/clamped_swiglu.hpp"
-#include "moe/expert/glu.hpp"
-#include "moe/expert/make_experts.hpp"
-#include "moe/expert/mlp.hpp"
-#include "moe/expert/variant_expert.hpp"
-#include "moe/gating/top_k.hpp"
-#include "moe/layer.hpp"
-#include "moe/router.hpp"
-#include "moe/shared.hpp"
-#include "moe/testing/check_gradients.hpp"
 #include "support/expect_invalid.hpp"
-#include "support/gradient_options.hpp"
 #include "support/matrices.hpp"
-#include "support/one_thread.hpp"
 
 namespace moe {
 namespace dropout_test {
 
-constexpr Index width = 5, experts = 3, tokens = 8;
-constexpr ExpertOptions options{.bias = true, .multiplier = true, .dropout = 0.4};
+using support::expect_invalid;
+using Seed = std::optional<std::uint64_t>;
 
-template <class X>
-X expert() {
-  std::mt19937_64 generator{1};
-  return X::random(width, 20, generator, options);
+Matrix<double> dropped(double rate, Seed seed, Index rows, Index columns) {
+  Matrix<double> ones = Matrix<double>::Ones(rows, columns);
+  Dropout{rate}.drop(seed, ones);
+  return ones;
 }
 
-template <class X>
-auto layer_of(const X& one) {
-  std::mt19937_64 generator{2};
-  return Layer{Router<double>::random(experts, width, generator), TopK{.k = 2}, std::vector<X>(experts, one)};
-}
-
-template <class L>
-Matrix<double> outputs(const L& layer, std::optional<std::uint64_t> seed) {
-  auto tape = seed ? typename L::Tape(*seed) : typename L::Tape();
-  return layer.forward(support::random_matrix<double>(tokens, width, 3), tape);
-}
-
-/// As a user would write it: y = dropout(x .* scale), the mask drawn again for the backward pass.
-struct Dropping {
-  Vector<double> scale_D = Vector<double>::LinSpaced(width, 1, 2);
-  Dropout dropout{0.4};
-
-  struct Tape {
-    std::optional<std::uint64_t> random;
-  };
-  void forward(ConstMatrixRef<double> x, MatrixRef<double> y, Tape& tape) const {
-    y = x * scale_D.asDiagonal();
-    dropout.drop(tape.random, y);
+TEST(Dropout, DropsAtTheRateAndScalesTheRest) {
+  for (const double rate : {0.1, 0.4, 0.9}) {
+    const Matrix<double> mask = dropped(rate, 7, 200, 500);
+    const double kept = (mask.array() != 0).cast<double>().mean(), deviation = std::sqrt(rate * (1 - rate) / 1e5);
+    EXPECT_NEAR(kept, 1 - rate, 5 * deviation);
+    EXPECT_NEAR(mask.maxCoeff(), 1 / (1 - rate), 1e-15);
   }
-  void backward(ConstMatrixRef<double> x, ConstMatrixRef<double> dy, Tape& tape, MatrixRef<double> dx,
-                Dropping& gradient) const {
-    dx = dy;
-    dropout.drop(tape.random, dx);
-    gradient.scale_D += x.cwiseProduct(dx).colwise().sum().transpose();
-    dx = dx * scale_D.asDiagonal();
-  }
-  template <class F, class... Self>
-  static void visit_parameters(F&& f, Self&... self) {
-    f("scale", self.scale_D...);
-  }
-};
-
-template <class X>
-void expect_dropout(const X& one) {
-  const auto layer = layer_of(one);
-  EXPECT_EQ(outputs(layer, 7), outputs(layer, 7));
-  EXPECT_NE(outputs(layer, 7), outputs(layer, 8));
-  EXPECT_NE(outputs(layer, 7), outputs(layer, std::nullopt));
-  auto without = layer;
-  for (auto& e : without.experts) e.dropout.rate = 0;
-  EXPECT_EQ(outputs(layer, std::nullopt), outputs(without, std::nullopt));
-  EXPECT_EQ(outputs(without, 7), outputs(without, std::nullopt));
 }
 
-TEST(ExpertDropout, DropsInTrainingAlone) {
-  expect_dropout(expert<Mlp<double>>());
-  expect_dropout(expert<SwiGlu<double>>());
-  expect_dropout(expert<ClampedSwiGlu<double>>());
-  expect_dropout(Dropping{});
+TEST(Dropout, RowsColumnsAndSeedsAreIndependent) {
+  const double rate = 0.5, bound = 5 * std::sqrt(1 / 1e5);
+  const Matrix<double> one = dropped(rate, 7, 200, 500).array() - 1, other = dropped(rate, 8, 200, 500).array() - 1;
+  EXPECT_LT(std::abs(one.cwiseProduct(other).mean()), bound);
+  EXPECT_LT(std::abs(one.topRows(199).cwiseProduct(one.bottomRows(199)).mean()), bound);
+  EXPECT_LT(std::abs(one.leftCols(499).cwiseProduct(one.rightCols(499)).mean()), bound);
+  EXPECT_LT(std::abs(one.topLeftCorner(199, 499).cwiseProduct(one.bottomRightCorner(199, 499)).mean()), bound);
 }
 
-template <class X>
-void expect_exact(const X& one) {
-  EXPECT_TRUE(testing::check_gradients(one, support::random_matrix<double>(6, width, 4),
-                                       support::gradient_options({.tape_seed = 7})));
-  EXPECT_TRUE(testing::check_layer_gradients(layer_of(one), support::random_matrix<double>(tokens, width, 4),
-                                             support::gradient_options({.entries = 30, .tape_seed = 7})));
+TEST(Dropout, TheMaskIsAFunctionOfSeedAndPlace) {
+  const Matrix<double> whole = dropped(0.3, 7, 5, 64);
+  EXPECT_EQ(dropped(0.3, 7, 5, 64), whole);
+  Matrix<double> parts = Matrix<double>::Ones(5, 64);
+  for (const Index first : {48, 16, 0, 32}) Dropout{0.3}.drop(Seed{7}, parts, first, 16);  // in whatever order
+  EXPECT_EQ(parts, whole);
+  Matrix<double> last_rows = Matrix<double>::Ones(2, 64);
+  Dropout{0.3}.drop(Seed{7}, last_rows, 0, 64, 3);
+  EXPECT_EQ(last_rows, whole.bottomRows(2));
 }
 
-TEST(ExpertDropout, GradientsAreThoseOfTheMaskedPass) {
-  expect_exact(expert<Mlp<double, Gelu>>());
-  expect_exact(expert<SwiGlu<double>>());
-  expect_exact(expert<ClampedSwiGlu<double>>());
-  expect_exact(Dropping{});
+TEST(Dropout, WithoutASeedOrARateNothingIsDropped) {
+  EXPECT_EQ(dropped(0.5, std::nullopt, 4, 9), Matrix<double>::Ones(4, 9));
+  EXPECT_EQ(dropped(0, 7, 4, 9), Matrix<double>::Ones(4, 9));
 }
 
-TEST(ExpertDropout, ExpertsOfOneLayerDropIndependently) {
-  const auto layer = layer_of(expert<Mlp<double>>());  // of equal experts
-  const Matrix<double> x = Matrix<double>::Ones(1, width);
-  std::vector<Matrix<double>> y;
-  decltype(layer)::Tape tape{7};
-  layer.forward(x, tape);
-  EXPECT_NE(tape.y_NO.row(0), tape.y_NO.row(1));
-  EXPECT_NE(tape.experts[0].random, tape.experts[1].random);
-}
-
-TEST(ExpertDropout, ReachesVariantsAndSharedExperts) {
-  using Any = VariantExpert<double, Mlp<double>, Dropping>;
-  const auto plain = layer_of(expert<Mlp<double>>());
-  std::vector<Any> bag(experts, Any{expert<Mlp<double>>()});
-  const Layer varied{plain.router, plain.gate, bag};
-  EXPECT_EQ(outputs(varied, 7), outputs(plain, 7));  // the same seeds
-  const Shared shared{plain, Dropping{}};
-  EXPECT_NE(outputs(shared, 7), outputs(shared, 8));
-  EXPECT_TRUE(testing::check_layer_gradients(shared, support::random_matrix<double>(tokens, width, 4),
-                                             support::gradient_options({.entries = 30, .tape_seed = 7})));
-}
-
-#ifdef _OPENMP
-TEST(ExpertDropout, BitsDoNotDependOnThreads) {
-  std::mt19937_64 generator{1};
-  const Layer layer{Router<float>::random(experts, width, generator), TopK{.k = 2},
-                    make_experts<SwiGlu<float>>(experts, width, 1200, generator, ExpertOptions{.dropout = 0.3})};
-  const auto x = support::random_matrix<float>(60, width, 1), dy = support::random_matrix<float>(60, width, 2);
-  const auto run = [&](const auto& executor) {
-    decltype(layer)::Tape tape{3};
-    auto gradient = zeros_like(layer);
-    Matrix<float> y = layer.forward(x, tape, executor);
-    Matrix<float> dx = layer.backward(x, dy, tape, gradient, executor);
-    return std::tuple(std::move(y), std::move(dx), flatten(gradient));
-  };
-  EXPECT_EQ(run(Serial{}), run(OpenMp{.threads = 3}));
-}
-#endif
-
-TEST(ExpertDropout, RatesThatMakeNoSenseAreRefused) {
-  std::mt19937_64 generator{1};
-  support::expect_invalid([&] { Mlp<double>::random(4, 3, generator, {.dropout = 1}); }, {"rate is 1", "[0, 1)"});
-  auto layer = layer_of(expert<SwiGlu<double>>());
-  layer.experts[1].dropout.rate = -1;
-  support::expect_invalid([&] { outputs(layer, 7); }, {"rate is -1"});
+TEST(Dropout, RatesThatMakeNoSenseAreRefused) {
+  for (const double rate : {-0.1, 1.0, 2.0}) expect_invalid([&] { Dropout{rate}.check(); }, {"it must be in [0, 1)"});
+  expect_invalid([&] { Dropout{support::nan_of<double>}.check(); }, {"the rate is nan"});
+  Dropout{0.999}.check();
 }
 
 }  // namespace dropout_test

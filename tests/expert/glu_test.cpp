@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "expert/pass.hpp"
-#include "moe/parameters.hpp"
+#include "moe/core/parameters.hpp"
 #include "moe/testing/check_gradients.hpp"
 #include "support/expect_invalid.hpp"
 

@@ -5,7 +5,7 @@
 #include <random>
 
 #include "expert/pass.hpp"
-#include "moe/parameters.hpp"
+#include "moe/core/parameters.hpp"
 #include "support/expect_invalid.hpp"
 
 namespace moe {

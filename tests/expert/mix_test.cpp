@@ -5,7 +5,7 @@
 #include <cmath>
 #include <random>
 
-#include "moe/parameters.hpp"
+#include "moe/core/parameters.hpp"
 #include "moe/testing/check_gradients.hpp"
 #include "support/expect_invalid.hpp"
 #include "support/matrices.hpp"

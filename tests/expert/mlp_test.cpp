@@ -6,7 +6,7 @@
 #include <random>
 
 #include "expert/pass.hpp"
-#include "moe/parameters.hpp"
+#include "moe/core/parameters.hpp"
 #include "support/expect_invalid.hpp"
 
 template struct moe::Mlp<long double>;  // a scalar without packets

@@ -4,8 +4,8 @@
 #include <random>
 
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
-#include "moe/parameters.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
 #include "support/expect_invalid.hpp"
 #include "support/matrices.hpp"
 

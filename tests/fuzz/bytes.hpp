@@ -11,8 +11,8 @@
 #include <string_view>
 #include <vector>
 
-#include "moe/core.hpp"
-#include "moe/parameters.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
 
 namespace fuzz {
 

@@ -11,9 +11,9 @@
 #include "moe/expert/zero_computation.hpp"
 #include "moe/gating/scored_top_k.hpp"
 #include "moe/io/model_file.hpp"
-#include "moe/layer.hpp"
+#include "moe/layer/layer.hpp"
 #include "moe/optim/adamw.hpp"
-#include "moe/router.hpp"
+#include "moe/router/router.hpp"
 
 namespace {
 

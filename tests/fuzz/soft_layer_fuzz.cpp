@@ -12,7 +12,7 @@
 #include "fuzz/bytes.hpp"
 #include "fuzz/naive.hpp"
 #include "moe/io/model_file.hpp"
-#include "moe/soft_layer.hpp"
+#include "moe/layer/soft_layer.hpp"
 
 namespace {
 

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "gating/route.hpp"
-#include "moe/plan.hpp"
-#include "moe/random.hpp"
+#include "moe/core/random.hpp"
+#include "moe/routing/plan.hpp"
 #include "support/expect_invalid.hpp"
 
 namespace moe {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "gating/route.hpp"
-#include "moe/parameters.hpp"
+#include "moe/core/parameters.hpp"
 #include "support/expect_invalid.hpp"
 #include "support/matrices.hpp"
 

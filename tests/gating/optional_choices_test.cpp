@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "gating/route.hpp"
-#include "moe/plan.hpp"
+#include "moe/routing/plan.hpp"
 #include "support/expect_invalid.hpp"
 
 namespace moe {

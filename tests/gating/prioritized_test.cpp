@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "gating/route.hpp"
-#include "moe/plan.hpp"
+#include "moe/routing/plan.hpp"
 
 namespace moe {
 namespace prioritized_test {

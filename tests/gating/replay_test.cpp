@@ -12,8 +12,8 @@
 #include "moe/gating/scored_top_k.hpp"
 #include "moe/gating/switch_top1.hpp"
 #include "moe/gating/top_k.hpp"
-#include "moe/layer.hpp"
-#include "moe/router.hpp"
+#include "moe/layer/layer.hpp"
+#include "moe/router/router.hpp"
 #include "support/expect_invalid.hpp"
 #include "support/matrices.hpp"
 

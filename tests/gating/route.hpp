@@ -8,9 +8,9 @@
 #include <span>
 #include <vector>
 
-#include "moe/core.hpp"
-#include "moe/random.hpp"
-#include "moe/routing.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/random.hpp"
+#include "moe/routing/routing.hpp"
 
 namespace moe::gating {
 

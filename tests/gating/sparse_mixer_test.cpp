@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "gating/route.hpp"
-#include "moe/random.hpp"
+#include "moe/core/random.hpp"
 #include "support/expect_invalid.hpp"
 #include "support/matrices.hpp"
 

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "gating/route.hpp"
+#include "moe/core/random.hpp"
 #include "moe/gating/top_k.hpp"
-#include "moe/random.hpp"
 #include "support/bits.hpp"
 #include "support/expect_invalid.hpp"
 

@@ -5,12 +5,12 @@
 
 #include "golden.hpp"
 #include "moe/expert/glu.hpp"
-#include "moe/gating/bias_update.hpp"
 #include "moe/gating/scored_top_k.hpp"
-#include "moe/load.hpp"
+#include "moe/layer/shared.hpp"
 #include "moe/loss/device_balance.hpp"
 #include "moe/loss/load_balance.hpp"
-#include "moe/shared.hpp"
+#include "moe/optim/bias_update.hpp"
+#include "moe/routing/load.hpp"
 
 namespace deepseek_test {
 

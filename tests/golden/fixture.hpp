@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 
 namespace golden {
 

@@ -11,12 +11,12 @@
 #include <vector>
 
 #include "fixture.hpp"
+#include "moe/core/weights.hpp"
 #include "moe/expert/linear.hpp"
 #include "moe/gating/top_k.hpp"
-#include "moe/layer.hpp"
+#include "moe/layer/layer.hpp"
 #include "moe/loss/losses.hpp"
-#include "moe/router.hpp"
-#include "moe/weights.hpp"
+#include "moe/router/router.hpp"
 
 namespace golden {
 

@@ -4,7 +4,7 @@
 #include "golden.hpp"
 #include "moe/expert/mlp.hpp"
 #include "moe/gating/hash.hpp"
-#include "moe/no_router.hpp"
+#include "moe/router/no_router.hpp"
 
 namespace hash_test {
 

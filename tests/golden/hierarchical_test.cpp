@@ -4,7 +4,7 @@
 
 #include "golden.hpp"
 #include "moe/gating/softmax.hpp"
-#include "moe/loss/hierarchical_mixture.hpp"
+#include "moe/objective/hierarchical_mixture.hpp"
 
 namespace hierarchical_test {
 

@@ -5,7 +5,7 @@
 
 #include "golden.hpp"
 #include "moe/gating/softmax.hpp"
-#include "moe/loss/mixture.hpp"
+#include "moe/objective/mixture.hpp"
 
 namespace local_experts_test {
 

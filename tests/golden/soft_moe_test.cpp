@@ -5,7 +5,7 @@
 
 #include "golden.hpp"
 #include "moe/expert/mlp.hpp"
-#include "moe/soft_layer.hpp"
+#include "moe/layer/soft_layer.hpp"
 
 namespace soft_moe_test {
 

@@ -3,9 +3,9 @@
 
 #include <random>
 
+#include "moe/expert/activations.hpp"
 #include "moe/expert/glu.hpp"
 #include "moe/expert/mlp.hpp"
-#include "moe/kernel/activations.hpp"
 #include "moe/testing/check_gradients.hpp"
 #include "support/gradient_options.hpp"
 

@@ -12,100 +12,104 @@
 
 namespace {
 
-// From the ground up; a header stands where it is named, or else its folder. The order inside floors 0 to 2 is
-// part of the rule: kernels know the executor, routing is made before the plan, the plan before its load.
+// From the ground up; a header stands where it is named, or else its folder. The order inside core/, routing/ and
+// layer/ is part of the rule: routing is made before the plan, the plan before its load.
 const std::vector<std::vector<std::string>> floors{
-    {"version.hpp"},                                                  // 0
-    {"core.hpp"},                                                     //
-    {"first_exception.hpp"},                                          //
-    {"team.hpp"},                                                     //
-    {"parameters.hpp", "weights.hpp", "executor.hpp", "random.hpp"},  // 1
-    {"kernel", "variant.hpp"},                                        //
-    {"batch.hpp"},                                                    // 2
-    {"routing.hpp"},                                                  //
-    {"capacity.hpp"},                                                 //
-    {"dispatch_options.hpp"},                                         //
-    {"plan.hpp"},                                                     //
-    {"load.hpp"},                                                     //
-    {"concepts.hpp"},                                                 // 3
-    {"router.hpp", "no_router.hpp", "cosine_router.hpp", "dispatch.hpp", "loss/losses.hpp", "gating", "expert",
-     "loss"},                                                                    // 4
-    {"layer_tape.hpp"},                                                          //
-    {"layer_experts.hpp", "layer_routing.hpp", "expert/variant_expert.hpp"},     //
-    {"layer.hpp", "soft_layer.hpp", "shared.hpp"},                               // 5
-    {"optim", "surgery", "report", "io", "distributed", "testing", "executor"},  // attic
-    {"moe.hpp"},                                                                 // umbrella
+    {"core/version.hpp"},
+    {"core/core.hpp"},
+    {"core/first_exception.hpp"},
+    {"core/team.hpp"},
+    {"core"},
+    {"kernel"},
+    {"routing/batch.hpp"},
+    {"routing/routing.hpp"},
+    {"routing/capacity.hpp"},
+    {"routing/dispatch_options.hpp"},
+    {"routing/plan.hpp"},
+    {"routing"},
+    {"concepts.hpp"},
+    {"router", "gating", "expert", "loss", "objective"},
+    {"layer/tape.hpp"},
+    {"layer/run_experts.hpp", "layer/run_routing.hpp"},
+    {"layer"},
+    {"optim", "surgery", "report", "io", "testing"},
+    {"moe.hpp"},
 };
 
 // Inside one of these folders headers may include each other.
-const std::set<std::string> attic{"optim", "surgery", "report", "io", "distributed", "testing", "executor"};
+const std::set<std::string> attic{"optim", "surgery", "report", "io", "testing"};
 
 // Not for everyone, so not in the umbrella: they cost a dependency or belong to tests.
-const std::set<std::string> opt_in{"io", "distributed", "testing", "executor"};
+const std::set<std::string> opt_in{"io", "testing"};
 
 // Sideways arrows that are meant: the first is built out of the second, which is more basic and does not know it.
 const std::set<std::pair<std::string, std::string>> sideways{
-    {"kernel/linear.hpp", "kernel/gemm.hpp"},                      // a linear map is a product
-    {"kernel/panels.hpp", "kernel/compiler.hpp"},                  // asks for what it is about to write
-    {"kernel/packing.hpp", "kernel/tile.hpp"},                     // in the order that a tile reads
-    {"kernel/panels.hpp", "kernel/tiles.hpp"},                     // multiplies by tiles
-    {"kernel/panels.hpp", "kernel/lanes.hpp"},                     // multiplies few rows by lanes
-    {"kernel/lanes.hpp", "kernel/tile.hpp"},                       // as many panels as registers hold
-    {"kernel/lanes.hpp", "kernel/compiler.hpp"},                   // needs its registers
-    {"kernel/panels.hpp", "kernel/tile.hpp"},                      // turned round, for the input's gradient
-    {"kernel/gemm.hpp", "kernel/tiles.hpp"},                       // multiplies by tiles
-    {"kernel/gemm.hpp", "kernel/packing.hpp"},                     // packs its operands
-    {"kernel/gemm.hpp", "kernel/scratch.hpp"},                     // where its operands are packed
-    {"kernel/tiles.hpp", "kernel/tile.hpp"},                       // goes from tile to tile
-    {"kernel/tiles.hpp", "kernel/packing.hpp"},                    // of packed rows
-    {"kernel/panels.hpp", "kernel/scratch.hpp"},                   // where its operands are packed
-    {"kernel/panels.hpp", "kernel/packing.hpp"},                   // packs its operands
-    {"kernel/packing.hpp", "kernel/chunk.hpp"},                    // by sixteen columns
-    {"kernel/packing.hpp", "kernel/compiler.hpp"},                 // squares of packets in registers
-    {"kernel/tile.hpp", "kernel/chunk.hpp"},                       // the packets of a scalar
-    {"kernel/panels.hpp", "kernel/chunk.hpp"},                     // sixteen columns are a chunk
-    {"kernel/tile.hpp", "kernel/compiler.hpp"},                    // needs its registers
-    {"kernel/linear.hpp", "kernel/buffer.hpp"},                    // needs room for the rows that count
-    {"kernel/activations.hpp", "kernel/chunk.hpp"},                // a row is worked on in chunks
-    {"kernel/rows.hpp", "kernel/chunk.hpp"},                       // the same
-    {"kernel/rows.hpp", "kernel/compiler.hpp"},                    // asks for the next row
-    {"kernel/softmax.hpp", "kernel/chunk.hpp"},                    // the same
-    {"kernel/selection.hpp", "kernel/chunk.hpp"},                  // the same
-    {"gating/top_k.hpp", "gating/choice_weights.hpp"},             // weighs what it chose
-    {"gating/variable_top_k.hpp", "gating/choice_weights.hpp"},    // the same
-    {"gating/scored_top_k.hpp", "gating/choice_weights.hpp"},      // names its epsilon alike
-    {"gating/scored_top_k.hpp", "gating/scores.hpp"},              // weighs what it chose
-    {"gating/hash.hpp", "gating/scores.hpp"},                      // the same
-    {"gating/replay.hpp", "gating/scores.hpp"},                    // the same
-    {"gating/scores.hpp", "gating/choice_weights.hpp"},            // divides them alike
-    {"gating/scores.hpp", "gating/sigmoid_weights.hpp"},           // one of them is a sigmoid
-    {"gating/top_p.hpp", "gating/choice_weights.hpp"},             // the same
-    {"gating/hash.hpp", "gating/choice_weights.hpp"},              // the same
-    {"gating/replay.hpp", "gating/choice_weights.hpp"},            // the same
-    {"gating/sparse_mixer.hpp", "gating/choice_weights.hpp"},      // the same
-    {"gating/sinkhorn.hpp", "gating/choice_weights.hpp"},          // the same
-    {"gating/sinkhorn.hpp", "gating/sigmoid_weights.hpp"},         // the same, for k = 1
-    {"gating/sinkhorn.hpp", "gating/top_k.hpp"},                   // top-k of a transport plan
-    {"gating/base_assignment.hpp", "gating/choice_weights.hpp"},   // weighs what it chose
-    {"gating/base_assignment.hpp", "gating/sigmoid_weights.hpp"},  // the same
-    {"gating/base_assignment.hpp", "gating/top_k.hpp"},            // top-1 in evaluation
-    {"gating/threshold.hpp", "gating/choice_weights.hpp"},         // weighs what it chose
-    {"gating/threshold.hpp", "gating/sigmoid_weights.hpp"},        // the same
-    {"gating/optional_choices.hpp", "gating/top_k.hpp"},           // top-k, some of it unsent
-    {"gating/gumbel_noise.hpp", "gating/top_k.hpp"},               // noise in front of top-k, or of another gate
-    {"gating/prioritized.hpp", "gating/top_k.hpp"},                // top-k, or another gate, in another order
-    {"gating/no_token_left_behind.hpp", "gating/top_k.hpp"},       // top-k, rerouted
-    {"loss/hierarchical_mixture.hpp", "loss/mixture.hpp"},         // a mixture of mixtures
-    {"gating/softmax.hpp", "gating/top_k.hpp"},                    // top-k with k = E
-    {"gating/switch_top1.hpp", "gating/top_k.hpp"},                // top-k with k = 1
-    {"gating/fixed_noise.hpp", "gating/top_k.hpp"},                // noise in front of top-k, or of another gate
-    {"gating/noisy_top_k.hpp", "gating/sigmoid_weights.hpp"},      // its standard deviations are softplus
-    {"gating/noisy_top_k.hpp", "gating/top_k.hpp"},                // learned noise in front of top-k
-    {"expert/glu.hpp", "expert/mlp.hpp"},                          // starts its weights by the same options
-    {"expert/zero_computation.hpp", "expert/mix.hpp"},             // mixes a constant with the input
-    {"expert/clamped_swiglu.hpp", "expert/glu.hpp"},               // is one of another form
-    {"loss/importance.hpp", "loss/variation.hpp"},                 // is a squared coefficient of variation
-    {"loss/load.hpp", "loss/variation.hpp"},                       // the same
+    {"kernel/linear_map.hpp", "kernel/gemm.hpp"},                     // a linear map is a product
+    {"kernel/panels.hpp", "kernel/compiler.hpp"},                     // asks for what it is about to write
+    {"kernel/packing.hpp", "kernel/tile.hpp"},                        // in the order that a tile reads
+    {"kernel/panels.hpp", "kernel/tiles.hpp"},                        // multiplies by tiles
+    {"kernel/panels.hpp", "kernel/lanes.hpp"},                        // multiplies few rows by lanes
+    {"kernel/lanes.hpp", "kernel/tile.hpp"},                          // as many panels as registers hold
+    {"kernel/lanes.hpp", "kernel/compiler.hpp"},                      // needs its registers
+    {"kernel/panels.hpp", "kernel/tile.hpp"},                         // turned round, for the input's gradient
+    {"kernel/gemm.hpp", "kernel/tiles.hpp"},                          // multiplies by tiles
+    {"kernel/gemm.hpp", "kernel/packing.hpp"},                        // packs its operands
+    {"kernel/gemm.hpp", "kernel/scratch.hpp"},                        // where its operands are packed
+    {"kernel/tiles.hpp", "kernel/tile.hpp"},                          // goes from tile to tile
+    {"kernel/tiles.hpp", "kernel/packing.hpp"},                       // of packed rows
+    {"kernel/panels.hpp", "kernel/scratch.hpp"},                      // where its operands are packed
+    {"kernel/panels.hpp", "kernel/packing.hpp"},                      // packs its operands
+    {"kernel/packing.hpp", "kernel/chunk.hpp"},                       // by sixteen columns
+    {"kernel/packing.hpp", "kernel/compiler.hpp"},                    // squares of packets in registers
+    {"kernel/tile.hpp", "kernel/chunk.hpp"},                          // the packets of a scalar
+    {"kernel/panels.hpp", "kernel/chunk.hpp"},                        // sixteen columns are a chunk
+    {"kernel/tile.hpp", "kernel/compiler.hpp"},                       // needs its registers
+    {"kernel/elementwise.hpp", "kernel/chunk.hpp"},                   // functions of chunks
+    {"kernel/rows.hpp", "kernel/chunk.hpp"},                          // the same
+    {"kernel/rows.hpp", "kernel/compiler.hpp"},                       // asks for the next row
+    {"kernel/row_softmax.hpp", "kernel/chunk.hpp"},                   // the same
+    {"kernel/selection.hpp", "kernel/chunk.hpp"},                     // the same
+    {"gating/top_k.hpp", "gating/choice_weights.hpp"},                // weighs what it chose
+    {"gating/variable_top_k.hpp", "gating/choice_weights.hpp"},       // the same
+    {"gating/scored_top_k.hpp", "gating/choice_weights.hpp"},         // names its epsilon alike
+    {"gating/scored_top_k.hpp", "gating/scores.hpp"},                 // weighs what it chose
+    {"gating/hash.hpp", "gating/scores.hpp"},                         // the same
+    {"gating/replay.hpp", "gating/scores.hpp"},                       // the same
+    {"gating/scores.hpp", "gating/choice_weights.hpp"},               // divides them alike
+    {"gating/scores.hpp", "gating/sigmoid_weights.hpp"},              // one of them is a sigmoid
+    {"gating/top_p.hpp", "gating/choice_weights.hpp"},                // the same
+    {"gating/hash.hpp", "gating/choice_weights.hpp"},                 // the same
+    {"gating/replay.hpp", "gating/choice_weights.hpp"},               // the same
+    {"gating/sparse_mixer.hpp", "gating/choice_weights.hpp"},         // the same
+    {"gating/sinkhorn.hpp", "gating/choice_weights.hpp"},             // the same
+    {"gating/sinkhorn.hpp", "gating/sigmoid_weights.hpp"},            // the same, for k = 1
+    {"gating/sinkhorn.hpp", "gating/top_k.hpp"},                      // top-k of a transport plan
+    {"gating/base_assignment.hpp", "gating/choice_weights.hpp"},      // weighs what it chose
+    {"gating/base_assignment.hpp", "gating/sigmoid_weights.hpp"},     // the same
+    {"gating/base_assignment.hpp", "gating/top_k.hpp"},               // top-1 in evaluation
+    {"gating/threshold.hpp", "gating/choice_weights.hpp"},            // weighs what it chose
+    {"gating/threshold.hpp", "gating/sigmoid_weights.hpp"},           // the same
+    {"gating/optional_choices.hpp", "gating/top_k.hpp"},              // top-k, some of it unsent
+    {"gating/gumbel_noise.hpp", "gating/top_k.hpp"},                  // noise in front of top-k, or of another gate
+    {"gating/prioritized.hpp", "gating/top_k.hpp"},                   // top-k, or another gate, in another order
+    {"gating/no_token_left_behind.hpp", "gating/top_k.hpp"},          // top-k, rerouted
+    {"objective/hierarchical_mixture.hpp", "objective/mixture.hpp"},  // a mixture of mixtures
+    {"gating/softmax.hpp", "gating/top_k.hpp"},                       // top-k with k = E
+    {"gating/switch_top1.hpp", "gating/top_k.hpp"},                   // top-k with k = 1
+    {"gating/fixed_noise.hpp", "gating/top_k.hpp"},                   // noise in front of top-k, or of another gate
+    {"gating/noisy_top_k.hpp", "gating/sigmoid_weights.hpp"},         // its standard deviations are softplus
+    {"gating/noisy_top_k.hpp", "gating/top_k.hpp"},                   // learned noise in front of top-k
+    {"expert/glu.hpp", "expert/mlp.hpp"},                             // starts its weights by the same options
+    {"expert/zero_computation.hpp", "expert/mix.hpp"},                // mixes a constant with the input
+    {"expert/clamped_swiglu.hpp", "expert/glu.hpp"},                  // is one of another form
+    {"expert/clamped_swiglu.hpp", "expert/activations.hpp"},
+    {"expert/glu.hpp", "expert/activations.hpp"},           // their hidden units' function
+    {"expert/glu.hpp", "expert/dropout.hpp"},               // and its dropout
+    {"expert/mlp.hpp", "expert/activations.hpp"},           // the same
+    {"expert/mlp.hpp", "expert/dropout.hpp"},               //
+    {"expert/variant_expert.hpp", "expert/hand_down.hpp"},  // tells the tape of the expert at hand
+    {"loss/importance.hpp", "loss/variation.hpp"},          // is a squared coefficient of variation
+    {"loss/load.hpp", "loss/variation.hpp"},                // the same
 };
 
 std::string folder_of(const std::string& header) {
@@ -125,9 +129,13 @@ std::optional<std::size_t> floor_of(const std::string& header) {
   return own ? own : place_of(folder_of(header));
 }
 
+// What headers of layer/ may include of the parts.
+const std::set<std::string> parts_of_layers{"expert/hand_down.hpp", "expert/mix.hpp", "loss/losses.hpp"};
+
 /// A gate, expert or loss among others, as opposed to what is made of any of them.
 bool is_concrete_part(const std::string& header) {
-  return !place_of(header) && std::set<std::string>{"gating", "expert", "loss"}.contains(folder_of(header));
+  return std::set<std::string>{"router", "gating", "expert", "loss", "objective"}.contains(folder_of(header)) &&
+         !parts_of_layers.contains(header);
 }
 
 /// What is wrong with `from` including `to`; nothing if the arrow is fine.
@@ -135,7 +143,8 @@ std::optional<std::string> complaint(const std::string& from, const std::string&
   const std::string arrow = from + " -> " + to + ": ";
   if (!floor_of(from)) return arrow + from + " has no floor";
   if (!floor_of(to)) return arrow + to + " has no floor";
-  if (from == "layer.hpp" && is_concrete_part(to)) return arrow + "the layer knows no concrete gate, expert or loss";
+  if (folder_of(from) == "layer" && is_concrete_part(to))
+    return arrow + "a layer knows no concrete gate, expert or loss";
   if (*floor_of(to) < *floor_of(from)) return std::nullopt;
   if (sideways.contains({from, to})) return std::nullopt;
   if (attic.contains(folder_of(from)) && folder_of(from) == folder_of(to)) return std::nullopt;
@@ -178,24 +187,36 @@ TEST(Floors, UmbrellaReachesAllThatIsNotOptIn) {
 }
 
 TEST(Floors, SeesABadArrow) {
-  EXPECT_FALSE(complaint("layer.hpp", "plan.hpp"));
+  EXPECT_FALSE(complaint("layer/layer.hpp", "routing/plan.hpp"));
   EXPECT_FALSE(complaint("gating/top_k.hpp", "kernel/selection.hpp"));
-  EXPECT_FALSE(complaint("load.hpp", "routing.hpp"));
-  EXPECT_FALSE(complaint("layer.hpp", "loss/losses.hpp"));
+  EXPECT_FALSE(complaint("routing/load.hpp", "routing/routing.hpp"));
+  EXPECT_FALSE(complaint("layer/layer.hpp", "loss/losses.hpp"));
   EXPECT_FALSE(complaint("io/safetensors.hpp", "io/json.hpp"));
-  EXPECT_EQ(complaint("plan.hpp", "layer.hpp"), "plan.hpp -> layer.hpp: upward");
-  EXPECT_EQ(complaint("core.hpp", "parameters.hpp"), "core.hpp -> parameters.hpp: upward");
-  EXPECT_EQ(complaint("routing.hpp", "load.hpp"), "routing.hpp -> load.hpp: upward");
-  EXPECT_EQ(complaint("gating/top_k.hpp", "router.hpp"), "gating/top_k.hpp -> router.hpp: sideways");
-  EXPECT_EQ(complaint("loss/router_z.hpp", "gating/top_k.hpp"), "loss/router_z.hpp -> gating/top_k.hpp: sideways");
-  EXPECT_EQ(complaint("random.hpp", "executor.hpp"), "random.hpp -> executor.hpp: sideways");
-  EXPECT_EQ(complaint("executor.hpp", "kernel/gemm.hpp"), "executor.hpp -> kernel/gemm.hpp: upward");
-  EXPECT_EQ(complaint("kernel/gemm.hpp", "kernel/linear.hpp"), "kernel/gemm.hpp -> kernel/linear.hpp: sideways");
-  EXPECT_EQ(complaint("optim/adam.hpp", "io/json.hpp"), "optim/adam.hpp -> io/json.hpp: sideways");
-  EXPECT_EQ(complaint("layer.hpp", "moe.hpp"), "layer.hpp -> moe.hpp: upward");
-  EXPECT_EQ(complaint("layer.hpp", "expert/mlp.hpp"),
-            "layer.hpp -> expert/mlp.hpp: the layer knows no concrete gate, expert or loss");
-  EXPECT_EQ(complaint("layer.hpp", "shortcut.hpp"), "layer.hpp -> shortcut.hpp: shortcut.hpp has no floor");
+  const auto expect = [](const std::string& from, const std::string& to, const std::string& what) {
+    EXPECT_EQ(complaint(from, to), from + " -> " + to + ": " + what);
+  };
+  expect("routing/plan.hpp", "layer/layer.hpp", "upward");
+  expect("core/core.hpp", "core/parameters.hpp", "upward");
+  expect("routing/routing.hpp", "routing/load.hpp", "upward");
+  expect("gating/top_k.hpp", "router/router.hpp", "sideways");
+  expect("loss/router_z.hpp", "gating/top_k.hpp", "sideways");
+  expect("core/random.hpp", "core/executor.hpp", "sideways");
+  expect("core/executor.hpp", "kernel/gemm.hpp", "upward");
+  expect("kernel/gemm.hpp", "kernel/linear_map.hpp", "sideways");
+  expect("optim/adam.hpp", "io/json.hpp", "sideways");
+  expect("layer/layer.hpp", "moe.hpp", "upward");
+  expect("layer/layer.hpp", "expert/mlp.hpp", "a layer knows no concrete gate, expert or loss");
+  expect("layer/shared.hpp", "gating/top_k.hpp", "a layer knows no concrete gate, expert or loss");
+  expect("layer/layer.hpp", "shortcut.hpp", "shortcut.hpp has no floor");
+}
+
+// No folder is named for which there is no header, so that the list describes what stands.
+TEST(Floors, AllThatIsNamedExists) {
+  for (const auto& floor : floors)
+    for (const std::string& name : floor)
+      EXPECT_TRUE(std::ranges::any_of(moe::hygiene::headers(), [&](const auto& header) {
+        return header.name == name || folder_of(header.name) == name;
+      })) << name;
 }
 
 }  // namespace

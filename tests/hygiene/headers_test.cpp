@@ -21,7 +21,8 @@ std::vector<std::string> faults(const std::string& name, const std::vector<std::
   long open_pragmas = 0;
   for (const std::string& line : lines) {
     std::smatch match;
-    const bool may_define = name == "version.hpp" || (name == "kernel/compiler.hpp" && line.find(" MOE_DETAIL_") < 10);
+    const bool may_define =
+        name == "core/version.hpp" || (name == "kernel/compiler.hpp" && line.find(" MOE_DETAIL_") < 10);
     if (std::regex_match(line, match, define) && !may_define) found.push_back("defines " + match[1].str());
     if (std::regex_match(line, relative)) found.push_back("includes by a path that does not begin with moe/");
     if (std::regex_match(line, using_namespace)) found.push_back("opens a namespace for its user");
@@ -42,7 +43,7 @@ TEST(Headers, KeepTheHouseRules) {
 }
 
 TEST(Headers, VersionDefinesOnlyItsOwnNames) {
-  const auto version = moe::hygiene::find("version.hpp");
+  const auto version = moe::hygiene::find("core/version.hpp");
   ASSERT_TRUE(version);
   for (const std::string& line : version->lines) {
     EXPECT_TRUE(!line.starts_with("#define") || line.starts_with("#define MOE_")) << line;
@@ -50,7 +51,7 @@ TEST(Headers, VersionDefinesOnlyItsOwnNames) {
 }
 
 TEST(Headers, FaultsAreSeen) {
-  const auto of = [](std::vector<std::string> lines) { return faults("plan.hpp", lines); };
+  const auto of = [](std::vector<std::string> lines) { return faults("routing/plan.hpp", lines); };
   using Faults = std::vector<std::string>;
   EXPECT_EQ(of({"// Purpose.", "#pragma once"}), Faults{});
   EXPECT_EQ(of({"#pragma once"}), Faults{"does not open with its purpose"});
@@ -58,7 +59,7 @@ TEST(Headers, FaultsAreSeen) {
   EXPECT_EQ(of({"// Purpose.", "#pragma once", "# define EIGEN_NO_MALLOC"}), Faults{"defines EIGEN_NO_MALLOC"});
   EXPECT_EQ(of({"// Purpose.", "#pragma once", "#define MOE_FAST 1"}), Faults{"defines MOE_FAST"});
   EXPECT_EQ(of({"// Purpose.", "#pragma once", "using namespace Eigen;"}), Faults{"opens a namespace for its user"});
-  EXPECT_EQ(of({"// Purpose.", "#pragma once", "#include \"../core.hpp\""}),
+  EXPECT_EQ(of({"// Purpose.", "#pragma once", "#include \"../core/core.hpp\""}),
             Faults{"includes by a path that does not begin with moe/"});
   EXPECT_EQ(of({"// Purpose.", "#pragma once", "#pragma GCC diagnostic push"}), Faults{"leaves a pragma pushed"});
 }

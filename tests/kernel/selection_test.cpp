@@ -9,7 +9,7 @@
 #include <random>
 #include <vector>
 
-#include "moe/random.hpp"
+#include "moe/core/random.hpp"
 
 #include "support/matrices.hpp"
 

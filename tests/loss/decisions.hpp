@@ -3,8 +3,8 @@
 
 #include <vector>
 
-#include "moe/core.hpp"
-#include "moe/routing.hpp"
+#include "moe/core/core.hpp"
+#include "moe/routing/routing.hpp"
 
 namespace moe::loss {
 

@@ -1,7 +1,7 @@
 // The smallest model: two tensors of different types.
 #pragma once
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 
 namespace moe::optim {
 

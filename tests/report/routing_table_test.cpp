@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "moe/load.hpp"
 #include "moe/loss/losses.hpp"
 #include "moe/report/heat_map.hpp"
+#include "moe/routing/load.hpp"
 #include "support/expect_invalid.hpp"
 #include "support/german_locale.hpp"
 

@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <cstring>
 
-#include "moe/core.hpp"
-#include "moe/weights.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/weights.hpp"
 
 namespace support {
 

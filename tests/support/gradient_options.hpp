@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 #include "moe/testing/check_gradients.hpp"
 
 namespace support {

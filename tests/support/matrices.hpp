@@ -5,9 +5,9 @@
 #include <limits>
 #include <random>
 
-#include "moe/core.hpp"
-#include "moe/parameters.hpp"
-#include "moe/random.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
+#include "moe/core/random.hpp"
 #include "support/bits.hpp"
 
 namespace support {

@@ -6,16 +6,16 @@
 #include <optional>
 
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
+#include "moe/core/buffer.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
+#include "moe/core/random.hpp"
+#include "moe/core/weights.hpp"
+#include "moe/expert/activations.hpp"
+#include "moe/expert/dropout.hpp"
 #include "moe/expert/mlp.hpp"
-#include "moe/kernel/activations.hpp"
-#include "moe/kernel/buffer.hpp"
 #include "moe/kernel/chunk.hpp"
-#include "moe/kernel/dropout.hpp"
 #include "moe/kernel/panels.hpp"
-#include "moe/parameters.hpp"
-#include "moe/random.hpp"
-#include "moe/weights.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -33,7 +33,7 @@ concept GateForm = requires(const Form form, const Chunk<S> chunk) {
 
 /// y = (act(x w1' + b1) .* (x w3' + b3)) w2' + b2 (Shazeer 2020, "GLU Variants Improve Transformer"). In the names of
 /// Mixtral: w1 the gate projection, w3 the up projection, w2 the down projection.
-/// `Activation` is one of moe/kernel/activations.hpp, or a gate form, which sees both projections and may have settings
+/// `Activation` is one of moe/expert/activations.hpp, or a gate form, which sees both projections and may have settings
 /// (ClampedSilu).
 template <class S, class Activation>
 struct Glu {

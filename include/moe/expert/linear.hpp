@@ -4,10 +4,10 @@
 #include <cmath>
 
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
-#include "moe/executor.hpp"
-#include "moe/kernel/linear.hpp"
-#include "moe/random.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/executor.hpp"
+#include "moe/core/random.hpp"
+#include "moe/kernel/linear_map.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -1,14 +1,14 @@
-// Learned weights of two outputs, token by token: of a layer's and an always-on expert's (moe/shared.hpp), of the input
-// and a constant (ConstantExpert). A mix of your own offers the same members.
+// Learned weights of two outputs, token by token: of a layer's and an always-on expert's (moe/layer/shared.hpp), of the
+// input and a constant (ConstantExpert). A mix of your own offers the same members.
 #pragma once
 
 #include <cmath>
 
-#include "moe/core.hpp"
-#include "moe/executor.hpp"
-#include "moe/kernel/linear.hpp"
-#include "moe/parameters.hpp"
-#include "moe/random.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/executor.hpp"
+#include "moe/core/parameters.hpp"
+#include "moe/core/random.hpp"
+#include "moe/kernel/linear_map.hpp"
 
 MOE_NAMESPACE_BEGIN
 

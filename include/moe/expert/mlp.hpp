@@ -7,15 +7,15 @@
 #include <optional>
 
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
-#include "moe/kernel/activations.hpp"
-#include "moe/kernel/buffer.hpp"
+#include "moe/core/buffer.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
+#include "moe/core/random.hpp"
+#include "moe/core/weights.hpp"
+#include "moe/expert/activations.hpp"
+#include "moe/expert/dropout.hpp"
 #include "moe/kernel/chunk.hpp"
-#include "moe/kernel/dropout.hpp"
 #include "moe/kernel/panels.hpp"
-#include "moe/parameters.hpp"
-#include "moe/random.hpp"
-#include "moe/weights.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -35,7 +35,7 @@ struct ExpertOptions {
   }
 };
 
-/// y = act(x w1' + b1) w2' + b2, with act one of moe/kernel/activations.hpp.
+/// y = act(x w1' + b1) w2' + b2, with act one of moe/expert/activations.hpp.
 template <class S, class Activation = Relu>
 struct Mlp {
   static_assert(detail::ComputesIn<S>::is_known);

@@ -11,10 +11,10 @@
 #include <variant>
 
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
-#include "moe/layer_tape.hpp"
-#include "moe/parameters.hpp"
-#include "moe/variant.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
+#include "moe/core/variant.hpp"
+#include "moe/expert/hand_down.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -5,11 +5,11 @@
 #include <utility>
 
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
+#include "moe/core/buffer.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
+#include "moe/core/random.hpp"
 #include "moe/expert/mix.hpp"
-#include "moe/kernel/buffer.hpp"
-#include "moe/parameters.hpp"
-#include "moe/random.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -8,14 +8,14 @@
 #include <numeric>
 #include <utility>
 
-#include "moe/batch.hpp"
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 #include "moe/gating/choice_weights.hpp"
 #include "moe/gating/sigmoid_weights.hpp"
 #include "moe/gating/top_k.hpp"
 #include "moe/kernel/selection.hpp"
-#include "moe/routing.hpp"
+#include "moe/routing/batch.hpp"
+#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 

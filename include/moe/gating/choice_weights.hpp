@@ -7,10 +7,10 @@
 #include <limits>
 #include <string_view>
 
-#include "moe/core.hpp"
-#include "moe/kernel/buffer.hpp"
-#include "moe/kernel/softmax.hpp"
-#include "moe/routing.hpp"
+#include "moe/core/buffer.hpp"
+#include "moe/core/core.hpp"
+#include "moe/kernel/row_softmax.hpp"
+#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -10,16 +10,16 @@
 #include <utility>
 #include <vector>
 
-#include "moe/batch.hpp"
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
+#include "moe/core/random.hpp"
 #include "moe/gating/choice_weights.hpp"
 #include "moe/gating/scores.hpp"
+#include "moe/kernel/row_softmax.hpp"
 #include "moe/kernel/selection.hpp"
-#include "moe/kernel/softmax.hpp"
-#include "moe/parameters.hpp"
-#include "moe/random.hpp"
-#include "moe/routing.hpp"
+#include "moe/routing/batch.hpp"
+#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 

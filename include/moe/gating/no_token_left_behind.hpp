@@ -5,14 +5,14 @@
 #include <cstddef>
 #include <vector>
 
-#include "moe/batch.hpp"
-#include "moe/capacity.hpp"
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
+#include "moe/core/buffer.hpp"
+#include "moe/core/core.hpp"
 #include "moe/gating/top_k.hpp"
-#include "moe/kernel/buffer.hpp"
 #include "moe/kernel/selection.hpp"
-#include "moe/routing.hpp"
+#include "moe/routing/batch.hpp"
+#include "moe/routing/capacity.hpp"
+#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -4,16 +4,16 @@
 #include <cmath>
 #include <utility>
 
-#include "moe/batch.hpp"
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
-#include "moe/executor.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/executor.hpp"
+#include "moe/core/parameters.hpp"
+#include "moe/core/random.hpp"
 #include "moe/gating/sigmoid_weights.hpp"
 #include "moe/gating/top_k.hpp"
-#include "moe/kernel/linear.hpp"
-#include "moe/parameters.hpp"
-#include "moe/random.hpp"
-#include "moe/routing.hpp"
+#include "moe/kernel/linear_map.hpp"
+#include "moe/routing/batch.hpp"
+#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 

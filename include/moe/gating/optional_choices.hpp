@@ -3,12 +3,12 @@
 
 #include <cstddef>
 
-#include "moe/batch.hpp"
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/random.hpp"
 #include "moe/gating/top_k.hpp"
-#include "moe/random.hpp"
-#include "moe/routing.hpp"
+#include "moe/routing/batch.hpp"
+#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 

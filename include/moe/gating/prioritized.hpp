@@ -6,17 +6,17 @@
 #include <tuple>
 #include <vector>
 
-#include "moe/batch.hpp"
-#include "moe/capacity.hpp"
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
+#include "moe/core/buffer.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
+#include "moe/core/random.hpp"
 #include "moe/gating/top_k.hpp"
-#include "moe/kernel/buffer.hpp"
+#include "moe/kernel/row_softmax.hpp"
 #include "moe/kernel/selection.hpp"
-#include "moe/kernel/softmax.hpp"
-#include "moe/parameters.hpp"
-#include "moe/random.hpp"
-#include "moe/routing.hpp"
+#include "moe/routing/batch.hpp"
+#include "moe/routing/capacity.hpp"
+#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 

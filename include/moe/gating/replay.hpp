@@ -9,14 +9,14 @@
 #include <type_traits>
 #include <vector>
 
-#include "moe/batch.hpp"
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
 #include "moe/gating/choice_weights.hpp"
 #include "moe/gating/scores.hpp"
-#include "moe/kernel/softmax.hpp"
-#include "moe/parameters.hpp"
-#include "moe/routing.hpp"
+#include "moe/kernel/row_softmax.hpp"
+#include "moe/routing/batch.hpp"
+#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 

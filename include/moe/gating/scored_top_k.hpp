@@ -7,13 +7,13 @@
 #include <numeric>
 #include <vector>
 
-#include "moe/batch.hpp"
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 #include "moe/gating/choice_weights.hpp"
 #include "moe/gating/scores.hpp"
 #include "moe/kernel/selection.hpp"
-#include "moe/routing.hpp"
+#include "moe/routing/batch.hpp"
+#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -29,7 +29,7 @@ struct ScoredTopK {
 
   Index k = 2;
   Score score = Score::sigmoid;
-  Vector<double> selection_bias_E = {};  ///< Empty: none. Not trained by gradients; see moe/gating/bias_update.hpp.
+  Vector<double> selection_bias_E = {};  ///< Empty: none. Not trained by gradients; see moe/optim/bias_update.hpp.
   bool normalize = true;
   double epsilon = 1e-20;
   Epsilon epsilon_is = Epsilon::added;  ///< llama.cpp: a floor, 6.1035e-5.

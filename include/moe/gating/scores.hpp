@@ -7,14 +7,14 @@
 #include <limits>
 #include <string_view>
 
-#include "moe/core.hpp"
+#include "moe/core/buffer.hpp"
+#include "moe/core/core.hpp"
 #include "moe/gating/choice_weights.hpp"
 #include "moe/gating/sigmoid_weights.hpp"
-#include "moe/kernel/activations.hpp"
-#include "moe/kernel/buffer.hpp"
 #include "moe/kernel/chunk.hpp"
-#include "moe/kernel/softmax.hpp"
-#include "moe/routing.hpp"
+#include "moe/kernel/elementwise.hpp"
+#include "moe/kernel/row_softmax.hpp"
+#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <cstddef>
 
-#include "moe/core.hpp"
-#include "moe/routing.hpp"
+#include "moe/core/core.hpp"
+#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -1,7 +1,7 @@
 // The dense mixture of 1991: every token goes to every expert.
 #pragma once
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 #include "moe/gating/top_k.hpp"
 
 MOE_NAMESPACE_BEGIN

@@ -1,7 +1,7 @@
 // The gate of the Switch Transformer.
 #pragma once
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 #include "moe/gating/top_k.hpp"
 
 MOE_NAMESPACE_BEGIN

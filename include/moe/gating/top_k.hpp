@@ -4,13 +4,13 @@
 
 #include <cstddef>
 
-#include "moe/batch.hpp"
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 #include "moe/gating/choice_weights.hpp"
+#include "moe/kernel/row_softmax.hpp"
 #include "moe/kernel/selection.hpp"
-#include "moe/kernel/softmax.hpp"
-#include "moe/routing.hpp"
+#include "moe/routing/batch.hpp"
+#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 

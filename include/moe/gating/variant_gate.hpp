@@ -7,13 +7,13 @@
 #include <utility>
 #include <variant>
 
-#include "moe/batch.hpp"
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
-#include "moe/parameters.hpp"
-#include "moe/random.hpp"
-#include "moe/routing.hpp"
-#include "moe/variant.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
+#include "moe/core/random.hpp"
+#include "moe/core/variant.hpp"
+#include "moe/routing/batch.hpp"
+#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <type_traits>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -13,9 +13,9 @@
 #include <utility>
 #include <vector>
 
+#include "moe/core/parameters.hpp"
 #include "moe/io/safetensors_reader.hpp"
 #include "moe/io/safetensors_writer.hpp"
-#include "moe/parameters.hpp"
 
 MOE_NAMESPACE_BEGIN
 

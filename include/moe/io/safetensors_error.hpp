@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -3,7 +3,7 @@
 // where it lies. Eigen's dynamic-size expressions do not promise that, since left-overs take the scalar function.
 #pragma once
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 
 MOE_NAMESPACE_BEGIN
 

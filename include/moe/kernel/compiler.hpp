@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "moe/version.hpp"
+#include "moe/core/version.hpp"
 
 /// Unrolls the loop that follows, whose bounds are constants: arrays of packets become registers.
 #if defined(__clang__)

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 #include "moe/kernel/packing.hpp"
 #include "moe/kernel/scratch.hpp"
 #include "moe/kernel/tiles.hpp"

@@ -4,7 +4,7 @@
 
 #include <cstddef>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 #include "moe/kernel/compiler.hpp"
 #include "moe/kernel/tile.hpp"
 

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 #include "moe/kernel/chunk.hpp"
 #include "moe/kernel/compiler.hpp"
 #include "moe/kernel/tile.hpp"

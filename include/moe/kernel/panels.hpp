@@ -1,7 +1,7 @@
-// The three products of a linear map y = x w' whose weight lies in panels (moe/weights.hpp). Each works on a range of
-// w's outputs or inputs, so that one expert's product can be many tasks. The order in which an entry's terms are added
-// is fixed by the shape of w and the place of the entry (for dw, also by the number of rows; for dx, by whether they
-// are few): neither the range nor the other rows have a say in it.
+// The three products of a linear map y = x w' whose weight lies in panels (moe/core/weights.hpp). Each works on a range
+// of w's outputs or inputs, so that one expert's product can be many tasks. The order in which an entry's terms are
+// added is fixed by the shape of w and the place of the entry (for dw, also by the number of rows; for dx, by whether
+// they are few): neither the range nor the other rows have a say in it.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/weights.hpp"
 #include "moe/kernel/chunk.hpp"
 #include "moe/kernel/compiler.hpp"
 #include "moe/kernel/lanes.hpp"
@@ -18,7 +19,6 @@
 #include "moe/kernel/scratch.hpp"
 #include "moe/kernel/tile.hpp"
 #include "moe/kernel/tiles.hpp"
-#include "moe/weights.hpp"
 
 MOE_NAMESPACE_BEGIN
 

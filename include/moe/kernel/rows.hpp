@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 #include "moe/kernel/chunk.hpp"
 #include "moe/kernel/compiler.hpp"
 

@@ -1,7 +1,7 @@
 // Room for a kernel's packed operands.
 #pragma once
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 
 MOE_NAMESPACE_BEGIN
 

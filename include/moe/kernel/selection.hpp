@@ -12,7 +12,7 @@
 #include <numeric>
 #include <type_traits>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 #include "moe/kernel/chunk.hpp"
 
 MOE_NAMESPACE_BEGIN

@@ -8,7 +8,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 #include "moe/kernel/chunk.hpp"
 #include "moe/kernel/compiler.hpp"
 

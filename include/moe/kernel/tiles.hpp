@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 #include "moe/kernel/packing.hpp"
 #include "moe/kernel/tile.hpp"
 

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
-#include "moe/routing.hpp"
+#include "moe/core/core.hpp"
+#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -5,10 +5,10 @@
 #include <string_view>
 
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
-#include "moe/kernel/softmax.hpp"
+#include "moe/core/core.hpp"
+#include "moe/kernel/row_softmax.hpp"
 #include "moe/loss/variation.hpp"
-#include "moe/routing.hpp"
+#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 

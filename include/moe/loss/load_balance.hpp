@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
-#include "moe/kernel/buffer.hpp"
+#include "moe/core/buffer.hpp"
+#include "moe/core/core.hpp"
 #include "moe/kernel/selection.hpp"
-#include "moe/routing.hpp"
+#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 

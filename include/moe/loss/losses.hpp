@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
-#include "moe/routing.hpp"
+#include "moe/core/core.hpp"
+#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 

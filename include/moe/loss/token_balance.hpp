@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
-#include "moe/kernel/softmax.hpp"
-#include "moe/routing.hpp"
+#include "moe/core/core.hpp"
+#include "moe/kernel/row_softmax.hpp"
+#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -1,7 +1,7 @@
 // The squared coefficient of variation, which the importance and load losses share.
 #pragma once
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 
 MOE_NAMESPACE_BEGIN
 

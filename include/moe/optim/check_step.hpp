@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 #include "moe/optim/frozen.hpp"
 
 MOE_NAMESPACE_BEGIN

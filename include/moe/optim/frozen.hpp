@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include "moe/core.hpp"
-#include "moe/parameters.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -5,9 +5,9 @@
 #include <string_view>
 #include <type_traits>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
 #include "moe/kernel/selection.hpp"
-#include "moe/parameters.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <numbers>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 
 MOE_NAMESPACE_BEGIN
 

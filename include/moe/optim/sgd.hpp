@@ -6,11 +6,11 @@
 #include <tuple>
 #include <type_traits>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
 #include "moe/optim/check_step.hpp"
 #include "moe/optim/frozen.hpp"
 #include "moe/optim/gradient_norm.hpp"
-#include "moe/parameters.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -8,8 +8,8 @@
 #include <type_traits>
 
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
-#include "moe/parameters.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
 
 MOE_NAMESPACE_BEGIN
 

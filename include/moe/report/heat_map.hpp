@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "moe/core.hpp"
-#include "moe/plan.hpp"
-#include "moe/routing.hpp"
+#include "moe/core/core.hpp"
+#include "moe/routing/plan.hpp"
+#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -10,12 +10,12 @@
 #include <utility>
 #include <vector>
 
-#include "moe/core.hpp"
-#include "moe/layer.hpp"
-#include "moe/parameters.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
+#include "moe/layer/layer.hpp"
+#include "moe/layer/shared.hpp"
+#include "moe/layer/soft_layer.hpp"
 #include "moe/report/cost.hpp"
-#include "moe/shared.hpp"
-#include "moe/soft_layer.hpp"
 
 MOE_NAMESPACE_BEGIN
 

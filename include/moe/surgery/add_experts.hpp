@@ -4,9 +4,9 @@
 #include <utility>
 #include <vector>
 
-#include "moe/core.hpp"
-#include "moe/layer.hpp"
-#include "moe/parameters.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
+#include "moe/layer/layer.hpp"
 #include "moe/surgery/expert_rows.hpp"
 #include "moe/surgery/expert_sources.hpp"
 #include "moe/surgery/rearrange_experts.hpp"

@@ -5,9 +5,9 @@
 #include <string_view>
 #include <type_traits>
 
-#include "moe/core.hpp"
-#include "moe/parameters.hpp"
-#include "moe/random.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
+#include "moe/core/random.hpp"
 
 MOE_NAMESPACE_BEGIN
 

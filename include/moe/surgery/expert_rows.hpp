@@ -6,19 +6,19 @@
 #include <vector>
 
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
-#include "moe/cosine_router.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/variant.hpp"
 #include "moe/gating/hash.hpp"
 #include "moe/gating/noisy_top_k.hpp"
 #include "moe/gating/replay.hpp"
 #include "moe/gating/scored_top_k.hpp"
 #include "moe/gating/variable_top_k.hpp"
 #include "moe/gating/variant_gate.hpp"
-#include "moe/no_router.hpp"
-#include "moe/router.hpp"
-#include "moe/routing.hpp"
+#include "moe/router/cosine_router.hpp"
+#include "moe/router/no_router.hpp"
+#include "moe/router/router.hpp"
+#include "moe/routing/routing.hpp"
 #include "moe/surgery/expert_sources.hpp"
-#include "moe/variant.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -9,11 +9,11 @@
 #include <utility>
 #include <vector>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
+#include "moe/core/weights.hpp"
 #include "moe/expert/glu.hpp"
 #include "moe/expert/mlp.hpp"
-#include "moe/parameters.hpp"
-#include "moe/weights.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -6,9 +6,9 @@
 #include <numeric>
 #include <vector>
 
-#include "moe/core.hpp"
-#include "moe/layer.hpp"
-#include "moe/load.hpp"
+#include "moe/core/core.hpp"
+#include "moe/layer/layer.hpp"
+#include "moe/routing/load.hpp"
 #include "moe/surgery/expert_sources.hpp"
 #include "moe/surgery/rearrange_experts.hpp"
 

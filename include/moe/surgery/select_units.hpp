@@ -4,10 +4,10 @@
 #include <cstddef>
 #include <vector>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/weights.hpp"
 #include "moe/expert/glu.hpp"
 #include "moe/expert/mlp.hpp"
-#include "moe/weights.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <cstddef>
 
-#include "moe/core.hpp"
-#include "moe/layer.hpp"
+#include "moe/core/core.hpp"
+#include "moe/layer/layer.hpp"
 #include "moe/surgery/expert_sources.hpp"
 #include "moe/surgery/rearrange_experts.hpp"
 

@@ -5,10 +5,10 @@
 #include <numeric>
 #include <vector>
 
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
 #include "moe/expert/glu.hpp"
 #include "moe/expert/mlp.hpp"
-#include "moe/router.hpp"
+#include "moe/router/router.hpp"
 #include "moe/surgery/select_units.hpp"
 
 MOE_NAMESPACE_BEGIN

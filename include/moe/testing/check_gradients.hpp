@@ -19,12 +19,12 @@
 #include <utility>
 #include <vector>
 
-#include "moe/batch.hpp"
 #include "moe/concepts.hpp"
-#include "moe/core.hpp"
+#include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
+#include "moe/core/random.hpp"
 #include "moe/kernel/selection.hpp"
-#include "moe/parameters.hpp"
-#include "moe/random.hpp"
+#include "moe/routing/batch.hpp"
 
 MOE_NAMESPACE_BEGIN
 

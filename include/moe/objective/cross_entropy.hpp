@@ -1,0 +1,62 @@
+// The cross-entropy of class labels, the usual loss of a task: what a distilled student learns beside its teacher.
+#pragma once
+
+#include <cmath>
+#include <span>
+#include <type_traits>
+
+#include "moe/core/core.hpp"
+#include "moe/kernel/row_softmax.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// Mean over the labelled rows of -log softmax(logits)_label; a label of -1 is none. 0 if no row has one.
+struct CrossEntropyLoss {
+  template <class Named = void, class Rows, class S = detail::NamedOrOwnScalar<Named, Rows>>
+  S value(const Eigen::MatrixBase<Rows>& logits, std::span<const Index> label_of_row) const {
+    const RowsRef<S> logits_TC(logits);
+    S sum = 0;
+    const Index labelled =
+        for_each_labelled<S>(logits_TC, label_of_row, [&](Index r, Index label, const auto& total, const auto&) {
+          sum += total.shift - logits_TC(r, label) + std::log(total.sum);
+        });
+    return labelled > 0 ? sum / static_cast<S>(labelled) : S(0);
+  }
+
+  /// dlogits += scale * (softmax - one at the label) / labelled rows.
+  template <class Named = void, class Rows, class S = detail::NamedOrOwnScalar<Named, Rows>>
+  void backward(const Eigen::MatrixBase<Rows>& logits, std::span<const Index> label_of_row,
+                std::type_identity_t<S> scale, detail::WrittenRows<S> dlogits_TC) const {
+    const RowsRef<S> logits_TC(logits);
+    detail::require_shape("CrossEntropyLoss: dlogits", dlogits_TC, logits_TC.rows(), logits_TC.cols());
+    const Index labelled = for_each_labelled<S>(logits_TC, label_of_row, [](Index, Index, const auto&, const auto&) {});
+    for_each_labelled<S>(logits_TC, label_of_row, [&](Index r, Index label, const auto&, const Vector<S>& p) {
+      const S share = scale / static_cast<S>(labelled);
+      dlogits_TC.row(r) += share * p.transpose();
+      dlogits_TC(r, label) -= share;
+    });
+  }
+
+ private:
+  /// Calls f(row, label, sum of exponentials, softmax); returns how many rows have labels.
+  template <class S, class F>
+  static Index for_each_labelled(const ConstMatrixRef<S>& logits_TC, std::span<const Index> label_of_row, F&& f) {
+    const Index rows = logits_TC.rows(), classes = logits_TC.cols();
+    detail::require(static_cast<Index>(label_of_row.size()) == rows, "CrossEntropyLoss: ", label_of_row.size(),
+                    " labels for ", rows, " rows");
+    Vector<S> p(classes);
+    Index labelled = 0;
+    for (Index r = 0; r < rows; ++r) {
+      const Index label = label_of_row[static_cast<std::size_t>(r)];
+      if (label == -1) continue;
+      detail::require(label >= 0 && label < classes, "CrossEntropyLoss: row ", r, " has label ", label, " of ",
+                      classes);
+      ++labelled;
+      const auto total = detail::softmax_row(logits_TC.row(r).data(), classes, p.data());
+      f(r, label, total, p);
+    }
+    return labelled;
+  }
+};
+
+MOE_NAMESPACE_END

@@ -1,0 +1,42 @@
+// No projection at all: for gates that choose without looking at the tokens' content, such as hash layers.
+#pragma once
+
+#include "moe/core/core.hpp"
+#include "moe/core/executor.hpp"
+#include "moe/core/random.hpp"
+#include "moe/routing/batch.hpp"
+#include "moe/routing/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// All logits are 0; nothing is learned.
+template <class S>
+struct NoRouter {
+  static_assert(detail::ComputesIn<S>::is_known);
+  using Scalar = S;
+
+  Index expert_count;
+
+  struct Tape {};
+
+  Index experts() const { return expert_count; }
+  Index width() const { return 0; }
+
+  void check() const {
+    detail::require(expert_count > 0, "NoRouter: ", expert_count, " experts, there must be 1 or more");
+  }
+
+  template <class Exec = Serial>
+  void forward(const Batch<S>&, Routing<S>& routing, Tape&, Random*, const Exec& = {}) const {
+    routing.logits_TE.setZero();
+  }
+
+  template <class Exec = Serial>
+  void backward(const Batch<S>&, const Routing<S>&, Routing<S>&, Tape&, MatrixRef<S>, NoRouter&,
+                const Exec& = {}) const {}
+
+  template <class F, class... Self>
+  static void visit_parameters(F&&, Self&...) {}
+};
+
+MOE_NAMESPACE_END

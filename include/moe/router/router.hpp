@@ -1,0 +1,110 @@
+// The learned projection from tokens to logits.
+#pragma once
+
+#include <cmath>
+
+#include "moe/core/core.hpp"
+#include "moe/core/executor.hpp"
+#include "moe/core/parameters.hpp"
+#include "moe/core/random.hpp"
+#include "moe/kernel/linear_map.hpp"
+#include "moe/routing/batch.hpp"
+#include "moe/routing/routing.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// logits_TE = x_TD weight_ED' + bias_E.
+template <class S>
+struct Router {
+  static_assert(detail::ComputesIn<S>::is_known);
+  using Scalar = S;
+
+  Matrix<S> weight_ED;
+  Vector<S> bias_E = {};  ///< Empty: none.
+  /// Multiplicative noise of the router's input in training, uniform in [1 - jitter, 1 + jitter) (Switch, Fedus et al.
+  /// 2021, section 2.2: 1e-2). The experts see the input as it is. Draws: token by token, D uniforms each.
+  double jitter = 0;
+
+  struct Tape {
+    Matrix<S> factor_TD, x_TD, dx_TD;  // of the jitter
+    bool jittered = false;
+  };
+
+  /// Normal weights with standard deviation 1 / sqrt(D), no bias.
+  template <class Generator>
+  static Router random(Index experts, Index width, Generator& generator) {
+    Router router = zeros(experts, width);
+    detail::fill_normal(generator, 1 / std::sqrt(static_cast<double>(width)), router.weight_ED);
+    return router;
+  }
+
+  /// All logits 0: every expert is equally good at the start (Shazeer et al. 2017, appendix A).
+  static Router zeros(Index experts, Index width) {
+    detail::require(experts > 0 && width > 0, "Router: ", experts, " experts and tokens of width ", width,
+                    ", both must be 1 or more");
+    return Router{Matrix<S>::Zero(experts, width)};
+  }
+
+  Index experts() const { return weight_ED.rows(); }
+  Index width() const { return weight_ED.cols(); }
+
+  void check() const {
+    detail::require(experts() > 0 && width() > 0, "Router: the weight is ", experts(), " x ", width(),
+                    ", it must be experts x width, both 1 or more");
+    detail::require(bias_E.size() == 0 || bias_E.size() == experts(), "Router: a bias of ", bias_E.size(),
+                    " entries for ", experts(), " experts");
+    detail::require(jitter >= 0 && jitter < 1, "Router: jitter is ", jitter, ", it must be in [0, 1)");
+  }
+
+  template <class Exec = Serial>
+  void forward(const Batch<S>& batch, Routing<S>& routing, Tape& tape, Random* random,
+               const Exec& executor = {}) const {
+    detail::check_router_pass(batch, routing, experts(), width());
+    if (tape.factor_TD.rows() != batch.tokens() || tape.factor_TD.cols() != width())
+      tape = Tape();  // as LayerTape does
+    tape.jittered = random != nullptr && jitter > 0;
+    if (tape.jittered) {
+      tape.factor_TD.setOnes(batch.tokens(), width());
+      for (Index t = 0; t < batch.tokens(); ++t)
+        if (batch.is_valid(t))
+          for (Index d = 0; d < width(); ++d)
+            tape.factor_TD(t, d) = static_cast<S>(1 - jitter + 2 * jitter * random->uniform());
+      tape.x_TD = batch.x_TD.cwiseProduct(tape.factor_TD);
+      detail::linear_forward<S>(tape.x_TD, weight_ED, bias_E, routing.logits_TE, executor);
+    } else {
+      detail::linear_forward<S>(batch.x_TD, weight_ED, bias_E, routing.logits_TE, executor);
+    }
+  }
+
+  /// gradient += dlogits' x, dx_TD += dlogits w (times the jitter).
+  template <class Exec = Serial>
+  void backward(const Batch<S>& batch, const Routing<S>& routing, Routing<S>& drouting, Tape& tape, MatrixRef<S> dx_TD,
+                Router& gradient, const Exec& executor = {}) const {
+    detail::check_router_pass<S>(batch, routing, drouting, dx_TD, experts(), width());
+    detail::require_same_shapes("Router::backward: the gradient", *this, gradient);
+    if (tape.jittered)
+      detail::require_shape("Router::backward: the tape's jitter", tape.factor_TD, batch.tokens(), width());
+    const auto accumulate = [&](ConstMatrixRef<S> x_TD) {
+      detail::linear_weight_gradient_of_marked<S>(drouting.logits_TE, x_TD, routing.valid_T, routing.valid_tokens,
+                                                  drouting.workspace.rows_TE, drouting.workspace.rows_TD,
+                                                  gradient.weight_ED, gradient.bias_E, executor);
+    };
+    if (tape.jittered) {
+      accumulate(tape.x_TD);
+      tape.dx_TD.resize(batch.tokens(), width());
+      detail::linear_input_gradient<S>(drouting.logits_TE, weight_ED, tape.dx_TD, false, executor);
+      dx_TD += tape.dx_TD.cwiseProduct(tape.factor_TD);
+    } else {
+      accumulate(batch.x_TD);
+      detail::linear_input_gradient<S>(drouting.logits_TE, weight_ED, dx_TD, true, executor);
+    }
+  }
+
+  template <class F, class... Self>
+  static void visit_parameters(F&& f, Self&... self) {
+    f("weight", self.weight_ED...);
+    if ((... || (self.bias_E.size() > 0))) f("bias", self.bias_E...);
+  }
+};
+
+MOE_NAMESPACE_END
