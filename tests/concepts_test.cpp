@@ -54,7 +54,7 @@ struct NoLoss {
 };
 
 struct Checked {
-  void check_gradient(const Checked&) const { detail::require(false, "asked ", 1); }
+  void check_gradient(const Checked&) const { require(false, "asked ", 1); }
 };
 
 static_assert(Expert<Doubling, float> && !TrainableExpert<Doubling, float>);

@@ -27,8 +27,8 @@ struct Settings {
 
 /// Of each of the experts that a token meets.
 inline Index share_of_hidden(const Settings& settings, Index parts) {
-  moe::detail::require(settings.size.hidden % parts == 0, "a hidden width of ", settings.size.hidden,
-                       " does not divide among ", parts, " experts");
+  moe::require(settings.size.hidden % parts == 0, "a hidden width of ", settings.size.hidden, " does not divide among ",
+               parts, " experts");
   return settings.size.hidden / parts;
 }
 

@@ -29,8 +29,8 @@ struct SelfAttention {
   };
 
   static SelfAttention random(Index width, Index heads, bool causal, bool rotary, moe::Random& random) {
-    moe::detail::require(heads > 0 && width % (2 * heads) == 0, "SelfAttention: width ", width,
-                         " does not divide into ", heads, " heads of an even width");
+    moe::require(heads > 0 && width % (2 * heads) == 0, "SelfAttention: width ", width, " does not divide into ", heads,
+                 " heads of an even width");
     SelfAttention attention{heads, causal, rotary, moe::Linear<S>::random(width, 3 * width, random),
                             moe::Linear<S>::random(width, width, random)};
     attention.to_qkv.bias_O.resize(0);
@@ -42,8 +42,8 @@ struct SelfAttention {
   void forward(const moe::Matrix<S>& x_TD, Index length, moe::Matrix<S>& y_TD, Tape& tape,
                const Exec& executor = {}) const {
     const Index tokens = x_TD.rows(), width = x_TD.cols();
-    moe::detail::require(length > 0 && tokens % length == 0, "SelfAttention: ", tokens,
-                         " tokens do not divide into sequences of ", length);
+    moe::require(length > 0 && tokens % length == 0, "SelfAttention: ", tokens,
+                 " tokens do not divide into sequences of ", length);
     tape.length = length;
     tape.qkv_T3D.resize(tokens, 3 * width);
     tape.mixed_TD.resize(tokens, width);

@@ -22,8 +22,8 @@ inline Index labelled(const std::vector<std::int64_t>& label) {
 /// log-probabilities.
 template <class S>
 double cross_entropy(moe::Matrix<S>& logits_TV, const std::vector<std::int64_t>& label) {
-  moe::detail::require(static_cast<Index>(label.size()) == logits_TV.rows(), "cross_entropy: ", label.size(),
-                       " labels for ", logits_TV.rows(), " tokens");
+  moe::require(static_cast<Index>(label.size()) == logits_TV.rows(), "cross_entropy: ", label.size(), " labels for ",
+               logits_TV.rows(), " tokens");
   double nats = 0;
   for (Index t = 0; t < logits_TV.rows(); ++t) {
     auto row = logits_TV.row(t).array();

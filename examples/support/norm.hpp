@@ -27,8 +27,8 @@ struct Norm {
   bool is_centered() const { return bias_D.size() > 0; }
 
   void forward(const moe::Matrix<S>& x_TD, moe::Matrix<S>& y_TD, Tape& tape) const {
-    moe::detail::require(x_TD.cols() == gain_D.size(), "Norm: tokens of width ", x_TD.cols(), ", the norm is for ",
-                         gain_D.size());
+    moe::require(x_TD.cols() == gain_D.size(), "Norm: tokens of width ", x_TD.cols(), ", the norm is for ",
+                 gain_D.size());
     tape.normal_TD = x_TD;
     if (is_centered()) tape.normal_TD.colwise() -= moe::Vector<S>(x_TD.rowwise().mean());
     tape.factor_T =

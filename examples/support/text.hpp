@@ -78,8 +78,8 @@ inline TextBatch empty_batch(Index sequences, Index length) {
 
 /// Throws std::invalid_argument unless the text has a sequence of that length and what comes after it.
 inline void require_sequence(std::span<const std::int64_t> codes, Index length) {
-  moe::detail::require(length > 0 && length < static_cast<Index>(codes.size()), "a text of ", codes.size(),
-                       " bytes has no sequence of ", length, " with what comes after it");
+  moe::require(length > 0 && length < static_cast<Index>(codes.size()), "a text of ", codes.size(),
+               " bytes has no sequence of ", length, " with what comes after it");
 }
 
 /// Sequences from places drawn at random.

@@ -60,8 +60,8 @@ struct Transformer {
   }
 
   void forward(const Matrix& x_TD, const Sequences& sequences, Matrix& y_TD, Tape& tape) const {
-    moe::detail::require(static_cast<Index>(tape.blocks.size()) == blocks(), "Transformer: a tape of ",
-                         tape.blocks.size(), " blocks for one of ", blocks());
+    moe::require(static_cast<Index>(tape.blocks.size()) == blocks(), "Transformer: a tape of ", tape.blocks.size(),
+                 " blocks for one of ", blocks());
     tape.y_TD = x_TD;
     for (std::size_t b = 0; b < tape.blocks.size(); ++b) {
       auto& block = tape.blocks[b];

@@ -36,8 +36,8 @@ struct ImageBatch {
 template <class S>
 ImageBatch<S> cut_images(const moe::Matrix<S>& image_NP, const std::vector<Index>& label, const VisionSize& size) {
   const Index side = size.side, patch = size.patch;
-  moe::detail::require(patch > 0 && side % patch == 0 && image_NP.cols() == side * side, "cut_images: images of ",
-                       image_NP.cols(), " pixels, of side ", side, ", do not divide into patches of side ", patch);
+  moe::require(patch > 0 && side % patch == 0 && image_NP.cols() == side * side, "cut_images: images of ",
+               image_NP.cols(), " pixels, of side ", side, ", do not divide into patches of side ", patch);
   const Index across = side / patch;
   ImageBatch<S> batch{moe::Matrix<S>(image_NP.rows() * across * across, patch * patch), {label.begin(), label.end()}};
   for (Index n = 0; n < image_NP.rows(); ++n)
@@ -129,8 +129,8 @@ VisionTransformer<F> random_vision_transformer(const VisionSize& size, const std
 template <class F>
 double VisionTransformer<F>::forward(const ImageBatch<S>& batch, Tape& tape) const {
   const Index length = position_LD.rows(), width = position_LD.cols();
-  moe::detail::require(batch.patch_TP.rows() == batch.images() * length, "VisionTransformer: ", batch.patch_TP.rows(),
-                       " patches of ", batch.images(), " images, an image has ", length);
+  moe::require(batch.patch_TP.rows() == batch.images() * length, "VisionTransformer: ", batch.patch_TP.rows(),
+               " patches of ", batch.images(), " images, an image has ", length);
   tape.x_TD.resize(batch.patch_TP.rows(), width);
   to_tokens.forward(batch.patch_TP, tape.x_TD, tape.linear, moe::DefaultExecutor{});
   for (Index n = 0; n < batch.images(); ++n) tape.x_TD.middleRows(n * length, length) += position_LD;

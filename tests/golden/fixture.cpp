@@ -120,7 +120,7 @@ std::pair<std::vector<std::uint64_t>, std::vector<S>> Fixture::part(const std::s
   auto shape = content_->file.tensor(tensor).shape;
   auto values = content_->file.values<S>(tensor);
   for (const std::uint64_t index : at) {
-    moe::detail::require(!shape.empty() && index < shape[0], name_, ": ", tensor, " has no part ", index);
+    moe::require(!shape.empty() && index < shape[0], name_, ": ", tensor, " has no part ", index);
     shape.erase(shape.begin());
     const std::size_t count =
         std::accumulate(shape.begin(), shape.end(), std::size_t{1}, std::multiplies<std::size_t>());

@@ -55,7 +55,7 @@ class Fixture {
   template <class S>
   Matrix<S> matrix(const std::string& tensor, std::vector<std::uint64_t> at = {}) {
     const auto [shape, values] = part<S>(tensor, std::move(at));
-    moe::detail::require(shape.size() <= 2, name_, ": ", tensor, " has rank ", shape.size());
+    moe::require(shape.size() <= 2, name_, ": ", tensor, " has rank ", shape.size());
     return Eigen::Map<const Matrix<S>>(values.data(), shape.empty() ? 1 : static_cast<Index>(shape[0]),
                                        shape.size() < 2 ? 1 : static_cast<Index>(shape[1]));
   }

@@ -110,7 +110,7 @@ TEST(Losses, AnEpsilonThatIsNegativeOrNotFiniteIsRefused) {
 struct Choosy : Seven {
   template <class G>
   void check(Index experts, const G& gate) const {
-    detail::require(experts <= 2 && gate.k <= 1, "Choosy: ", experts, " experts, ", gate.k, " choices");
+    require(experts <= 2 && gate.k <= 1, "Choosy: ", experts, " experts, ", gate.k, " choices");
   }
 };
 

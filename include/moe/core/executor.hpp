@@ -71,7 +71,7 @@ struct OpenMp {
 
   template <class F>
   void parallel_for(Index count, F&& f) const {
-    detail::require(threads >= 0, "OpenMp: threads is ", threads, ", it must be 0 (the default) or more");
+    require(threads >= 0, "OpenMp: threads is ", threads, ", it must be 0 (the default) or more");
     const int team = static_cast<int>(threads_at_work());
     if (team == 1 || count <= 1) return Serial{}.parallel_for(count, f);
     detail::FirstException exception;

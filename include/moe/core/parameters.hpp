@@ -101,8 +101,8 @@ class Updates {
 /// std::bad_alloc, the model is unchanged.
 template <class Model>
 void unflatten(const Vector<double>& flat, Model& model) {
-  detail::require(flat.size() == parameter_count(model), "unflatten: the vector has ", flat.size(),
-                  " entries, the model ", parameter_count(model));
+  require(flat.size() == parameter_count(model), "unflatten: the vector has ", flat.size(), " entries, the model ",
+          parameter_count(model));
   const double* next = flat.data();
   detail::Updates updates;
   for_each_parameter(

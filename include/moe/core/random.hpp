@@ -60,7 +60,7 @@ void fill_normal(Generator& generator, double stddev, M& matrix) {
 /// A matrix of independent normal numbers, row by row.
 template <class S, class Generator>
 Matrix<S> random_matrix(Index rows, Index columns, Generator& generator, double stddev = 1) {
-  detail::require(rows >= 0 && columns >= 0, "random_matrix: ", rows, " x ", columns);
+  require(rows >= 0 && columns >= 0, "random_matrix: ", rows, " x ", columns);
   Matrix<S> matrix(rows, columns);
   detail::fill_normal(generator, stddev, matrix);
   return matrix;
@@ -98,7 +98,7 @@ class Random {
 
   /// 64 random bits. Throws std::invalid_argument when playing back: draws of numbers have no bits.
   result_type operator()() {
-    detail::require(!plays_back_, "Random::recorded: recorded draws are numbers, they have no random bits");
+    require(!plays_back_, "Random::recorded: recorded draws are numbers, they have no random bits");
     return engine_();
   }
 
@@ -107,7 +107,7 @@ class Random {
 
  private:
   double next_recorded() {
-    detail::require(next_ < record_.size(), "Random::recorded: all ", record_.size(), " recorded draws are used up");
+    require(next_ < record_.size(), "Random::recorded: all ", record_.size(), " recorded draws are used up");
     return record_[next_++];
   }
 

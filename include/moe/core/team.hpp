@@ -250,7 +250,7 @@ struct Team {
 
   template <class F>
   void parallel_for(Index count, F&& f) const {
-    detail::require(threads >= 0, "Team: threads is ", threads, ", it must be 0 (the default) or more");
+    require(threads >= 0, "Team: threads is ", threads, ", it must be 0 (the default) or more");
     const Index team = (std::min)(threads_at_work(), count);
     detail::Helpers* helpers = team > 1 ? detail::Helpers::of_program() : nullptr;
     if (helpers == nullptr) {

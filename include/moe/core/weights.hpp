@@ -71,7 +71,7 @@ class Weights {
   S squaredNorm() const { return values_.squaredNorm(); }
 
   Weights& operator+=(const Weights& other) {
-    detail::require_shape("Weights: the addend", other, rows(), cols());
+    require_shape("Weights: the addend", other, rows(), cols());
     values_ += other.values_;
     return *this;
   }

@@ -17,11 +17,11 @@ struct ClampedSilu {
   double offset = 0;
 
   void check() const {
-    detail::require(detail::has_finite_bits(alpha) && alpha > 0, "ClampedSilu: alpha is ", alpha,
-                    ", it must be finite and more than 0");
-    detail::require(detail::has_finite_bits(limit) && limit >= 0, "ClampedSilu: limit is ", limit,
-                    ", it must be finite and 0 (none) or more");
-    detail::require(detail::has_finite_bits(offset), "ClampedSilu: offset is ", offset, ", it must be finite");
+    require(detail::has_finite_bits(alpha) && alpha > 0, "ClampedSilu: alpha is ", alpha,
+            ", it must be finite and more than 0");
+    require(detail::has_finite_bits(limit) && limit >= 0, "ClampedSilu: limit is ", limit,
+            ", it must be finite and 0 (none) or more");
+    require(detail::has_finite_bits(offset), "ClampedSilu: offset is ", offset, ", it must be finite");
   }
 
   template <class S>

@@ -26,8 +26,8 @@ struct Dropout {
   double rate = 0;
 
   void check() const {
-    detail::require(detail::has_finite_bits(rate) && rate >= 0 && rate < 1, "Dropout: the rate is ", rate,
-                    ", it must be in [0, 1)");
+    require(detail::has_finite_bits(rate) && rate >= 0 && rate < 1, "Dropout: the rate is ", rate,
+            ", it must be in [0, 1)");
   }
 
   /// Of these columns of a matrix (n, F), all by default; `values_NF` are its rows from `row` on. Without a seed (any

@@ -53,8 +53,7 @@ struct Glu {
   template <class Generator>
   static Glu random(Index width, Index hidden, Generator& generator, ExpertOptions options = {},
                     Activation activation = {}) {
-    detail::require(width > 0 && hidden > 0, "Glu: width ", width, " and hidden width ", hidden,
-                    ", both must be 1 or more");
+    require(width > 0 && hidden > 0, "Glu: width ", width, " and hidden width ", hidden, ", both must be 1 or more");
     options.check();
     Glu expert;
     expert.activation = activation;
@@ -74,18 +73,17 @@ struct Glu {
   Index output_width() const { return w2_DF.rows(); }
 
   void check(Index width) const {
-    detail::require(w1_FD.cols() == width && w3_FD.cols() == width, "Glu: w1 has ", w1_FD.cols(), " and w3 ",
-                    w3_FD.cols(), " columns, the tokens have width ", width);
+    require(w1_FD.cols() == width && w3_FD.cols() == width, "Glu: w1 has ", w1_FD.cols(), " and w3 ", w3_FD.cols(),
+            " columns, the tokens have width ", width);
     const Index hidden = w1_FD.rows();
-    detail::require(w3_FD.rows() == hidden && w2_DF.cols() == hidden, "Glu: the hidden widths of w1, w3 and w2, ",
-                    hidden, ", ", w3_FD.rows(), " and ", w2_DF.cols(), ", differ");
-    detail::require((b1_F.size() == 0 || b1_F.size() == hidden) && (b3_F.size() == 0 || b3_F.size() == hidden),
-                    "Glu: b1 and b3 have ", b1_F.size(), " and ", b3_F.size(), " entries for ", hidden,
-                    " hidden units");
-    detail::require(b2_D.size() == 0 || b2_D.size() == w2_DF.rows(), "Glu: b2 has ", b2_D.size(), " entries for ",
-                    w2_DF.rows(), " outputs");
-    detail::require(multiplier_F.size() == 0 || multiplier_F.size() == hidden, "Glu: the multiplier has ",
-                    multiplier_F.size(), " entries for ", hidden, " hidden units");
+    require(w3_FD.rows() == hidden && w2_DF.cols() == hidden, "Glu: the hidden widths of w1, w3 and w2, ", hidden, ", ",
+            w3_FD.rows(), " and ", w2_DF.cols(), ", differ");
+    require((b1_F.size() == 0 || b1_F.size() == hidden) && (b3_F.size() == 0 || b3_F.size() == hidden),
+            "Glu: b1 and b3 have ", b1_F.size(), " and ", b3_F.size(), " entries for ", hidden, " hidden units");
+    require(b2_D.size() == 0 || b2_D.size() == w2_DF.rows(), "Glu: b2 has ", b2_D.size(), " entries for ", w2_DF.rows(),
+            " outputs");
+    require(multiplier_F.size() == 0 || multiplier_F.size() == hidden, "Glu: the multiplier has ", multiplier_F.size(),
+            " entries for ", hidden, " hidden units");
     dropout.check();
     if constexpr (requires { activation.check(); }) activation.check();
   }
@@ -110,7 +108,7 @@ struct Glu {
     tape.hidden_NF.resize(rows, w1_FD.rows());
   }
   void begin_backward(Index rows, Tape& tape) const {
-    detail::require_shape("Glu: the activations of the tape", tape.gate_NF, rows, w1_FD.rows());
+    require_shape("Glu: the activations of the tape", tape.gate_NF, rows, w1_FD.rows());
     tape.dgate_NF.resize(rows, w1_FD.rows());
     tape.dup_NF.resize(rows, w1_FD.rows());
   }

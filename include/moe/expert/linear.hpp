@@ -23,8 +23,7 @@ struct Linear {
   /// Normal weights with standard deviation 1 / sqrt(D), zero bias.
   template <class Generator>
   static Linear random(Index width, Index outputs, Generator& generator) {
-    detail::require(width > 0 && outputs > 0, "Linear: width ", width, " and ", outputs,
-                    " outputs, both must be 1 or more");
+    require(width > 0 && outputs > 0, "Linear: width ", width, " and ", outputs, " outputs, both must be 1 or more");
     Linear expert{Matrix<S>(outputs, width), Vector<S>::Zero(outputs)};
     detail::fill_normal(generator, 1 / std::sqrt(static_cast<double>(width)), expert.weight_OD);
     return expert;
@@ -33,10 +32,10 @@ struct Linear {
   Index output_width() const { return weight_OD.rows(); }
 
   void check(Index width) const {
-    detail::require(weight_OD.cols() == width, "Linear: the weight is ", weight_OD.rows(), " x ", weight_OD.cols(),
-                    ", the tokens have width ", width);
-    detail::require(bias_O.size() == 0 || bias_O.size() == weight_OD.rows(), "Linear: a bias of ", bias_O.size(),
-                    " entries for ", weight_OD.rows(), " outputs");
+    require(weight_OD.cols() == width, "Linear: the weight is ", weight_OD.rows(), " x ", weight_OD.cols(),
+            ", the tokens have width ", width);
+    require(bias_O.size() == 0 || bias_O.size() == weight_OD.rows(), "Linear: a bias of ", bias_O.size(),
+            " entries for ", weight_OD.rows(), " outputs");
   }
 
   /// By itself, outside of a layer, it may use an executor's threads.
@@ -50,8 +49,8 @@ struct Linear {
                 const Exec& executor = {}) const {
     check(x_ND.cols());
     detail::require_same_shapes("Linear: gradient", *this, gradient);
-    detail::require_shape("Linear::backward: dy", dy_NO, x_ND.rows(), output_width());
-    detail::require_shape("Linear::backward: dx", dx_ND, x_ND.rows(), x_ND.cols());
+    require_shape("Linear::backward: dy", dy_NO, x_ND.rows(), output_width());
+    require_shape("Linear::backward: dx", dx_ND, x_ND.rows(), x_ND.cols());
     detail::linear_weight_gradient<S>(dy_NO, x_ND, gradient.weight_OD, gradient.bias_O, executor);
     detail::linear_input_gradient<S>(dy_NO, weight_OD, dx_ND, false, executor);
   }

@@ -12,7 +12,7 @@ MOE_NAMESPACE_BEGIN
 /// Throws std::invalid_argument if count < 1.
 template <class X, class... Arguments>
 std::vector<X> make_experts(Index count, Arguments&&... arguments) {
-  detail::require(count > 0, "make_experts: ", count, " experts, there must be 1 or more");
+  require(count > 0, "make_experts: ", count, " experts, there must be 1 or more");
   std::vector<X> experts;
   experts.reserve(static_cast<std::size_t>(count));
   for (Index e = 0; e < count; ++e) experts.push_back(X::random(arguments...));

@@ -28,24 +28,24 @@ struct LearnedMix {
   /// Normal weights with standard deviation 1 / sqrt(D).
   template <class Generator>
   static LearnedMix random(Index width, Generator& generator, bool bias = false) {
-    detail::require(width > 0, "LearnedMix: width ", width, ", it must be 1 or more");
+    require(width > 0, "LearnedMix: width ", width, ", it must be 1 or more");
     LearnedMix mix{random_matrix<S>(logits, width, generator, 1 / std::sqrt(static_cast<double>(width)))};
     if (bias) mix.bias_L.setZero(logits);
     return mix;
   }
 
   void check(Index width) const {
-    detail::require(weight_LD.rows() == logits && weight_LD.cols() == width, "LearnedMix: the weight is ",
-                    weight_LD.rows(), " x ", weight_LD.cols(), ", it must be ", logits, " x ", width);
-    detail::require(bias_L.size() == 0 || bias_L.size() == logits, "LearnedMix: a bias of ", bias_L.size(),
-                    " entries for ", logits, " logits");
+    require(weight_LD.rows() == logits && weight_LD.cols() == width, "LearnedMix: the weight is ", weight_LD.rows(),
+            " x ", weight_LD.cols(), ", it must be ", logits, " x ", width);
+    require(bias_L.size() == 0 || bias_L.size() == logits, "LearnedMix: a bias of ", bias_L.size(), " entries for ",
+            logits, " logits");
   }
 
   /// mix_N2: the weights of the two outputs, for each row of x.
   template <class Exec = Serial>
   void forward(ConstMatrixRef<S> x_ND, MatrixRef<S> mix_N2, const Exec& executor = {}) const {
     check(x_ND.cols());
-    detail::require_shape("LearnedMix::forward: the mix", mix_N2, x_ND.rows(), 2);
+    require_shape("LearnedMix::forward: the mix", mix_N2, x_ND.rows(), 2);
     if (x_ND.rows() == 0) return;  // no memory in which to look for columns
     detail::linear_forward<S>(x_ND, weight_LD, bias_L, mix_N2.rightCols(logits), executor);
     for (Index n = 0; n < mix_N2.rows(); ++n) {
@@ -61,9 +61,9 @@ struct LearnedMix {
                 LearnedMix& gradient, const Exec& executor = {}) const {
     check(x_ND.cols());
     detail::require_same_shapes("LearnedMix::backward: the gradient", *this, gradient);
-    detail::require_shape("LearnedMix::backward: the mix", mix_N2, x_ND.rows(), 2);
-    detail::require_shape("LearnedMix::backward: the mix's gradient", dmix_N2, x_ND.rows(), 2);
-    detail::require_shape("LearnedMix::backward: dx", dx_ND, x_ND.rows(), x_ND.cols());
+    require_shape("LearnedMix::backward: the mix", mix_N2, x_ND.rows(), 2);
+    require_shape("LearnedMix::backward: the mix's gradient", dmix_N2, x_ND.rows(), 2);
+    require_shape("LearnedMix::backward: dx", dx_ND, x_ND.rows(), x_ND.cols());
     if (x_ND.rows() == 0) return;
     for (Index n = 0; n < mix_N2.rows(); ++n) {
       const S first = logits == 1 ? S(1) - mix_N2(n, 1) : mix_N2(n, 0);

@@ -29,8 +29,8 @@ struct ExpertOptions {
   double stddev(Index inputs) const { return std::sqrt(scale / static_cast<double>(inputs)); }
 
   void check() const {
-    detail::require(detail::has_finite_bits(scale) && scale >= 0, "ExpertOptions: scale is ", scale,
-                    ", it must be finite and 0 or more");
+    require(detail::has_finite_bits(scale) && scale >= 0, "ExpertOptions: scale is ", scale,
+            ", it must be finite and 0 or more");
     Dropout{dropout}.check();
   }
 };
@@ -51,8 +51,7 @@ struct Mlp {
 
   template <class Generator>
   static Mlp random(Index width, Index hidden, Generator& generator, ExpertOptions options = {}) {
-    detail::require(width > 0 && hidden > 0, "Mlp: width ", width, " and hidden width ", hidden,
-                    ", both must be 1 or more");
+    require(width > 0 && hidden > 0, "Mlp: width ", width, " and hidden width ", hidden, ", both must be 1 or more");
     options.check();
     Mlp expert;
     expert.w1_FD = random_matrix<S>(hidden, width, generator, options.stddev(width));
@@ -68,14 +67,13 @@ struct Mlp {
   Index output_width() const { return w2_DF.rows(); }
 
   void check(Index width) const {
-    detail::require(w1_FD.cols() == width, "Mlp: w1 is ", w1_FD.rows(), " x ", w1_FD.cols(), ", the tokens have width ",
-                    width);
-    detail::require(w2_DF.cols() == w1_FD.rows(), "Mlp: w2 is ", w2_DF.rows(), " x ", w2_DF.cols(), " and w1 ",
-                    w1_FD.rows(), " x ", w1_FD.cols(), ", the hidden widths differ");
-    detail::require(b1_F.size() == 0 || b1_F.size() == w1_FD.rows(), "Mlp: b1 has ", b1_F.size(), " entries for ",
-                    w1_FD.rows(), " hidden units");
-    detail::require(b2_D.size() == 0 || b2_D.size() == w2_DF.rows(), "Mlp: b2 has ", b2_D.size(), " entries for ",
-                    w2_DF.rows(), " outputs");
+    require(w1_FD.cols() == width, "Mlp: w1 is ", w1_FD.rows(), " x ", w1_FD.cols(), ", the tokens have width ", width);
+    require(w2_DF.cols() == w1_FD.rows(), "Mlp: w2 is ", w2_DF.rows(), " x ", w2_DF.cols(), " and w1 ", w1_FD.rows(),
+            " x ", w1_FD.cols(), ", the hidden widths differ");
+    require(b1_F.size() == 0 || b1_F.size() == w1_FD.rows(), "Mlp: b1 has ", b1_F.size(), " entries for ", w1_FD.rows(),
+            " hidden units");
+    require(b2_D.size() == 0 || b2_D.size() == w2_DF.rows(), "Mlp: b2 has ", b2_D.size(), " entries for ", w2_DF.rows(),
+            " outputs");
     dropout.check();
   }
 
@@ -98,7 +96,7 @@ struct Mlp {
     tape.hidden_NF.resize(rows, w1_FD.rows());
   }
   void begin_backward(Index rows, Tape& tape) const {
-    detail::require_shape("Mlp: the activations of the tape", before_slope(tape), rows, w1_FD.rows());
+    require_shape("Mlp: the activations of the tape", before_slope(tape), rows, w1_FD.rows());
     tape.dpre_NF.resize(rows, w1_FD.rows());
   }
 

@@ -76,7 +76,7 @@ struct VariantExpert {
   }
 
   void check(Index width) const {
-    detail::require(!expert.valueless_by_exception(), "VariantExpert: it holds no expert");
+    require(!expert.valueless_by_exception(), "VariantExpert: it holds no expert");
     visit([&](const auto& own, auto) {
       if constexpr (requires { own.check(width); }) own.check(width);
     });
@@ -225,17 +225,17 @@ struct VariantExpert {
   /// The same for a backward pass.
   template <std::size_t i>
   static auto& begun(Tape& tape) {
-    detail::require(tape.at_hand < sizeof...(Xs), "VariantExpert: the tape holds no forward pass");
-    detail::require(tape.at_hand == i, "VariantExpert: the tape is of expert type ", tape.at_hand,
-                    " of the list, the expert is of type ", i);
+    require(tape.at_hand < sizeof...(Xs), "VariantExpert: the tape holds no forward pass");
+    require(tape.at_hand == i, "VariantExpert: the tape is of expert type ", tape.at_hand,
+            " of the list, the expert is of type ", i);
     auto& of = std::get<i>(tape.of);
     detail::hand_down_scale(tape.loss_scale, of);
     return of;
   }
 
   void require_same_type(const VariantExpert& other) const {
-    detail::require(expert.index() == other.expert.index(), "VariantExpert: expert types ", expert.index(), " and ",
-                    other.expert.index(), " of the list do not match");
+    require(expert.index() == other.expert.index(), "VariantExpert: expert types ", expert.index(), " and ",
+            other.expert.index(), " of the list do not match");
   }
 };
 

@@ -34,11 +34,11 @@ struct IdentityExpert {
   struct Tape {};
 
   void forward(ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape&) const {
-    detail::require_shape("IdentityExpert::forward: y", y_ND, x_ND.rows(), x_ND.cols());
+    require_shape("IdentityExpert::forward: y", y_ND, x_ND.rows(), x_ND.cols());
     y_ND = x_ND;
   }
   void backward(ConstMatrixRef<S>, ConstMatrixRef<S> dy_ND, const Tape&, MatrixRef<S> dx_ND, IdentityExpert&) const {
-    detail::require_shape("IdentityExpert::backward: dx", dx_ND, dy_ND.rows(), dy_ND.cols());
+    require_shape("IdentityExpert::backward: dx", dx_ND, dy_ND.rows(), dy_ND.cols());
     dx_ND = dy_ND;
   }
   template <class F, class... Self>
@@ -59,7 +59,7 @@ struct ConstantExpert {
   /// As in MoE++: a standard normal value, and a mix.
   template <class Generator>
   static ConstantExpert random(Index width, Generator& generator) {
-    detail::require(width > 0, "ConstantExpert: width ", width, ", it must be 1 or more");
+    require(width > 0, "ConstantExpert: width ", width, ", it must be 1 or more");
     Vector<S> value = random_matrix<S>(width, 1, generator);
     return {std::move(value), SoftmaxMix<S>::random(width, generator)};
   }
@@ -70,13 +70,13 @@ struct ConstantExpert {
   void check(Index width) const {
     if (!mixes()) return;
     mix.check(width);
-    detail::require(value_D.size() == width, "ConstantExpert: the value has ", value_D.size(),
-                    " entries, the tokens to mix it with have width ", width);
+    require(value_D.size() == width, "ConstantExpert: the value has ", value_D.size(),
+            " entries, the tokens to mix it with have width ", width);
   }
 
   void forward(ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape& tape) const {
     check(x_ND.cols());
-    detail::require_shape("ConstantExpert::forward: y", y_ND, x_ND.rows(), output_width());
+    require_shape("ConstantExpert::forward: y", y_ND, x_ND.rows(), output_width());
     if (!mixes()) {
       y_ND.rowwise() = value_D.transpose();
       return;
@@ -91,14 +91,14 @@ struct ConstantExpert {
                 ConstantExpert& gradient) const {
     check(x_ND.cols());
     detail::require_same_shapes("ConstantExpert::backward: the gradient", *this, gradient);
-    detail::require_shape("ConstantExpert::backward: dy", dy_ND, x_ND.rows(), output_width());
-    detail::require_shape("ConstantExpert::backward: dx", dx_ND, x_ND.rows(), x_ND.cols());
+    require_shape("ConstantExpert::backward: dy", dy_ND, x_ND.rows(), output_width());
+    require_shape("ConstantExpert::backward: dx", dx_ND, x_ND.rows(), x_ND.cols());
     if (!mixes()) {
       for (Index n = 0; n < dy_ND.rows(); ++n) gradient.value_D += dy_ND.row(n).transpose();
       dx_ND.setZero();
       return;
     }
-    detail::require_shape("ConstantExpert: the mix of the tape", tape.mix_N2, x_ND.rows(), 2);
+    require_shape("ConstantExpert: the mix of the tape", tape.mix_N2, x_ND.rows(), 2);
     tape.dmix_N2.resize(x_ND.rows(), 2);
     for (Index n = 0; n < x_ND.rows(); ++n) {
       tape.dmix_N2(n, 0) = dy_ND.row(n).dot(x_ND.row(n));

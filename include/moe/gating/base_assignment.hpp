@@ -28,8 +28,7 @@ struct BaseAssignment {
   double step_share = 0.02;
 
   void check(Index) const {
-    detail::require(step_share > 0 && step_share <= 1, "BaseAssignment: step_share is ", step_share,
-                    ", it must be in (0, 1]");
+    require(step_share > 0 && step_share <= 1, "BaseAssignment: step_share is ", step_share, ", it must be in (0, 1]");
   }
 
   Index most_choices(Index) const { return 1; }

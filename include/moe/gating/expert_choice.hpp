@@ -44,11 +44,11 @@ struct ExpertChoice {
   Index multiple = 1;    ///< then rounded up to a multiple of this (V-MoE: 4), and at most the tokens there are.
 
   void check(Index experts) const {
-    detail::require(detail::has_finite_bits(factor) && factor > 0 && factor <= static_cast<double>(experts),
-                    "ExpertChoice: factor is ", factor, ", it must be more than 0 and at most the number of experts, ",
-                    experts);
-    detail::require(minimum >= 1 && multiple >= 1, "ExpertChoice: minimum ", minimum, " and multiple ", multiple,
-                    ", they must be 1 or more");
+    require(detail::has_finite_bits(factor) && factor > 0 && factor <= static_cast<double>(experts),
+            "ExpertChoice: factor is ", factor, ", it must be more than 0 and at most the number of experts, ",
+            experts);
+    require(minimum >= 1 && multiple >= 1, "ExpertChoice: minimum ", minimum, " and multiple ", multiple,
+            ", they must be 1 or more");
   }
 
   /// C for a group of so many tokens: at least `minimum`, at most all of them.

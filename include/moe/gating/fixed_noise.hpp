@@ -23,8 +23,8 @@ struct FixedNoise {
   double stddev = 1;  ///< Of the noise times E, as V-MoE states it.
 
   void check(Index experts) const {
-    detail::require(detail::has_finite_bits(stddev) && stddev > 0, "FixedNoise: stddev is ", stddev,
-                    ", it must be finite and more than 0");
+    require(detail::has_finite_bits(stddev) && stddev > 0, "FixedNoise: stddev is ", stddev,
+            ", it must be finite and more than 0");
     detail::require_noise_has_an_effect("FixedNoise", gate, true);
     if constexpr (requires { gate.check(experts); }) gate.check(experts);
   }

@@ -45,8 +45,7 @@ struct Hash {
   /// Every id to an expert drawn uniformly (the paper's random hash).
   template <class Generator>
   static Hash random(Index ids, Index experts, Generator& generator) {
-    detail::require(ids > 0 && experts > 0, "Hash::random: ", ids, " ids and ", experts,
-                    " experts, both must be 1 or more");
+    require(ids > 0 && experts > 0, "Hash::random: ", ids, " ids and ", experts, " experts, both must be 1 or more");
     std::vector<Index> table;
     for (Index id = 0; id < ids; ++id) table.push_back(detail::random_index(generator, experts));
     return {{table}};
@@ -55,11 +54,11 @@ struct Hash {
   /// The paper's balanced hash: ids by falling frequency, each to the expert that has least so far; ties go to the
   /// lower id and the lower expert.
   static Hash balanced(const std::vector<double>& frequency_of_id, Index experts) {
-    detail::require(!frequency_of_id.empty() && experts > 0, "Hash::balanced: ", frequency_of_id.size(), " ids and ",
-                    experts, " experts, both must be 1 or more");
+    require(!frequency_of_id.empty() && experts > 0, "Hash::balanced: ", frequency_of_id.size(), " ids and ", experts,
+            " experts, both must be 1 or more");
     for (std::size_t id = 0; id < frequency_of_id.size(); ++id)
-      detail::require(detail::has_finite_bits(frequency_of_id[id]) && frequency_of_id[id] >= 0, "Hash::balanced: id ",
-                      id, " has frequency ", frequency_of_id[id], ", it must be finite and 0 or more");
+      require(detail::has_finite_bits(frequency_of_id[id]) && frequency_of_id[id] >= 0, "Hash::balanced: id ", id,
+              " has frequency ", frequency_of_id[id], ", it must be finite and 0 or more");
     std::vector<std::size_t> by_frequency(frequency_of_id.size());
     std::iota(by_frequency.begin(), by_frequency.end(), std::size_t{0});
     std::sort(by_frequency.begin(), by_frequency.end(), [&](std::size_t a, std::size_t b) {
@@ -80,8 +79,8 @@ struct Hash {
   template <class S, class Generator>
   static Hash clustered(const Matrix<S>& embedding_of_id, Index experts, Generator& generator, Index rounds = 50) {
     const Index ids = embedding_of_id.rows();
-    detail::require(experts > 0 && ids >= experts && rounds > 0, "Hash::clustered: ", ids, " ids, ", experts,
-                    " experts, ", rounds, " rounds: at least as many ids as experts, and 1 or more of each");
+    require(experts > 0 && ids >= experts && rounds > 0, "Hash::clustered: ", ids, " ids, ", experts, " experts, ",
+            rounds, " rounds: at least as many ids as experts, and 1 or more of each");
     std::vector<Index> order(static_cast<std::size_t>(ids)), table(static_cast<std::size_t>(ids), -1);
     std::iota(order.begin(), order.end(), Index{0});
     Matrix<S> center(experts, embedding_of_id.cols());
@@ -113,16 +112,15 @@ struct Hash {
   void check(Index experts) const {
     weighing().check("Hash");
     if (scores) scores->check("Hash");
-    detail::require(!tables.empty() && !tables[0].empty(), "Hash: the table is empty");
+    require(!tables.empty() && !tables[0].empty(), "Hash: the table is empty");
     for (const std::vector<Index>& table : tables) {
-      detail::require(table.size() == tables[0].size(), "Hash: tables of ", tables[0].size(), " and ", table.size(),
-                      " ids");
+      require(table.size() == tables[0].size(), "Hash: tables of ", tables[0].size(), " and ", table.size(), " ids");
       const auto [lowest, highest] = std::minmax_element(table.begin(), table.end());
-      detail::require(*lowest >= 0 && *highest < experts, "Hash: the table names experts ", *lowest, " to ", *highest,
-                      ", there are ", experts);
+      require(*lowest >= 0 && *highest < experts, "Hash: the table names experts ", *lowest, " to ", *highest,
+              ", there are ", experts);
     }
-    detail::require(!scores || weights == ChoiceWeights::uniform,
-                    "Hash: scores and weights are both set, and a choice has one weight; leave weights uniform");
+    require(!scores || weights == ChoiceWeights::uniform,
+            "Hash: scores and weights are both set, and a choice has one weight; leave weights uniform");
     detail::require_weights_that_differ("Hash: with one table", scores ? scores->normalize : weighing().divides(),
                                         most_choices(experts), experts, allow_constant_weights,
                                         "ChoiceWeights::probabilities or Scores with normalize = false, or "
@@ -133,7 +131,7 @@ struct Hash {
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random*) const {
     routing.check(batch);
-    detail::require(!batch.ids.empty() || batch.tokens() == 0, "Hash: the batch has no ids; set Batch::ids");
+    require(!batch.ids.empty() || batch.tokens() == 0, "Hash: the batch has no ids; set Batch::ids");
     const S share = S(1) / static_cast<S>(tables.size());
     routing.choices_per_token = static_cast<Index>(tables.size());
     routing.selects_largest_logits = false;
@@ -142,11 +140,11 @@ struct Hash {
       for (Index t = 0; t < batch.tokens(); ++t) {
         if (!routing.is_valid(t)) continue;
         const std::int64_t id = batch.ids[static_cast<std::size_t>(t)];
-        detail::require(id >= 0 && std::cmp_less(id, tables[h].size()), "Hash: token ", batch.number_of(t), " has id ",
-                        id, ", the table has ", tables[h].size());
+        require(id >= 0 && std::cmp_less(id, tables[h].size()), "Hash: token ", batch.number_of(t), " has id ", id,
+                ", the table has ", tables[h].size());
         const Index expert = tables[h][static_cast<std::size_t>(id)];
-        detail::require(expert >= 0 && expert < routing.experts(), "Hash: the table names expert ", expert,
-                        ", there are ", routing.experts());
+        require(expert >= 0 && expert < routing.experts(), "Hash: the table names expert ", expert, ", there are ",
+                routing.experts());
         routing.probabilities_TE(t, expert) += share;
         routing.choices.push_back({t, expert, share, static_cast<int>(h)});
       }

@@ -27,10 +27,10 @@ struct NoTokenLeftBehind {
 
   void check(Index experts) const {
     top_k.check(experts);
-    detail::require(top_k.weights == ChoiceWeights::probabilities,
-                    "NoTokenLeftBehind: the weights must be ChoiceWeights::probabilities, which do not change when "
-                    "another of the token's choices does");
-    detail::require(attempts >= 0, "NoTokenLeftBehind: attempts is ", attempts, ", it must be 0 (all) or more");
+    require(top_k.weights == ChoiceWeights::probabilities,
+            "NoTokenLeftBehind: the weights must be ChoiceWeights::probabilities, which do not change when "
+            "another of the token's choices does");
+    require(attempts >= 0, "NoTokenLeftBehind: attempts is ", attempts, ", it must be 0 (all) or more");
   }
 
   Index most_choices(Index) const { return top_k.k; }

@@ -29,27 +29,26 @@ struct LearnedNoise {
 
   /// Noise weights of 0, as the paper starts.
   static LearnedNoise zeros(Index experts, Index width, G gate) {
-    detail::require(experts > 0 && width > 0, "LearnedNoise: ", experts, " experts and tokens of width ", width,
-                    ", both must be 1 or more");
+    require(experts > 0 && width > 0, "LearnedNoise: ", experts, " experts and tokens of width ", width,
+            ", both must be 1 or more");
     return {std::move(gate), Matrix<S>::Zero(experts, width)};
   }
 
   void check(Index experts) const {
     detail::require_noise_has_an_effect("LearnedNoise", gate, true);
     if constexpr (requires { gate.check(experts); }) gate.check(experts);
-    detail::require(noise_weight_ED.rows() == experts, "LearnedNoise: the noise weight has ", noise_weight_ED.rows(),
-                    " rows for ", experts, " experts");
-    detail::require(detail::has_finite_bits(epsilon) && epsilon >= 0, "LearnedNoise: epsilon is ", epsilon,
-                    ", it must be finite and 0 or more");
+    require(noise_weight_ED.rows() == experts, "LearnedNoise: the noise weight has ", noise_weight_ED.rows(),
+            " rows for ", experts, " experts");
+    require(detail::has_finite_bits(epsilon) && epsilon >= 0, "LearnedNoise: epsilon is ", epsilon,
+            ", it must be finite and 0 or more");
   }
 
   bool accepts_noise(bool) const { return false; }
 
   void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
     detail::check_route(*this, batch, routing);
-    detail::require(noise_weight_ED.cols() == batch.x_TD.cols(),
-                    "LearnedNoise: the noise weight is for tokens of width ", noise_weight_ED.cols(), ", these have ",
-                    batch.x_TD.cols());
+    require(noise_weight_ED.cols() == batch.x_TD.cols(), "LearnedNoise: the noise weight is for tokens of width ",
+            noise_weight_ED.cols(), ", these have ", batch.x_TD.cols());
     if (random != nullptr) {
       Noise<S>& noise = routing.noise;
       noise.drawn = true;
@@ -70,13 +69,13 @@ struct LearnedNoise {
                 LearnedNoise& gradient) const requires ParameterFreeGate<G, S> {
     routing.check(batch);
     routing.check_gradient(drouting);
-    detail::require_shape("LearnedNoise: dx", dx_TD, batch.tokens(), noise_weight_ED.cols());
+    require_shape("LearnedNoise: dx", dx_TD, batch.tokens(), noise_weight_ED.cols());
     if (routing.noise.drawn)
-      detail::require_shape("LearnedNoise: the draws", routing.noise.normal_TE, routing.tokens(), routing.experts());
-    detail::require(gradient.noise_weight_ED.rows() == noise_weight_ED.rows() &&
-                        gradient.noise_weight_ED.cols() == noise_weight_ED.cols(),
-                    "LearnedNoise: the gradient's noise weight is ", gradient.noise_weight_ED.rows(), " x ",
-                    gradient.noise_weight_ED.cols());
+      require_shape("LearnedNoise: the draws", routing.noise.normal_TE, routing.tokens(), routing.experts());
+    require(gradient.noise_weight_ED.rows() == noise_weight_ED.rows() &&
+                gradient.noise_weight_ED.cols() == noise_weight_ED.cols(),
+            "LearnedNoise: the gradient's noise weight is ", gradient.noise_weight_ED.rows(), " x ",
+            gradient.noise_weight_ED.cols());
     gate.backward(routing, drouting);
     if (!routing.noise.drawn) return;
     const Noise<S>& noise = routing.noise;

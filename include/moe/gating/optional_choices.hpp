@@ -28,8 +28,7 @@ struct OptionalChoices {
 
   void check(Index experts) const {
     top_k.check(experts);
-    detail::require(threshold >= 0 && threshold <= 1, "OptionalChoices: threshold is ", threshold,
-                    ", it must be in [0, 1]");
+    require(threshold >= 0 && threshold <= 1, "OptionalChoices: threshold is ", threshold, ", it must be in [0, 1]");
   }
 
   /// Weights add up to 1 at most (but for another norm), so that no later one is more than a half.

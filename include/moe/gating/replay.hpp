@@ -75,7 +75,7 @@ struct Replay {
   /// Token t goes to experts (t k) mod E ... (t k + k - 1) mod E, each with weight 1 / k: perfectly even, for
   /// benchmarks and tests. Throws std::invalid_argument unless 1 <= k <= E.
   static Replay uniform(Index tokens, Index experts, Index k) {
-    detail::require(k >= 1 && k <= experts, "Replay::uniform: k is ", k, ", it must be in 1 .. ", experts);
+    require(k >= 1 && k <= experts, "Replay::uniform: k is ", k, ", it must be in 1 .. ", experts);
     Replay replay{.tokens = tokens};
     for (Index rank = 0; rank < k; ++rank)
       for (Index t = 0; t < tokens; ++t)
@@ -87,22 +87,21 @@ struct Replay {
   /// that does not exist, or padding, or the same pair twice.
   void route(const Batch<S>& batch, Routing<S>& routing, Random*) const {
     detail::check_route(*this, batch, routing);
-    detail::require(tokens < 0 || tokens == batch.tokens(), "Replay: the record is of ", tokens,
-                    " tokens, the batch has ", batch.tokens());
+    require(tokens < 0 || tokens == batch.tokens(), "Replay: the record is of ", tokens, " tokens, the batch has ",
+            batch.tokens());
     std::vector<Index>& pairs = routing.workspace.indices;
     pairs.clear();
     for (const Choice<S>& c : choices) {
-      detail::require(c.token >= 0 && c.token < batch.tokens() && c.expert >= 0 && c.expert < routing.experts(),
-                      "Replay: token ", c.token, " of ", batch.tokens(), " is sent to expert ", c.expert, " of ",
-                      routing.experts());
-      detail::require(batch.is_valid(c.token), "Replay: token ", batch.number_of(c.token), " is padding");
+      require(c.token >= 0 && c.token < batch.tokens() && c.expert >= 0 && c.expert < routing.experts(),
+              "Replay: token ", c.token, " of ", batch.tokens(), " is sent to expert ", c.expert, " of ",
+              routing.experts());
+      require(batch.is_valid(c.token), "Replay: token ", batch.number_of(c.token), " is padding");
       pairs.push_back(c.token * routing.experts() + c.expert);
     }
     std::sort(pairs.begin(), pairs.end());
     const auto twice = std::adjacent_find(pairs.begin(), pairs.end());
-    detail::require(twice == pairs.end(), "Replay: token ",
-                    twice == pairs.end() ? 0 : batch.number_of(*twice / routing.experts()),
-                    " is sent to an expert twice");
+    require(twice == pairs.end(), "Replay: token ",
+            twice == pairs.end() ? 0 : batch.number_of(*twice / routing.experts()), " is sent to an expert twice");
     for (Index t = 0; t < routing.tokens(); ++t)
       detail::softmax_row(routing.weighing_logits_TE().row(t).data(), routing.experts(),
                           routing.probabilities_TE.row(t).data());

@@ -42,18 +42,18 @@ struct ScoredTopK {
   Index most_choices(Index) const { return k; }
 
   void check(Index experts) const {
-    detail::require(k >= 1 && k <= experts, "ScoredTopK: k is ", k, ", it must be 1 or more and at most the number of ",
-                    "experts, ", experts);
-    detail::require(groups >= 1 && experts % groups == 0, "ScoredTopK: ", experts, " experts do not divide into ",
-                    groups, " groups");
-    detail::require(groups_used >= 1 && groups_used <= groups, "ScoredTopK: groups_used is ", groups_used,
-                    ", it must be in 1 .. ", groups);
-    detail::require(groups_used * (experts / groups) >= k, "ScoredTopK: ", groups_used, " groups of ", experts / groups,
-                    " experts cannot offer k = ", k);
-    detail::require(counted(experts) <= experts / groups, "ScoredTopK: the group score adds ", counted(experts),
-                    " experts, a group has ", experts / groups);
-    detail::require(selection_bias_E.size() == 0 || selection_bias_E.size() == experts, "ScoredTopK: a bias of ",
-                    selection_bias_E.size(), " entries for ", experts, " experts");
+    require(k >= 1 && k <= experts, "ScoredTopK: k is ", k, ", it must be 1 or more and at most the number of ",
+            "experts, ", experts);
+    require(groups >= 1 && experts % groups == 0, "ScoredTopK: ", experts, " experts do not divide into ", groups,
+            " groups");
+    require(groups_used >= 1 && groups_used <= groups, "ScoredTopK: groups_used is ", groups_used,
+            ", it must be in 1 .. ", groups);
+    require(groups_used * (experts / groups) >= k, "ScoredTopK: ", groups_used, " groups of ", experts / groups,
+            " experts cannot offer k = ", k);
+    require(counted(experts) <= experts / groups, "ScoredTopK: the group score adds ", counted(experts),
+            " experts, a group has ", experts / groups);
+    require(selection_bias_E.size() == 0 || selection_bias_E.size() == experts, "ScoredTopK: a bias of ",
+            selection_bias_E.size(), " entries for ", experts, " experts");
     scores().check("ScoredTopK");
     detail::require_weights_that_differ("ScoredTopK: with k = 1", normalize, k, experts, allow_constant_weights,
                                         "normalize = false");

@@ -36,9 +36,8 @@ struct Scores {
 
   /// Throws std::invalid_argument, in the name of `gate`, if a number makes no sense.
   void check(std::string_view gate) const {
-    detail::require(detail::has_finite_bits(scale) && scale > 0 && detail::has_finite_bits(epsilon) && epsilon >= 0,
-                    gate, ": scale ", scale, " and epsilon ", epsilon,
-                    ", they must be finite, more than 0 and at least 0");
+    require(detail::has_finite_bits(scale) && scale > 0 && detail::has_finite_bits(epsilon) && epsilon >= 0, gate,
+            ": scale ", scale, " and epsilon ", epsilon, ", they must be finite, more than 0 and at least 0");
   }
 
   /// Room for the logarithms of all scores, which `measure` writes and `divide` exponentiates.
@@ -86,7 +85,7 @@ struct Scores {
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     const Index experts = routing.experts();
-    detail::require_shape("Scores: those of the forward pass", routing.scores_TE, routing.tokens(), experts);
+    require_shape("Scores: those of the forward pass", routing.scores_TE, routing.tokens(), experts);
     Buffer<Matrix<S>>& dlog_TE = drouting.workspace.rows_TE;
     dlog_TE.resize(routing.tokens(), experts);
     dlog_TE.setZero();

@@ -34,11 +34,11 @@ struct Sinkhorn {
   double temperature = 1;  ///< Of the transport alone: its entropic regularisation (lingvo: 0.1, with 50 rounds).
 
   void check(Index experts) const {
-    detail::require(k >= 1 && k <= experts, "Sinkhorn: k is ", k,
-                    ", it must be 1 or more and at most the number of experts, ", experts);
+    require(k >= 1 && k <= experts, "Sinkhorn: k is ", k, ", it must be 1 or more and at most the number of experts, ",
+            experts);
     detail::require_temperature("Sinkhorn", temperature);
-    detail::require(tolerance > 0 && epsilon >= 0 && most_rounds > 0, "Sinkhorn: tolerance ", tolerance, ", epsilon ",
-                    epsilon, ", most_rounds ", most_rounds, ": they must be more than 0, at least 0, more than 0");
+    require(tolerance > 0 && epsilon >= 0 && most_rounds > 0, "Sinkhorn: tolerance ", tolerance, ", epsilon ", epsilon,
+            ", most_rounds ", most_rounds, ": they must be more than 0, at least 0, more than 0");
   }
 
   Index most_choices(Index) const { return k; }

@@ -30,10 +30,10 @@ struct SparseMixer {
   double midpoint = 0.3333;  ///< As in Phi-3.5-MoE; in the paper 1 / 3.
 
   void check(Index experts) const {
-    detail::require(k >= 1 && k <= experts, "SparseMixer: k is ", k,
-                    ", it must be 1 or more and at most the number of experts, ", experts);
-    detail::require(detail::has_finite_bits(band) && band >= 0 && midpoint > 0 && midpoint <= 1, "SparseMixer: band ",
-                    band, " and midpoint ", midpoint, ", they must be finite and at least 0, and in (0, 1]");
+    require(k >= 1 && k <= experts, "SparseMixer: k is ", k,
+            ", it must be 1 or more and at most the number of experts, ", experts);
+    require(detail::has_finite_bits(band) && band >= 0 && midpoint > 0 && midpoint <= 1, "SparseMixer: band ", band,
+            " and midpoint ", midpoint, ", they must be finite and at least 0, and in (0, 1]");
   }
 
   Index most_choices(Index) const { return k; }
@@ -85,7 +85,7 @@ struct SparseMixer {
     std::vector<Index>& expert_Tk = drouting.workspace.indices;  // the choices may stand in any order
     expert_Tk.assign(at(routing.tokens() * k), Index{0});
     for (const Choice<S>& c : routing.choices)
-      detail::require(c.rank >= 0 && c.rank < k, "SparseMixer: choice ", c.rank + 1, " of a token, k is ", k);
+      require(c.rank >= 0 && c.rank < k, "SparseMixer: choice ", c.rank + 1, " of a token, k is ", k);
     for (const Choice<S>& c : routing.choices) expert_Tk[at(c.token * k + c.rank)] = c.expert;
     for (std::size_t i = 0; i < routing.choices.size(); ++i) {
       const Choice<S>& c = routing.choices[i];

@@ -22,7 +22,7 @@ struct Threshold {
   bool at_least_one = true;
 
   void check(Index) const {
-    detail::require(threshold >= 0 && threshold < 1, "Threshold: threshold is ", threshold, ", it must be in [0, 1)");
+    require(threshold >= 0 && threshold < 1, "Threshold: threshold is ", threshold, ", it must be in [0, 1)");
   }
 
   bool choices_differ() const { return true; }

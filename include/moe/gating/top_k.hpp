@@ -29,8 +29,8 @@ struct TopK {
 
   /// Throws std::invalid_argument if k does not lie in 1 .. E, or if k = 1 with weights that would always be 1.
   void check(Index experts) const {
-    detail::require(k >= 1 && k <= experts, "TopK: k is ", k,
-                    ", it must be 1 or more and at most the number of experts, ", experts);
+    require(k >= 1 && k <= experts, "TopK: k is ", k, ", it must be 1 or more and at most the number of experts, ",
+            experts);
     weighing().check("TopK");
     detail::require_weights_that_differ("TopK: with k = 1", weighing().divides(), k, experts, allow_constant_weights,
                                         "ChoiceWeights::probabilities (as Switch does)");
@@ -47,7 +47,7 @@ struct TopK {
   template <class S, class Keys>
   void choose(Routing<S>& routing, const Keys& key_TE) const {
     check(routing.experts());
-    detail::require_shape("TopK: the keys", key_TE, routing.tokens(), routing.experts());
+    require_shape("TopK: the keys", key_TE, routing.tokens(), routing.experts());
     const Matrix<S>& weigh_TE = routing.weighing_logits_TE();
     const Index experts = routing.experts(), valid = routing.valid_tokens;
     auto& chosen = routing.workspace.indices;

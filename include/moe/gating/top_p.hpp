@@ -30,9 +30,9 @@ struct TopP {
   Index most_choices(Index experts) const { return most > 0 ? most : experts; }
 
   void check(Index experts) const {
-    detail::require(p > 0 && p <= 1, "TopP: p is ", p, ", it must be in (0, 1]");
+    require(p > 0 && p <= 1, "TopP: p is ", p, ", it must be in (0, 1]");
     weighing().check("TopP");
-    detail::require(most >= 0 && most <= experts, "TopP: most is ", most, ", it must be 0 (no limit) .. ", experts);
+    require(most >= 0 && most <= experts, "TopP: most is ", most, ", it must be 0 (no limit) .. ", experts);
     detail::require_weights_that_differ("TopP: with most = 1", weighing().divides(), most_choices(experts), experts,
                                         allow_constant_weights, "ChoiceWeights::probabilities");
   }

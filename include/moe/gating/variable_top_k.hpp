@@ -36,8 +36,8 @@ struct VariableTopK {
                                         "ChoiceWeights::probabilities");
     weighing().check("VariableTopK");
     for (std::size_t t = 0; t < k_T.size(); ++t)
-      detail::require(k_T[t] >= 0 && k_T[t] <= experts, "VariableTopK: k of token ", t, " is ", k_T[t],
-                      ", it must be in 0 .. ", experts);
+      require(k_T[t] >= 0 && k_T[t] <= experts, "VariableTopK: k of token ", t, " is ", k_T[t], ", it must be in 0 .. ",
+              experts);
   }
 
   /// Throws std::invalid_argument unless there is one k for each token.
@@ -45,16 +45,16 @@ struct VariableTopK {
   void route(const Batch<S>& batch, Routing<S>& routing, Random*) const {
     routing.check(batch);
     const Index experts = routing.experts();
-    detail::require(std::cmp_equal(k_T.size(), routing.tokens()), "VariableTopK: ", k_T.size(), " k for ",
-                    routing.tokens(), " tokens");
+    require(std::cmp_equal(k_T.size(), routing.tokens()), "VariableTopK: ", k_T.size(), " k for ", routing.tokens(),
+            " tokens");
     auto& chosen = routing.workspace.indices;
     chosen.resize(static_cast<std::size_t>(experts));
     for (Index t = 0; t < routing.tokens(); ++t) {
       detail::softmax_row(routing.weighing_logits_TE().row(t).data(), experts, routing.probabilities_TE.row(t).data());
       if (!routing.is_valid(t)) continue;
       const Index k = k_T[static_cast<std::size_t>(t)];
-      detail::require(k >= 0 && k <= experts, "VariableTopK: k of token ", batch.number_of(t), " is ", k,
-                      ", it must be in 0 .. ", experts);
+      require(k >= 0 && k <= experts, "VariableTopK: k of token ", batch.number_of(t), " is ", k,
+              ", it must be in 0 .. ", experts);
       detail::top_k(routing.selection_logits_TE().row(t).data(), experts, k, chosen.data());
       for (Index rank = 0; rank < k; ++rank)
         routing.choices.push_back({t, chosen[static_cast<std::size_t>(rank)], S(0), static_cast<int>(rank)});

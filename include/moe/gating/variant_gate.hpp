@@ -42,7 +42,7 @@ struct VariantGate {
   }
 
   void check(Index experts) const {
-    detail::require(!gate.valueless_by_exception(), "VariantGate: it holds no gate");
+    require(!gate.valueless_by_exception(), "VariantGate: it holds no gate");
     visit([&](const auto& own, auto) {
       if constexpr (requires { own.check(experts); }) own.check(experts);
     });
@@ -113,15 +113,15 @@ struct VariantGate {
   /// Throws std::invalid_argument unless the gate at hand is the one that routed.
   void enter(const Routing<S>& routing, Routing<S>& drouting) const {
     const std::size_t depth = drouting.alternatives.size();
-    detail::require(depth < routing.alternatives.size(), "VariantGate: another gate made this routing");
-    detail::require(routing.alternatives[depth] == gate.index(), "VariantGate: type ", routing.alternatives[depth],
-                    " of the list made this routing, the gate is now of type ", gate.index());
+    require(depth < routing.alternatives.size(), "VariantGate: another gate made this routing");
+    require(routing.alternatives[depth] == gate.index(), "VariantGate: type ", routing.alternatives[depth],
+            " of the list made this routing, the gate is now of type ", gate.index());
     drouting.alternatives.push_back(gate.index());
   }
 
   void require_same_type(const VariantGate& other) const {
-    detail::require(gate.index() == other.gate.index(), "VariantGate: gate types ", gate.index(), " and ",
-                    other.gate.index(), " of the list do not match");
+    require(gate.index() == other.gate.index(), "VariantGate: gate types ", gate.index(), " and ", other.gate.index(),
+            " of the list do not match");
   }
 };
 

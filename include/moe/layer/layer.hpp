@@ -118,8 +118,8 @@ struct Layer {
   /// The auxiliary losses of the pass that `tape` recorded, each times its coefficient, in sum; those of experts that
   /// are layers themselves with it. `losses.report(tape.routing)` has them by name.
   S auxiliary_loss(const Tape& tape) const {
-    detail::require(tape.width >= 0 && tape.experts.size() == experts.size(),
-                    "Layer::auxiliary_loss: the tape holds no forward pass of a layer of ", experts.size(), " experts");
+    require(tape.width >= 0 && tape.experts.size() == experts.size(),
+            "Layer::auxiliary_loss: the tape holds no forward pass of a layer of ", experts.size(), " experts");
     S sum = losses.value(tape.routing);
     if constexpr (detail::HasAuxiliaryLoss<X>)
       for (Index e = 0; e < tape.plan.experts(); ++e)
@@ -142,9 +142,9 @@ struct Layer {
   void backward_into(const Batch<S>& batch, RowsRef<S> dy_TO, Tape& tape, MatrixRef<S> dx_TD, Layer& gradient,
                      const Exec& executor = {}) const {
     check_backward(batch, tape, dx_TD, gradient);
-    detail::require_shape("Layer::backward: dy", dy_TO, batch.tokens(), tape.y_NO.cols());
-    detail::require(!dispatching.pass_dropped || !detail::overlap<S>(dx_TD, dy_TO),
-                    "Layer::backward: with pass_dropped dx must not overlap dy in memory");
+    require_shape("Layer::backward: dy", dy_TO, batch.tokens(), tape.y_NO.cols());
+    require(!dispatching.pass_dropped || !detail::overlap<S>(dx_TD, dy_TO),
+            "Layer::backward: with pass_dropped dx must not overlap dy in memory");
     combine_backward<S>(dy_TO, tape.plan, tape.y_NO, tape.dy_NO, tape.dweight_N, executor);
     begin_backward(tape.dy_NO, tape.dweight_N, tape);
     experts_backward(tape.dy_NO, tape, gradient, executor);
@@ -171,9 +171,9 @@ struct Layer {
   void backward_from_inputs(const Batch<S>& batch, ConstMatrixRef<S> dx_ND, Eigen::Ref<const Vector<S>> dweight_N,
                             Tape& tape, MatrixRef<S> dx_TD, Layer& gradient, const Exec& executor = {}) const {
     check_backward(batch, tape, dx_TD, gradient);
-    detail::require(dx_ND.rows() == tape.x_ND.rows() && dx_ND.cols() == tape.x_ND.cols(),
-                    "Layer::backward_from_inputs: a gradient of ", dx_ND.rows(), " x ", dx_ND.cols(),
-                    " inputs, there are ", tape.x_ND.rows(), " x ", tape.x_ND.cols());
+    require(dx_ND.rows() == tape.x_ND.rows() && dx_ND.cols() == tape.x_ND.cols(),
+            "Layer::backward_from_inputs: a gradient of ", dx_ND.rows(), " x ", dx_ND.cols(), " inputs, there are ",
+            tape.x_ND.rows(), " x ", tape.x_ND.cols());
     begin_backward(tape.y_NO, dweight_N, tape);
     tape.dx_ND = dx_ND;
     dx_TD.setZero();
@@ -207,7 +207,7 @@ struct Layer {
   void check() const {
     const auto count = static_cast<Index>(experts.size());
     if constexpr (requires { router.check(); }) router.check();
-    detail::require(count == router.experts(), "Layer: ", count, " experts, the router scores ", router.experts());
+    require(count == router.experts(), "Layer: ", count, " experts, the router scores ", router.experts());
     if constexpr (requires { gate.check(count); }) gate.check(count);
     losses.check(count, gate);
     dispatching.check(count, detail::most_choices(gate, count));
@@ -226,8 +226,8 @@ struct Layer {
 
   /// Throws std::invalid_argument unless the gradient has this layer's shapes.
   void check_gradient(const Layer& gradient) const {
-    detail::require(gradient.experts.size() == experts.size(), "Layer: the gradient has ", gradient.experts.size(),
-                    " experts, the layer ", experts.size());
+    require(gradient.experts.size() == experts.size(), "Layer: the gradient has ", gradient.experts.size(),
+            " experts, the layer ", experts.size());
     detail::check_gradient("Layer: the gradient's router", router, gradient.router);
     detail::check_gradient("Layer: the gradient's gate", gate, gradient.gate);
     for (std::size_t e = 0; e < experts.size(); ++e)
@@ -237,21 +237,21 @@ struct Layer {
   /// Throws std::invalid_argument unless a backward pass of what the tape recorded may write to these.
   void check_backward(const Batch<S>& batch, const Tape& tape, ConstMatrixRef<S> dx_TD, const Layer& gradient) const {
     check(batch);
-    detail::require(tape.width >= 0, "Layer::backward: the tape holds no forward pass");
-    detail::require(tape.kept_activations, "Layer::backward: keep_activations was false in the forward pass");
-    detail::require(tape.recompute_in == tape.computed_in,
-                    "Layer::backward: recompute_in is not what it was in the forward pass");
-    detail::require(tape.width == batch.x_TD.cols() && tape.plan.tokens() == batch.tokens() &&
-                        tape.experts.size() == experts.size(),
-                    "Layer::backward: the tape is of ", tape.plan.tokens(), " tokens of width ", tape.width, " and ",
-                    tape.experts.size(), " experts, the batch has ", batch.tokens(), " of width ", batch.x_TD.cols(),
-                    " and the layer ", experts.size());
+    require(tape.width >= 0, "Layer::backward: the tape holds no forward pass");
+    require(tape.kept_activations, "Layer::backward: keep_activations was false in the forward pass");
+    require(tape.recompute_in == tape.computed_in,
+            "Layer::backward: recompute_in is not what it was in the forward pass");
+    require(tape.width == batch.x_TD.cols() && tape.plan.tokens() == batch.tokens() &&
+                tape.experts.size() == experts.size(),
+            "Layer::backward: the tape is of ", tape.plan.tokens(), " tokens of width ", tape.width, " and ",
+            tape.experts.size(), " experts, the batch has ", batch.tokens(), " of width ", batch.x_TD.cols(),
+            " and the layer ", experts.size());
     check_tape(tape);
-    detail::require(tape.routing.group_size == batch.group_size, "Layer::backward: group_size is ", batch.group_size,
-                    ", in the forward pass it was ", tape.routing.group_size);
+    require(tape.routing.group_size == batch.group_size, "Layer::backward: group_size is ", batch.group_size,
+            ", in the forward pass it was ", tape.routing.group_size);
     detail::require_same_padding("Layer::backward", batch, tape, dispatching.non_finite == NonFinite::zero_row);
     check_output("Layer::backward: dx", dx_TD, batch, batch.x_TD.cols());
-    detail::require(&gradient != this, "Layer::backward: the gradient is the layer itself");
+    require(&gradient != this, "Layer::backward: the gradient is the layer itself");
     check_gradient(gradient);
   }
 
@@ -286,19 +286,19 @@ struct Layer {
   }
 
   void check_router(Index width) const {
-    detail::require(router.width() == 0 || router.width() == width, "Layer: tokens of width ", width,
-                    ", the router is for width ", router.width());
+    require(router.width() == 0 || router.width() == width, "Layer: tokens of width ", width,
+            ", the router is for width ", router.width());
   }
 
   void check_experts(Index width) const {
     for (const X& expert : experts) {
       if constexpr (requires { expert.check(width); }) expert.check(width);
-      detail::require(detail::output_width(expert, width) == output_width(width), "Layer: the experts' outputs have ",
-                      output_width(width), " and ", detail::output_width(expert, width), " columns");
+      require(detail::output_width(expert, width) == output_width(width), "Layer: the experts' outputs have ",
+              output_width(width), " and ", detail::output_width(expert, width), " columns");
     }
-    detail::require(!dispatching.pass_dropped || output_width(width) == width,
-                    "Layer: pass_dropped needs outputs as wide as the tokens, they have ", output_width(width), " and ",
-                    width, " columns");
+    require(!dispatching.pass_dropped || output_width(width) == width,
+            "Layer: pass_dropped needs outputs as wide as the tokens, they have ", output_width(width), " and ", width,
+            " columns");
   }
 
   void check(const Batch<S>& batch) const {
@@ -310,8 +310,8 @@ struct Layer {
 
   /// Rows to write into, one for each token.
   static void check_output(std::string_view what, ConstMatrixRef<S> rows, const Batch<S>& batch, Index width) {
-    detail::require_shape(what, rows, batch.tokens(), width);
-    detail::require(!detail::overlap<S>(rows, batch.x_TD), what, " overlaps the tokens in memory");
+    require_shape(what, rows, batch.tokens(), width);
+    require(!detail::overlap<S>(rows, batch.x_TD), what, " overlaps the tokens in memory");
   }
 };
 

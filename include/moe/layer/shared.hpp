@@ -166,8 +166,8 @@ struct Shared {
   void check(Index width) const {
     layer.check(width);
     if constexpr (requires { expert.check(width); }) expert.check(width);
-    detail::require(detail::output_width(expert, width) == output_width(width), "Shared: the layer's outputs have ",
-                    output_width(width), " columns, the expert's ", detail::output_width(expert, width));
+    require(detail::output_width(expert, width) == output_width(width), "Shared: the layer's outputs have ",
+            output_width(width), " columns, the expert's ", detail::output_width(expert, width));
     if constexpr (is_mixed) mix.check(width);
   }
 
@@ -234,18 +234,18 @@ struct Shared {
     check(batch.x_TD.cols());
     batch.check();
     check_gradient(gradient);
-    detail::require(tape.shared_rows >= 0 && tape.routing.tokens() == batch.tokens() &&
-                        tape.shared_rows == tape.routing.valid_tokens,
-                    "Shared::backward: the tape holds no forward pass of a batch of ", batch.tokens(), " tokens");
-    detail::require(tape.kept_activations, "Shared::backward: keep_activations was false in the forward pass");
+    require(tape.shared_rows >= 0 && tape.routing.tokens() == batch.tokens() &&
+                tape.shared_rows == tape.routing.valid_tokens,
+            "Shared::backward: the tape holds no forward pass of a batch of ", batch.tokens(), " tokens");
+    require(tape.kept_activations, "Shared::backward: keep_activations was false in the forward pass");
     layer.check_tape(tape);
-    detail::require_shape("Shared::backward: dy", dy_TO, batch.tokens(), output_width(batch.x_TD.cols()));
-    detail::require_shape("Shared::backward: the expert's output", tape.shared_y_NO, tape.shared_rows, dy_TO.cols());
+    require_shape("Shared::backward: dy", dy_TO, batch.tokens(), output_width(batch.x_TD.cols()));
+    require_shape("Shared::backward: the expert's output", tape.shared_y_NO, tape.shared_rows, dy_TO.cols());
     if constexpr (is_mixed) {
-      detail::require_shape("Shared::backward: the layer's output", tape.layer_y_NO, tape.shared_rows, dy_TO.cols());
-      detail::require_shape("Shared::backward: the mix", tape.mix_N2, tape.shared_rows, 2);
+      require_shape("Shared::backward: the layer's output", tape.layer_y_NO, tape.shared_rows, dy_TO.cols());
+      require_shape("Shared::backward: the mix", tape.mix_N2, tape.shared_rows, 2);
     }
-    detail::require(!detail::overlap<S>(dx_TD, dy_TO), "Shared::backward: dx overlaps dy in memory");
+    require(!detail::overlap<S>(dx_TD, dy_TO), "Shared::backward: dx overlaps dy in memory");
   }
 };
 

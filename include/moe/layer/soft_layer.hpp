@@ -74,15 +74,15 @@ struct SoftLayer {
 
   void check() const {
     const auto count = static_cast<Index>(experts.size());
-    detail::require(count > 0 && slots() > 0 && slots() % count == 0, "SoftLayer: ", slots(),
-                    " slots do not divide among ", count, " experts");
+    require(count > 0 && slots() > 0 && slots() % count == 0, "SoftLayer: ", slots(), " slots do not divide among ",
+            count, " experts");
     const Index gain = options.normalize ? slot_PD.cols() : 0;
-    detail::require(token_gain_D.size() == gain && slot_gain_D.size() == gain, "SoftLayer: gains of ",
-                    token_gain_D.size(), " and ", slot_gain_D.size(), " entries, they need ", gain);
+    require(token_gain_D.size() == gain && slot_gain_D.size() == gain, "SoftLayer: gains of ", token_gain_D.size(),
+            " and ", slot_gain_D.size(), " entries, they need ", gain);
     for (const X& expert : experts) {
       if constexpr (requires { expert.check(slot_PD.cols()); }) expert.check(slot_PD.cols());
-      detail::require(detail::output_width(expert, slot_PD.cols()) == slot_PD.cols(), "SoftLayer: outputs of width ",
-                      detail::output_width(expert, slot_PD.cols()), " for tokens of width ", slot_PD.cols());
+      require(detail::output_width(expert, slot_PD.cols()) == slot_PD.cols(), "SoftLayer: outputs of width ",
+              detail::output_width(expert, slot_PD.cols()), " for tokens of width ", slot_PD.cols());
     }
   }
 
@@ -97,8 +97,8 @@ struct SoftLayer {
   Matrix<S> forward(const Batch<S>& batch, Tape& tape, const Exec& executor = {}) const {
     check();
     batch.check();
-    detail::require(batch.x_TD.cols() == slot_PD.cols(), "SoftLayer: tokens of width ", batch.x_TD.cols(),
-                    ", the slots are for width ", slot_PD.cols());
+    require(batch.x_TD.cols() == slot_PD.cols(), "SoftLayer: tokens of width ", batch.x_TD.cols(),
+            ", the slots are for width ", slot_PD.cols());
     tape.width = -1;
     begin(batch, tape);
     normalized(batch.x_TD, token_gain_D, tape.u_TD);
@@ -124,7 +124,7 @@ struct SoftLayer {
   Matrix<S> backward(const Batch<S>& batch, RowsRef<S> dy_TD, Tape& tape, SoftLayer& gradient,
                      const Exec& executor = {}) const {
     check(batch, tape);
-    detail::require_shape("SoftLayer::backward: dy", dy_TD, batch.tokens(), batch.x_TD.cols());
+    require_shape("SoftLayer::backward: dy", dy_TD, batch.tokens(), batch.x_TD.cols());
     detail::check_gradient("SoftLayer::backward: the gradient", *this, gradient);
     const bool of_padding = options.padding_gets_mean;
     zero(tape.dout_QD, tape.out_QD);
@@ -179,16 +179,16 @@ struct SoftLayer {
   void check(const Batch<S>& batch, const Tape& tape) const {
     check();
     batch.check();
-    detail::require(tape.width >= 0, "SoftLayer::backward: the tape holds no forward pass that kept its activations");
-    detail::require(tape.width == slot_PD.cols() && tape.width == batch.x_TD.cols() && tape.tokens() == batch.tokens(),
-                    "SoftLayer::backward: the tape is of ", tape.tokens(), " tokens of width ", tape.width,
-                    ", the batch has ", batch.tokens(), " of width ", batch.x_TD.cols());
-    detail::require(tape.experts.size() == experts.size() && tape.w_PD.rows() == slots(),
-                    "SoftLayer::backward: the tape is of ", tape.experts.size(), " experts and ", tape.w_PD.rows(),
-                    " slots, the layer has ", experts.size(), " and ", slots());
+    require(tape.width >= 0, "SoftLayer::backward: the tape holds no forward pass that kept its activations");
+    require(tape.width == slot_PD.cols() && tape.width == batch.x_TD.cols() && tape.tokens() == batch.tokens(),
+            "SoftLayer::backward: the tape is of ", tape.tokens(), " tokens of width ", tape.width, ", the batch has ",
+            batch.tokens(), " of width ", batch.x_TD.cols());
+    require(tape.experts.size() == experts.size() && tape.w_PD.rows() == slots(),
+            "SoftLayer::backward: the tape is of ", tape.experts.size(), " experts and ", tape.w_PD.rows(),
+            " slots, the layer has ", experts.size(), " and ", slots());
     detail::require_own_tape("SoftLayer::backward", tape.layer, experts.data());
-    detail::require(tape.groups == batch.groups(), "SoftLayer::backward: the batch has ", batch.groups(),
-                    " groups, in the forward pass it had ", tape.groups);
+    require(tape.groups == batch.groups(), "SoftLayer::backward: the batch has ", batch.groups(),
+            " groups, in the forward pass it had ", tape.groups);
     detail::require_same_padding("SoftLayer::backward", batch, tape);
   }
 

@@ -98,9 +98,9 @@ struct LayerTape {
   /// The zero gradient of the routing; dweight_N holds that of the slots' weights.
   /// Throws std::invalid_argument unless the gradients are of this pass's slots.
   void begin_backward(ConstMatrixRef<S> dy, Eigen::Ref<const Vector<S>> dweight) {
-    detail::require(dy.rows() == y_NO.rows() && dy.cols() == y_NO.cols() && dweight.size() == plan.slots(),
-                    "Layer::backward: gradients of ", dy.rows(), " x ", dy.cols(), " outputs and ", dweight.size(),
-                    " weights, the pass has ", y_NO.rows(), " slots of width ", y_NO.cols());
+    require(dy.rows() == y_NO.rows() && dy.cols() == y_NO.cols() && dweight.size() == plan.slots(),
+            "Layer::backward: gradients of ", dy.rows(), " x ", dy.cols(), " outputs and ", dweight.size(),
+            " weights, the pass has ", y_NO.rows(), " slots of width ", y_NO.cols());
     drouting.reset_gradient(routing);
     if (dweight.data() != dweight_N.data()) dweight_N = dweight;
   }

@@ -31,8 +31,8 @@ struct DeviceBalanceLoss {
 
   /// Throws std::invalid_argument unless so many experts divide into the devices.
   void check(Index experts) const {
-    detail::require(devices >= 1 && experts % devices == 0, "DeviceBalanceLoss: ", experts,
-                    " experts do not divide into ", devices, " devices");
+    require(devices >= 1 && experts % devices == 0, "DeviceBalanceLoss: ", experts, " experts do not divide into ",
+            devices, " devices");
   }
 
   template <class S>

@@ -95,9 +95,9 @@ struct EntropyLoss {
 
   template <class S>
   Index average(const Routing<S>& routing, Vector<S>& mean_E) const {
-    detail::require(modality < 0 || std::cmp_equal(modality_of_token.size(), routing.tokens()),
-                    "EntropyLoss: ", modality_of_token.size(), " modality labels for ", routing.tokens(), " tokens");
-    detail::require(!detail::has_nan_bits(threshold), "EntropyLoss: threshold is ", threshold);
+    require(modality < 0 || std::cmp_equal(modality_of_token.size(), routing.tokens()),
+            "EntropyLoss: ", modality_of_token.size(), " modality labels for ", routing.tokens(), " tokens");
+    require(!detail::has_nan_bits(threshold), "EntropyLoss: threshold is ", threshold);
     mean_E.setZero();
     Index tokens = 0;
     for (Index t = 0; t < routing.tokens(); ++t) {

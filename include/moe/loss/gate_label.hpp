@@ -67,8 +67,8 @@ struct GateLabelLoss {
       const S logit = routing.logits_TE(t, e);
       if (is_of(t, e) && (!found || logit > own.shift)) own.shift = logit, found = true;
     }
-    detail::require(found, "GateLabelLoss: token ", t, " has label ", label_of_token[static_cast<std::size_t>(t)],
-                    ", which is no expert's");
+    require(found, "GateLabelLoss: token ", t, " has label ", label_of_token[static_cast<std::size_t>(t)],
+            ", which is no expert's");
     for (Index e = 0; e < routing.experts(); ++e)
       if (is_of(t, e)) own.sum += std::exp(routing.logits_TE(t, e) - own.shift);
     return own;
@@ -81,10 +81,10 @@ struct GateLabelLoss {
   Index for_each_labelled(const Routing<S>& routing, Vector<S>& p_E, F&& f) const {
     const Index experts = routing.experts();
     if (label_of_token.empty()) return 0;
-    detail::require(static_cast<Index>(label_of_token.size()) == routing.tokens(),
-                    "GateLabelLoss: ", label_of_token.size(), " labels for ", routing.tokens(), " tokens");
-    detail::require(label_of_expert.empty() || static_cast<Index>(label_of_expert.size()) == experts,
-                    "GateLabelLoss: ", label_of_expert.size(), " labels for ", experts, " experts");
+    require(static_cast<Index>(label_of_token.size()) == routing.tokens(), "GateLabelLoss: ", label_of_token.size(),
+            " labels for ", routing.tokens(), " tokens");
+    require(label_of_expert.empty() || static_cast<Index>(label_of_expert.size()) == experts,
+            "GateLabelLoss: ", label_of_expert.size(), " labels for ", experts, " experts");
     p_E.resize(experts);
     Index labelled = 0;
     for (Index t = 0; t < routing.tokens(); ++t) {

@@ -45,7 +45,7 @@ struct LoadLoss {
   /// Throws std::invalid_argument if the gate chooses more experts for some tokens than for others.
   template <class G>
   void check(Index, const G& gate) const {
-    detail::require(!detail::choices_differ(gate), not_fixed);
+    require(!detail::choices_differ(gate), not_fixed);
   }
 
   template <class S>
@@ -102,7 +102,7 @@ struct LoadLoss {
   /// Throws std::invalid_argument unless the gate chose a fixed number of experts.
   template <class S>
   static bool is_smooth(const Routing<S>& routing) {
-    detail::require(routing.choices_per_token > 0 || routing.tokens() == 0, not_fixed);
+    require(routing.choices_per_token > 0 || routing.tokens() == 0, not_fixed);
     return routing.noise.drawn && routing.selects_largest_logits && routing.choices_per_token < routing.experts();
   }
 
@@ -134,8 +134,7 @@ struct LoadLoss {
   template <class S, class F>
   void for_each_margin(const Routing<S>& routing, std::vector<Index>& best, Buffer<Matrix<S>>& rows, F&& f) const {
     const Index k = routing.choices_per_token, experts = routing.experts();
-    detail::require_shape("LoadLoss: the noise's standard deviation", routing.noise.stddev_TE, routing.tokens(),
-                          experts);
+    require_shape("LoadLoss: the noise's standard deviation", routing.noise.stddev_TE, routing.tokens(), experts);
     const Matrix<S>& noisy_TE = routing.noise.logits_TE;
     const Matrix<S>& among_TE = threshold == Threshold::among_probabilities ? routing.probabilities_TE : noisy_TE;
     best.resize(static_cast<std::size_t>(k + 1));

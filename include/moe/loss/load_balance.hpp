@@ -55,7 +55,7 @@ struct LoadBalanceLoss {
   /// than for others.
   template <class G>
   void check(Index, const G& gate) const {
-    detail::require(count != Count::plain_top_k_share || !detail::choices_differ(gate), not_fixed);
+    require(count != Count::plain_top_k_share || !detail::choices_differ(gate), not_fixed);
   }
 
   /// `earlier` and this pass: f over the whole batch while P and the gradient are the present micro-batch's
@@ -75,8 +75,8 @@ struct LoadBalanceLoss {
     count_choices(routing, count_GE, indices);
     const Vector<double> count_E = count_GE.colwise().sum().transpose().template cast<double>();
     if (sum.count_E.size() == 0) sum.count_E.setZero(count_E.size());
-    detail::require(sum.count_E.size() == count_E.size(), "LoadBalanceLoss::with: earlier counts of ",
-                    sum.count_E.size(), " experts, the routing has ", count_E.size());
+    require(sum.count_E.size() == count_E.size(), "LoadBalanceLoss::with: earlier counts of ", sum.count_E.size(),
+            " experts, the routing has ", count_E.size());
     sum.count_E += count_E;
     sum.total += is_share() ? count_E.sum() : static_cast<double>(routing.valid_tokens);
     return sum;
@@ -133,9 +133,9 @@ struct LoadBalanceLoss {
     slope_GE.setZero();
     count_choices(routing, slope_GE, indices);
     const bool has_earlier = earlier.count_E.size() > 0;
-    detail::require(!has_earlier || (groups == 1 && earlier.count_E.size() == routing.experts()),
-                    "LoadBalanceLoss: earlier counts of ", earlier.count_E.size(), " experts for ", routing.experts(),
-                    " experts and ", groups, " groups, which must be one");
+    require(!has_earlier || (groups == 1 && earlier.count_E.size() == routing.experts()),
+            "LoadBalanceLoss: earlier counts of ", earlier.count_E.size(), " experts for ", routing.experts(),
+            " experts and ", groups, " groups, which must be one");
     indices.assign(static_cast<std::size_t>(groups), 0);  // tokens of each group
     Index used = 0;
     for_each_token(routing, [&](Index, Index g) { used += indices[static_cast<std::size_t>(g)]++ == 0 ? 1 : 0; });
@@ -155,9 +155,9 @@ struct LoadBalanceLoss {
   void count_choices(const Routing<S>& routing, Buffer<Matrix<S>>& count_GE, std::vector<Index>& best) const {
     if (count == Count::plain_top_k_share) {
       const Index k = routing.choices_per_token;
-      detail::require(k > 0, not_fixed);
-      detail::require(k <= routing.experts(), "LoadBalanceLoss: plain_top_k_share needs a token's ", k,
-                      " choices to be different experts, there are ", routing.experts());
+      require(k > 0, not_fixed);
+      require(k <= routing.experts(), "LoadBalanceLoss: plain_top_k_share needs a token's ", k,
+              " choices to be different experts, there are ", routing.experts());
       best.resize(static_cast<std::size_t>(k));
       for_each_token(routing, [&](Index t, Index g) {
         detail::top_k(routing.probabilities_TE.row(t).data(), routing.experts(), k, best.data());

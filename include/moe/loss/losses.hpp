@@ -93,12 +93,12 @@ struct Losses {
   template <class One>
   static void check(const One& loss) {
     const auto coefficient = static_cast<double>(loss.coefficient);
-    detail::require(detail::has_finite_bits(coefficient), "the loss ", loss.name(), " has coefficient ", coefficient,
-                    ", it must be finite");
+    require(detail::has_finite_bits(coefficient), "the loss ", loss.name(), " has coefficient ", coefficient,
+            ", it must be finite");
     if constexpr (requires { static_cast<double>(loss.epsilon); }) {
       const auto epsilon = static_cast<double>(loss.epsilon);
-      detail::require(detail::has_finite_bits(epsilon) && epsilon >= 0, "the loss ", loss.name(), " has epsilon ",
-                      epsilon, ", it must be finite and 0 or more");
+      require(detail::has_finite_bits(epsilon) && epsilon >= 0, "the loss ", loss.name(), " has epsilon ", epsilon,
+              ", it must be finite and 0 or more");
     }
   }
 };

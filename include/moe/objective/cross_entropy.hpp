@@ -28,7 +28,7 @@ struct CrossEntropyLoss {
   void backward(const Eigen::MatrixBase<Rows>& logits, std::span<const Index> label_of_row,
                 std::type_identity_t<S> scale, detail::WrittenRows<S> dlogits_TC) const {
     const RowsRef<S> logits_TC(logits);
-    detail::require_shape("CrossEntropyLoss: dlogits", dlogits_TC, logits_TC.rows(), logits_TC.cols());
+    require_shape("CrossEntropyLoss: dlogits", dlogits_TC, logits_TC.rows(), logits_TC.cols());
     const Index labelled = for_each_labelled<S>(logits_TC, label_of_row, [](Index, Index, const auto&, const auto&) {});
     for_each_labelled<S>(logits_TC, label_of_row, [&](Index r, Index label, const auto&, const Vector<S>& p) {
       const S share = scale / static_cast<S>(labelled);
@@ -42,15 +42,14 @@ struct CrossEntropyLoss {
   template <class S, class F>
   static Index for_each_labelled(const ConstMatrixRef<S>& logits_TC, std::span<const Index> label_of_row, F&& f) {
     const Index rows = logits_TC.rows(), classes = logits_TC.cols();
-    detail::require(static_cast<Index>(label_of_row.size()) == rows, "CrossEntropyLoss: ", label_of_row.size(),
-                    " labels for ", rows, " rows");
+    require(static_cast<Index>(label_of_row.size()) == rows, "CrossEntropyLoss: ", label_of_row.size(), " labels for ",
+            rows, " rows");
     Vector<S> p(classes);
     Index labelled = 0;
     for (Index r = 0; r < rows; ++r) {
       const Index label = label_of_row[static_cast<std::size_t>(r)];
       if (label == -1) continue;
-      detail::require(label >= 0 && label < classes, "CrossEntropyLoss: row ", r, " has label ", label, " of ",
-                      classes);
+      require(label >= 0 && label < classes, "CrossEntropyLoss: row ", r, " has label ", label, " of ", classes);
       ++labelled;
       const auto total = detail::softmax_row(logits_TC.row(r).data(), classes, p.data());
       f(r, label, total, p);

@@ -25,16 +25,15 @@ struct MeanSquaredDistillation {
                 detail::WrittenRows<S> dstudent) const {
     const RowsRef<S> student(of_student);
     check<S>(student, teacher);
-    detail::require_shape("distillation: dstudent", dstudent, student.rows(), student.cols());
+    require_shape("distillation: dstudent", dstudent, student.rows(), student.cols());
     if (student.size() > 0) dstudent += (scale * S(2) / static_cast<S>(student.size())) * (student - teacher);
   }
 
  private:
   template <class S>
   static void check(const ConstMatrixRef<S>& student, const ConstMatrixRef<S>& teacher) {
-    detail::require(student.rows() == teacher.rows() && student.cols() == teacher.cols(),
-                    "distillation: the student has ", student.rows(), " x ", student.cols(), " outputs, the teacher ",
-                    teacher.rows(), " x ", teacher.cols());
+    require(student.rows() == teacher.rows() && student.cols() == teacher.cols(), "distillation: the student has ",
+            student.rows(), " x ", student.cols(), " outputs, the teacher ", teacher.rows(), " x ", teacher.cols());
   }
 };
 
@@ -67,7 +66,7 @@ struct SoftLabelDistillation {
   void backward(const Eigen::MatrixBase<Rows>& of_student, detail::GivenRows<S> teacher, std::type_identity_t<S> scale,
                 detail::WrittenRows<S> dstudent) const {
     const RowsRef<S> student(of_student);
-    detail::require_shape("distillation: dstudent", dstudent, student.rows(), student.cols());
+    require_shape("distillation: dstudent", dstudent, student.rows(), student.cols());
     const S factor = scale * static_cast<S>(temperature) / static_cast<S>((std::max)(student.rows(), Index{1}));
     Vector<S> q, slope;
     for_each_row<S>(student, teacher, [&](Index r, const Vector<S>& p, const Vector<S>& log_q, const Vector<S>& log_p) {
@@ -95,14 +94,13 @@ struct SoftLabelDistillation {
   /// Calls f(row, teacher's probabilities, log of the student's, log of the teacher's).
   template <class S, class F>
   void for_each_row(const ConstMatrixRef<S>& student, const ConstMatrixRef<S>& teacher, F&& f) const {
-    detail::require(detail::has_finite_bits(temperature) && temperature > 0, "SoftLabelDistillation: temperature is ",
-                    temperature, ", it must be finite and more than 0");
-    detail::require(!symmetric || !cross_entropy,
-                    "SoftLabelDistillation: symmetric is of divergences, not with "
-                    "cross_entropy");
-    detail::require(student.rows() == teacher.rows() && student.cols() == teacher.cols(),
-                    "distillation: the student has ", student.rows(), " x ", student.cols(), " outputs, the teacher ",
-                    teacher.rows(), " x ", teacher.cols());
+    require(detail::has_finite_bits(temperature) && temperature > 0, "SoftLabelDistillation: temperature is ",
+            temperature, ", it must be finite and more than 0");
+    require(!symmetric || !cross_entropy,
+            "SoftLabelDistillation: symmetric is of divergences, not with "
+            "cross_entropy");
+    require(student.rows() == teacher.rows() && student.cols() == teacher.cols(), "distillation: the student has ",
+            student.rows(), " x ", student.cols(), " outputs, the teacher ", teacher.rows(), " x ", teacher.cols());
     Vector<S> p, log_q, log_p;
     for (Index r = 0; r < student.rows(); ++r) {
       log_p = teacher.row(r).transpose() / static_cast<S>(temperature);

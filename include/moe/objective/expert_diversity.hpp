@@ -29,9 +29,9 @@ struct ExpertDiversityLoss {
   /// dweight_ED += coefficient * d value.
   template <class S>
   void backward(const Matrix<S>& weight_ED, Matrix<S>& dweight_ED) const {
-    detail::require(detail::has_finite_bits(coefficient), "ExpertDiversityLoss: coefficient is ", coefficient,
-                    ", it must be finite");
-    detail::require_shape("ExpertDiversityLoss: the gradient", dweight_ED, weight_ED.rows(), weight_ED.cols());
+    require(detail::has_finite_bits(coefficient), "ExpertDiversityLoss: coefficient is ", coefficient,
+            ", it must be finite");
+    require_shape("ExpertDiversityLoss: the gradient", dweight_ED, weight_ED.rows(), weight_ED.cols());
     const Index experts = weight_ED.rows();
     Matrix<S> direction = weight_ED;
     for (Index e = 0; e < experts; ++e) direction.row(e) /= length(weight_ED, e);
@@ -52,7 +52,7 @@ struct ExpertDiversityLoss {
   template <class S>
   static S length(const Matrix<S>& weight_ED, Index e) {
     const S norm = weight_ED.row(e).norm();
-    detail::require(norm > 0, "ExpertDiversityLoss: the row of expert ", e, " is 0, it has no direction");
+    require(norm > 0, "ExpertDiversityLoss: the row of expert ", e, " is 0, it has no direction");
     return norm;
   }
 

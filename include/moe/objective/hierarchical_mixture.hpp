@@ -97,8 +97,8 @@ struct HierarchicalMixtureLoss {
   /// fit_N = log sum_j g_ji exp(-||d - mu_ij||^2 / (2 variance)) of each outer slot.
   template <class S, class OuterTape>
   void for_each_branch(const OuterTape& tape, const ConstMatrixRef<S>& target_TO, Vector<S>& fit_N) const {
-    detail::require(target_TO.rows() == tape.plan.tokens(), "HierarchicalMixtureLoss: ", target_TO.rows(),
-                    " targets for ", tape.plan.tokens(), " tokens");
+    require(target_TO.rows() == tape.plan.tokens(), "HierarchicalMixtureLoss: ", target_TO.rows(), " targets for ",
+            tape.plan.tokens(), " tokens");
     detail::resize(fit_N, tape.plan.slots());
     for (Index e = 0; e < tape.plan.experts(); ++e) {
       if (tape.plan.rows_of(e) == 0) continue;

@@ -179,8 +179,8 @@ struct MixtureNegativeLogLikelihood {
   template <class S, class F>
   void for_each_fit(const Plan<S>& plan, ConstMatrixRef<S> y_NO, ConstMatrixRef<S> target_TO, Vector<S>& fit_N,
                     F&& f) const {
-    detail::require(detail::has_finite_bits(variance) && variance > 0, "MixtureNegativeLogLikelihood: variance is ",
-                    variance, ", it must be finite and more than 0");
+    require(detail::has_finite_bits(variance) && variance > 0, "MixtureNegativeLogLikelihood: variance is ", variance,
+            ", it must be finite and more than 0");
     detail::check_mixture<S>(plan, y_NO, target_TO);
     detail::resize(fit_N, plan.slots());
     detail::for_each_mixture(plan, [&](Index t, const Index* begin, const Index* end) {

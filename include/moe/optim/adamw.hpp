@@ -88,17 +88,17 @@ class AdamW {
 
  private:
   void check() const {
-    detail::require(
+    require(
         detail::has_finite_bits(options.learning_rate) && options.learning_rate >= 0 && options.learning_rate <= 1e30,
         "AdamW: learning_rate is ", options.learning_rate, ", it must be in [0, 1e30]");
-    detail::require(options.beta1 >= 0 && options.beta1 < 1 && options.beta2 >= 0 && options.beta2 < 1,
-                    "AdamW: beta1 and beta2 are ", options.beta1, " and ", options.beta2, ", both must be in [0, 1)");
-    detail::require(options.epsilon >= 1e-30 && options.epsilon <= 1e30, "AdamW: epsilon is ", options.epsilon,
-                    ", it must be in [1e-30, 1e30]");
-    detail::require(options.weight_decay >= 0 && detail::has_finite_bits(options.weight_decay),
-                    "AdamW: weight_decay is ", options.weight_decay, ", it must be finite and 0 or more");
-    detail::require(steps >= 0 && steps < (std::numeric_limits<std::int64_t>::max)(), "AdamW: steps is ", steps,
-                    ", it must be 0 or more and not the largest integer");
+    require(options.beta1 >= 0 && options.beta1 < 1 && options.beta2 >= 0 && options.beta2 < 1,
+            "AdamW: beta1 and beta2 are ", options.beta1, " and ", options.beta2, ", both must be in [0, 1)");
+    require(options.epsilon >= 1e-30 && options.epsilon <= 1e30, "AdamW: epsilon is ", options.epsilon,
+            ", it must be in [1e-30, 1e30]");
+    require(options.weight_decay >= 0 && detail::has_finite_bits(options.weight_decay), "AdamW: weight_decay is ",
+            options.weight_decay, ", it must be finite and 0 or more");
+    require(steps >= 0 && steps < (std::numeric_limits<std::int64_t>::max)(), "AdamW: steps is ", steps,
+            ", it must be 0 or more and not the largest integer");
   }
 
   Model mean_, square_;

@@ -19,8 +19,8 @@ struct BiasUpdateOptions {
 /// step's micro-batches; padding is never in it. Throws std::invalid_argument if the sizes differ.
 inline void update_bias(Vector<double>& selection_bias_E, const Load& load, BiasUpdateOptions options = {}) {
   const auto experts = static_cast<Index>(load.chosen.size());
-  detail::require(selection_bias_E.size() == 0 || selection_bias_E.size() == experts,
-                  "update_bias: ", selection_bias_E.size(), " biases for ", experts, " experts");
+  require(selection_bias_E.size() == 0 || selection_bias_E.size() == experts, "update_bias: ", selection_bias_E.size(),
+          " biases for ", experts, " experts");
   double total = 0;
   for (const Index count : load.chosen) total += static_cast<double>(count);
   const double mean = total / static_cast<double>(experts);

@@ -80,13 +80,13 @@ class Frozen {
           [&](std::string_view path, const auto& parameter) {
             using Parameter = std::remove_cvref_t<decltype(parameter)>;
             const Index row = row_in(name, path);
-            detail::require(row < 0 || detail::has_rows_as_runs<Parameter>(), "Frozen: '", name, "' is a row of '",
-                            path, "', which can only be frozen as a whole");
+            require(row < 0 || detail::has_rows_as_runs<Parameter>(), "Frozen: '", name, "' is a row of '", path,
+                    "', which can only be frozen as a whole");
             found = found || detail::covers(name, path) || (row >= 0 && row < parameter.rows());
           },
           model);
-      detail::require(found, "Frozen: the model has no part, parameter or row named '", name,
-                      "'; experts have the numbers of the model as it is now, also after surgery");
+      require(found, "Frozen: the model has no part, parameter or row named '", name,
+              "'; experts have the numbers of the model as it is now, also after surgery");
     }
   }
 

@@ -41,7 +41,7 @@ double global_norm(const Model& gradient) {
 /// whatever is thrown, also std::bad_alloc, the gradient is unchanged.
 template <class Model>
 double clip_global_norm(Model& gradient, double limit) {
-  detail::require(limit > 0, "clip_global_norm: the limit is ", limit, ", it must be more than 0");
+  require(limit > 0, "clip_global_norm: the limit is ", limit, ", it must be more than 0");
   const double norm = global_norm(gradient);
   if (!detail::has_finite_bits(norm) || norm <= limit) return norm;
   detail::Updates updates;

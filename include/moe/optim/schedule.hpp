@@ -26,8 +26,8 @@ struct CosineSchedule {
 
   /// The rate of step 0, 1, ... Throws std::invalid_argument unless 0 <= warmup < total and 0 <= floor <= peak.
   double at(std::int64_t step) const {
-    detail::require(warmup >= 0 && warmup < total, "CosineSchedule: ", warmup, " steps of warm-up of ", total);
-    detail::require(floor >= 0 && floor <= peak, "CosineSchedule: floor ", floor, ", it must be in [0, ", peak, "]");
+    require(warmup >= 0 && warmup < total, "CosineSchedule: ", warmup, " steps of warm-up of ", total);
+    require(floor >= 0 && floor <= peak, "CosineSchedule: floor ", floor, ", it must be in [0, ", peak, "]");
     if (step < warmup) return peak * static_cast<double>(step + 1) / static_cast<double>(warmup);
     if (step >= total) return floor;
     const double done = static_cast<double>(step - warmup) / static_cast<double>(total - warmup);

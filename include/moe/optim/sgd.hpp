@@ -72,13 +72,13 @@ class Sgd {
 
  private:
   void check() const {
-    detail::require(
+    require(
         detail::has_finite_bits(options.learning_rate) && options.learning_rate >= 0 && options.learning_rate <= 1e30,
         "Sgd: learning_rate is ", options.learning_rate, ", it must be in [0, 1e30]");
-    detail::require(options.momentum >= 0 && options.momentum < 1, "Sgd: momentum is ", options.momentum,
-                    ", it must be in [0, 1)");
-    detail::require(options.weight_decay >= 0 && detail::has_finite_bits(options.weight_decay), "Sgd: weight_decay is ",
-                    options.weight_decay, ", it must be finite and 0 or more");
+    require(options.momentum >= 0 && options.momentum < 1, "Sgd: momentum is ", options.momentum,
+            ", it must be in [0, 1)");
+    require(options.weight_decay >= 0 && detail::has_finite_bits(options.weight_decay), "Sgd: weight_decay is ",
+            options.weight_decay, ", it must be finite and 0 or more");
   }
 
   Model velocity_;

@@ -124,7 +124,7 @@ Cost cost_of_part(const Part& part, const PartTape& tape, Index rows) {
 /// Throws std::invalid_argument if there is none, or it is of another number of experts.
 template <class SomeLayer>
 Cost cost_of(const SomeLayer& layer, const typename SomeLayer::Tape& tape) {
-  detail::require(tape.width >= 0 && tape.experts.size() > 0, "cost_of: the tape holds no forward pass");
+  require(tape.width >= 0 && tape.experts.size() > 0, "cost_of: the tape holds no forward pass");
   Index tokens = 0;
   if constexpr (requires { tape.routing.valid_tokens; })
     tokens = tape.routing.valid_tokens;

@@ -37,8 +37,8 @@ inline std::string escape_xml(std::string_view text) {
 inline void write_heat_map_svg(std::ostream& out, const Matrix<double>& count,
                                const std::vector<std::string>& row_names, std::string_view title,
                                std::string_view rows_are = "class") {
-  detail::require(static_cast<Index>(row_names.size()) == count.rows(), "write_heat_map_svg: ", row_names.size(),
-                  " names for ", count.rows(), " rows");
+  require(static_cast<Index>(row_names.size()) == count.rows(), "write_heat_map_svg: ", row_names.size(), " names for ",
+          count.rows(), " rows");
   constexpr Index cell = 44, left = 160, top = 90;
   const Index width = left + cell * count.cols() + 20, height = top + cell * count.rows() + 40;
   std::string text;

@@ -30,8 +30,8 @@ struct RoutingStatistics {
 
 template <class S>
 RoutingStatistics statistics_of(const Routing<S>& routing, const Plan<S>& plan) {
-  detail::require(plan.tokens() == routing.tokens() || (routing.tokens() == 0 && plan.tokens() < 0),
-                  "statistics_of: a routing of ", routing.tokens(), " tokens and a plan of ", plan.tokens());
+  require(plan.tokens() == routing.tokens() || (routing.tokens() == 0 && plan.tokens() < 0),
+          "statistics_of: a routing of ", routing.tokens(), " tokens and a plan of ", plan.tokens());
   RoutingStatistics s;
   s.tokens = routing.valid_tokens;
   s.dropped = static_cast<Index>(plan.dropped_choices.size());
@@ -90,16 +90,15 @@ void write_routing_csv(std::ostream& out, const Routing<S>& routing) {
 /// std::invalid_argument if there is not one label for each token, or a label out of range.
 template <class S>
 Matrix<double> count_by_class(const Plan<S>& plan, std::span<const Index> class_of_token, Index classes) {
-  detail::require(static_cast<Index>(class_of_token.size()) == plan.tokens(), "count_by_class: ", class_of_token.size(),
-                  " labels for ", plan.tokens(), " tokens");
-  detail::require(classes >= 0, "count_by_class: ", classes, " classes");
+  require(static_cast<Index>(class_of_token.size()) == plan.tokens(), "count_by_class: ", class_of_token.size(),
+          " labels for ", plan.tokens(), " tokens");
+  require(classes >= 0, "count_by_class: ", classes, " classes");
   Matrix<double> count = Matrix<double>::Zero(classes, plan.experts());
   for (Index e = 0; e < plan.experts(); ++e)
     for (Index slot = plan.begin_of(e); slot < plan.begin_of(e) + plan.rows_of(e); ++slot) {
       const Index token = plan.token[static_cast<std::size_t>(slot)];
       const Index label = class_of_token[static_cast<std::size_t>(token)];
-      detail::require(label >= 0 && label < classes, "count_by_class: token ", token, " has label ", label, " of ",
-                      classes);
+      require(label >= 0 && label < classes, "count_by_class: token ", token, " has label ", label, " of ", classes);
       count(label, e) += 1;
     }
   return count;

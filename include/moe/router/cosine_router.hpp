@@ -32,8 +32,8 @@ struct CosineRouter {
   /// P is the width of the space in which directions are compared (Tutel: 256); the scale starts at 1 / 0.07, as there.
   template <class Generator>
   static CosineRouter random(Index experts, Index width, Index projected, Generator& generator) {
-    detail::require(experts > 0 && width > 0 && projected > 0, "CosineRouter: ", experts, " experts, width ", width,
-                    ", projection to ", projected, ", all must be 1 or more");
+    require(experts > 0 && width > 0 && projected > 0, "CosineRouter: ", experts, " experts, width ", width,
+            ", projection to ", projected, ", all must be 1 or more");
     CosineRouter router{Matrix<S>(projected, width), Matrix<S>(experts, projected), Vector<S>(1)};
     detail::fill_normal(generator, 1 / std::sqrt(static_cast<double>(width)), router.projection_PD);
     detail::fill_normal(generator, 0.01, router.expert_EP);
@@ -45,10 +45,10 @@ struct CosineRouter {
   Index width() const { return projection_PD.cols(); }
 
   void check() const {
-    detail::require(experts() > 0 && width() > 0 && projection_PD.rows() == expert_EP.cols(),
-                    "CosineRouter: the projection is ", projection_PD.rows(), " x ", width(), ", the experts ",
-                    experts(), " x ", expert_EP.cols());
-    detail::require(log_scale.size() == 1, "CosineRouter: log_scale has ", log_scale.size(), " entries, it needs 1");
+    require(experts() > 0 && width() > 0 && projection_PD.rows() == expert_EP.cols(),
+            "CosineRouter: the projection is ", projection_PD.rows(), " x ", width(), ", the experts ", experts(),
+            " x ", expert_EP.cols());
+    require(log_scale.size() == 1, "CosineRouter: log_scale has ", log_scale.size(), " entries, it needs 1");
   }
 
   template <class Exec = Serial>
@@ -80,8 +80,8 @@ struct CosineRouter {
     const Index tokens = batch.tokens(), projected = projection_PD.rows();
     detail::check_router_pass<S>(batch, routing, drouting, dx_TD, experts(), width());
     detail::require_same_shapes("CosineRouter::backward: the gradient", *this, gradient);
-    detail::require_shape("CosineRouter::backward: the tape", tape.projected_TP, tokens, projected);
-    detail::require_shape("CosineRouter::backward: the tape's directions", tape.direction_EP, experts(), projected);
+    require_shape("CosineRouter::backward: the tape", tape.projected_TP, tokens, projected);
+    require_shape("CosineRouter::backward: the tape's directions", tape.direction_EP, experts(), projected);
     Vector<S> no_bias;
     // Padding may hold anything; its logits have no gradient, and its direction must not enter either.
     for (Index t = 0; t < tokens; ++t)

@@ -22,9 +22,7 @@ struct NoRouter {
   Index experts() const { return expert_count; }
   Index width() const { return 0; }
 
-  void check() const {
-    detail::require(expert_count > 0, "NoRouter: ", expert_count, " experts, there must be 1 or more");
-  }
+  void check() const { require(expert_count > 0, "NoRouter: ", expert_count, " experts, there must be 1 or more"); }
 
   template <class Exec = Serial>
   void forward(const Batch<S>&, Routing<S>& routing, Tape&, Random*, const Exec& = {}) const {

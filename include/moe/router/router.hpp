@@ -40,8 +40,8 @@ struct Router {
 
   /// All logits 0: every expert is equally good at the start (Shazeer et al. 2017, appendix A).
   static Router zeros(Index experts, Index width) {
-    detail::require(experts > 0 && width > 0, "Router: ", experts, " experts and tokens of width ", width,
-                    ", both must be 1 or more");
+    require(experts > 0 && width > 0, "Router: ", experts, " experts and tokens of width ", width,
+            ", both must be 1 or more");
     return Router{Matrix<S>::Zero(experts, width)};
   }
 
@@ -49,11 +49,11 @@ struct Router {
   Index width() const { return weight_ED.cols(); }
 
   void check() const {
-    detail::require(experts() > 0 && width() > 0, "Router: the weight is ", experts(), " x ", width(),
-                    ", it must be experts x width, both 1 or more");
-    detail::require(bias_E.size() == 0 || bias_E.size() == experts(), "Router: a bias of ", bias_E.size(),
-                    " entries for ", experts(), " experts");
-    detail::require(jitter >= 0 && jitter < 1, "Router: jitter is ", jitter, ", it must be in [0, 1)");
+    require(experts() > 0 && width() > 0, "Router: the weight is ", experts(), " x ", width(),
+            ", it must be experts x width, both 1 or more");
+    require(bias_E.size() == 0 || bias_E.size() == experts(), "Router: a bias of ", bias_E.size(), " entries for ",
+            experts(), " experts");
+    require(jitter >= 0 && jitter < 1, "Router: jitter is ", jitter, ", it must be in [0, 1)");
   }
 
   template <class Exec = Serial>
@@ -82,8 +82,7 @@ struct Router {
                 Router& gradient, const Exec& executor = {}) const {
     detail::check_router_pass<S>(batch, routing, drouting, dx_TD, experts(), width());
     detail::require_same_shapes("Router::backward: the gradient", *this, gradient);
-    if (tape.jittered)
-      detail::require_shape("Router::backward: the tape's jitter", tape.factor_TD, batch.tokens(), width());
+    if (tape.jittered) require_shape("Router::backward: the tape's jitter", tape.factor_TD, batch.tokens(), width());
     const auto accumulate = [&](ConstMatrixRef<S> x_TD) {
       detail::linear_weight_gradient_of_marked<S>(drouting.logits_TE, x_TD, routing.valid_T, routing.valid_tokens,
                                                   drouting.workspace.rows_TE, drouting.workspace.rows_TD,

@@ -85,14 +85,13 @@ struct Batch {
   /// Throws std::invalid_argument unless the lengths agree.
   void check() const {
     const auto rows = static_cast<std::size_t>(tokens());
-    detail::require(ids.empty() || ids.size() == rows, "Batch: ", ids.size(), " ids for ", rows, " tokens");
-    detail::require(valid.empty() || valid.size() == rows, "Batch: the padding mask has ", valid.size(),
-                    " entries for ", rows, " tokens");
-    detail::require(numbers.empty() || numbers.size() == rows, "Batch: ", numbers.size(), " numbers for ", rows,
-                    " tokens");
-    detail::require(group_size >= 0, "Batch: group_size is ", group_size, ", it must be 0 (one group) or more");
-    detail::require(group_size == 0 || tokens() % group_size == 0, "Batch: ", rows,
-                    " tokens do not divide into groups of ", group_size);
+    require(ids.empty() || ids.size() == rows, "Batch: ", ids.size(), " ids for ", rows, " tokens");
+    require(valid.empty() || valid.size() == rows, "Batch: the padding mask has ", valid.size(), " entries for ", rows,
+            " tokens");
+    require(numbers.empty() || numbers.size() == rows, "Batch: ", numbers.size(), " numbers for ", rows, " tokens");
+    require(group_size >= 0, "Batch: group_size is ", group_size, ", it must be 0 (one group) or more");
+    require(group_size == 0 || tokens() % group_size == 0, "Batch: ", rows, " tokens do not divide into groups of ",
+            group_size);
   }
 };
 

@@ -47,7 +47,7 @@ class Capacity {
 
   /// C = slots, whatever the batch; 0 drops everything. Throws std::invalid_argument if negative.
   static Capacity exactly(Index slots) {
-    detail::require(slots >= 0, "Capacity::exactly: ", slots, " slots, it must be 0 or more");
+    require(slots >= 0, "Capacity::exactly: ", slots, " slots, it must be 0 or more");
     return Capacity(Rule{.kind = Kind::exact, .slots = slots});
   }
 
@@ -90,10 +90,10 @@ class Capacity {
 
   /// Any other. Throws std::invalid_argument if a number makes no sense.
   static Capacity formula(const Formula& formula) {
-    detail::require(detail::has_finite_bits(formula.factor) && formula.factor > 0, "Capacity: the factor is ",
-                    formula.factor, ", it must be finite and more than 0");
-    detail::require(formula.minimum >= 0 && formula.multiple >= 1, "Capacity: minimum ", formula.minimum,
-                    " and multiple ", formula.multiple, ", they must be at least 0 and 1");
+    require(detail::has_finite_bits(formula.factor) && formula.factor > 0, "Capacity: the factor is ", formula.factor,
+            ", it must be finite and more than 0");
+    require(formula.minimum >= 0 && formula.multiple >= 1, "Capacity: minimum ", formula.minimum, " and multiple ",
+            formula.multiple, ", they must be at least 0 and 1");
     return Capacity(Rule{.kind = Kind::formula, .formula = formula});
   }
 

@@ -121,8 +121,8 @@ template <class S, class Entries>
 void add_input_weight_gradient(detail::GivenRows<S> x_TD, detail::GivenRows<S> dx_ND, const Plan<S>& plan,
                                Entries& dweight_N) {
   detail::require_rows("add_input_weight_gradient", plan, dx_ND, x_TD);
-  detail::require(dweight_N.size() == plan.slots(), "add_input_weight_gradient: ", dweight_N.size(), " weights of ",
-                  plan.slots(), " slots");
+  require(dweight_N.size() == plan.slots(), "add_input_weight_gradient: ", dweight_N.size(), " weights of ",
+          plan.slots(), " slots");
   for (Index slot = 0; slot < plan.slots(); ++slot)
     dweight_N(slot) += x_TD.row(plan.token[static_cast<std::size_t>(slot)]).dot(dx_ND.row(slot));
 }

@@ -50,20 +50,19 @@ struct DispatchOptions {
 
   /// Throws std::invalid_argument if they do not fit together.
   void check() const {
-    detail::require(renormalize_floor > 0, "DispatchOptions: renormalize_floor is ", renormalize_floor,
-                    ", it must be more than 0");
-    detail::require(!weigh_input || !straight_through,
-                    "DispatchOptions: straight_through is defined for weights on the output, not with weigh_input");
+    require(renormalize_floor > 0, "DispatchOptions: renormalize_floor is ", renormalize_floor,
+            ", it must be more than 0");
+    require(!weigh_input || !straight_through,
+            "DispatchOptions: straight_through is defined for weights on the output, not with weigh_input");
   }
 
   /// The same, and unless they suit a gate that sends a token to so many of the experts at most.
   void check(Index experts, Index most_choices) const {
     check();
-    detail::require(
-        !renormalize_kept || allow_constant_weights || experts == 1 || most_choices != 1,
-        "DispatchOptions: with renormalize_kept and a gate that sends each token to one expert the weight is "
-        "always 1 and the router learns nothing from the task; set renormalize_kept = false, or "
-        "allow_constant_weights = true if that is meant");
+    require(!renormalize_kept || allow_constant_weights || experts == 1 || most_choices != 1,
+            "DispatchOptions: with renormalize_kept and a gate that sends each token to one expert the weight is "
+            "always 1 and the router learns nothing from the task; set renormalize_kept = false, or "
+            "allow_constant_weights = true if that is meant");
   }
 };
 

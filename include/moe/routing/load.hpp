@@ -65,7 +65,7 @@ inline Load sum_of(const Load& a, const Load& b) {
   if (a.chosen.empty() || b.chosen.empty()) return a.chosen.empty() ? b : a;
   const std::size_t experts = a.chosen.size();
   for (const std::size_t other : {b.chosen.size(), a.received.size(), b.received.size()})
-    detail::require(other == experts, "sum_of: loads of ", experts, " and ", other, " experts");
+    require(other == experts, "sum_of: loads of ", experts, " and ", other, " experts");
   Load sum = a;
   for (std::size_t e = 0; e < b.chosen.size(); ++e) sum.chosen[e] += b.chosen[e], sum.received[e] += b.received[e];
   sum.dropped += b.dropped;

@@ -45,8 +45,8 @@ struct Plan {
   /// an expert that does not exist.
   void build(const Batch<S>& batch, Routing<S>& routing, const DispatchOptions& options, bool training) {
     batch.check();
-    detail::require(routing.tokens() == batch.tokens() && static_cast<Index>(routing.valid_T.size()) == batch.tokens(),
-                    "Plan: a routing of ", routing.tokens(), " tokens for a batch of ", batch.tokens());
+    require(routing.tokens() == batch.tokens() && static_cast<Index>(routing.valid_T.size()) == batch.tokens(),
+            "Plan: a routing of ", routing.tokens(), " tokens for a batch of ", batch.tokens());
     measure_room(batch, routing, options.capacity, training);
     decide_fates(batch, routing);
     fill_slots(routing);
@@ -59,9 +59,9 @@ struct Plan {
   /// drouting's choices += the gradients of the slots' weights, through the renormalisation if there is one.
   template <class Entries>
   void backward(Entries& dweight_N, Routing<S>& drouting) const {
-    detail::require(dweight_N.size() == slots() && drouting.choices.size() == choices_, "Plan::backward: gradients of ",
-                    dweight_N.size(), " slots' weights and ", drouting.choices.size(), " choices, the plan has ",
-                    slots(), " and ", choices_);
+    require(dweight_N.size() == slots() && drouting.choices.size() == choices_, "Plan::backward: gradients of ",
+            dweight_N.size(), " slots' weights and ", drouting.choices.size(), " choices, the plan has ", slots(),
+            " and ", choices_);
     if (renormalized_) renormalize_backward(dweight_N);
     for (Index slot = 0; slot < slots(); ++slot) drouting.choices[at(choice[at(slot)])].weight += dweight_N(slot);
   }
@@ -90,12 +90,12 @@ struct Plan {
     taken_.assign(at(groups), 0);  // the groups' tokens, here
     for (std::size_t i = 0; i < routing.choices.size(); ++i) {
       const Choice<S>& c = routing.choices[i];
-      detail::require(c.token >= 0 && c.token < routing.tokens(), "Plan: choice ", i, " names token ", c.token, " of ",
-                      routing.tokens());
-      detail::require(routing.is_valid(c.token), "Plan: choice ", i, " names token ", batch.number_of(c.token),
-                      ", which is padding");
-      detail::require(c.expert >= 0 && c.expert < routing.experts(), "Plan: choice ", i, " of token ", c.token,
-                      " names expert ", c.expert, " of ", routing.experts());
+      require(c.token >= 0 && c.token < routing.tokens(), "Plan: choice ", i, " names token ", c.token, " of ",
+              routing.tokens());
+      require(routing.is_valid(c.token), "Plan: choice ", i, " names token ", batch.number_of(c.token),
+              ", which is padding");
+      require(c.expert >= 0 && c.expert < routing.experts(), "Plan: choice ", i, " of token ", c.token,
+              " names expert ", c.expert, " of ", routing.experts());
       ++room[at(batch.group_of(c.token))];
     }
     for (Index t = 0; t < routing.tokens(); ++t) taken_[at(batch.group_of(t))] += routing.is_valid(t) ? 1 : 0;

@@ -56,9 +56,9 @@ struct Noise {
   /// Throws std::invalid_argument unless what was drawn has these sizes.
   void check(Index tokens, Index experts) const {
     if (!drawn) return;
-    detail::require_shape("Noise: its logits", logits_TE, tokens, experts);
+    require_shape("Noise: its logits", logits_TE, tokens, experts);
     if (stddev_TE.size() > 0)  // a gate of a user's may have none
-      detail::require_shape("Noise: its standard deviation", stddev_TE, tokens, experts);
+      require_shape("Noise: its standard deviation", stddev_TE, tokens, experts);
   }
 };
 
@@ -105,31 +105,30 @@ struct Routing {
   void check() const {
     check_sizes();
     for (const Choice<S>& c : choices)
-      detail::require(c.token >= 0 && c.token < tokens() && c.expert >= 0 && c.expert < experts(),
-                      "Routing: a choice of expert ", c.expert, " of ", experts(), " for token ", c.token, " of ",
-                      tokens());
+      require(c.token >= 0 && c.token < tokens() && c.expert >= 0 && c.expert < experts(),
+              "Routing: a choice of expert ", c.expert, " of ", experts(), " for token ", c.token, " of ", tokens());
   }
 
   /// The same of a routing that gates are to decide: there must be experts, and the tokens be the batch's.
   void check(const Batch<S>& batch) const {
     batch.check();
     check_sizes();
-    detail::require(experts() > 0 && tokens() == batch.tokens(), "Routing: of ", tokens(), " tokens and ", experts(),
-                    " experts, the batch has ", batch.tokens(), " tokens");
+    require(experts() > 0 && tokens() == batch.tokens(), "Routing: of ", tokens(), " tokens and ", experts(),
+            " experts, the batch has ", batch.tokens(), " tokens");
     const auto marked = static_cast<Index>(valid_T.size()) - std::count(valid_T.begin(), valid_T.end(), 0);
-    detail::require(marked == valid_tokens, "Routing: valid_tokens is ", valid_tokens, ", valid_T marks ", marked);
+    require(marked == valid_tokens, "Routing: valid_tokens is ", valid_tokens, ", valid_T marks ", marked);
   }
 
   /// The same of both, and that the gradient is one of this routing.
   void check_gradient(const Routing& gradient) const {
     check();
-    detail::require(this != &gradient, "Routing: the gradient is the routing itself");
-    detail::require_shape("Routing: the gradient's logits", gradient.logits_TE, tokens(), experts());
-    detail::require_shape("Routing: the gradient's probabilities", gradient.probabilities_TE, tokens(), experts());
-    detail::require(gradient.choices.size() == choices.size(), "Routing: the gradient has ", gradient.choices.size(),
-                    " choices, the routing ", choices.size());
-    detail::require(gradient.noise.drawn == noise.drawn && gradient.noise.weighs == noise.weighs,
-                    "Routing: the gradient is of a routing with other noise");
+    require(this != &gradient, "Routing: the gradient is the routing itself");
+    require_shape("Routing: the gradient's logits", gradient.logits_TE, tokens(), experts());
+    require_shape("Routing: the gradient's probabilities", gradient.probabilities_TE, tokens(), experts());
+    require(gradient.choices.size() == choices.size(), "Routing: the gradient has ", gradient.choices.size(),
+            " choices, the routing ", choices.size());
+    require(gradient.noise.drawn == noise.drawn && gradient.noise.weighs == noise.weighs,
+            "Routing: the gradient is of a routing with other noise");
     gradient.noise.check(tokens(), experts());
   }
 
@@ -173,11 +172,11 @@ struct Routing {
 
  private:
   void check_sizes() const {
-    detail::require_shape("Routing: its probabilities", probabilities_TE, tokens(), experts());
-    detail::require(static_cast<Index>(valid_T.size()) == tokens(), "Routing: a padding mask of ", valid_T.size(),
-                    " entries for ", tokens(), " tokens");
-    detail::require(group_size >= 0 && (group_size == 0 || tokens() % group_size == 0), "Routing: ", tokens(),
-                    " tokens do not divide into groups of ", group_size);
+    require_shape("Routing: its probabilities", probabilities_TE, tokens(), experts());
+    require(static_cast<Index>(valid_T.size()) == tokens(), "Routing: a padding mask of ", valid_T.size(),
+            " entries for ", tokens(), " tokens");
+    require(group_size >= 0 && (group_size == 0 || tokens() % group_size == 0), "Routing: ", tokens(),
+            " tokens do not divide into groups of ", group_size);
     noise.check(tokens(), experts());
   }
 };

@@ -24,8 +24,8 @@ MOE_NAMESPACE_BEGIN
 /// std::invalid_argument, with everything left as it was, if the parts do not fit; see rearrange_experts.
 template <class R, class G, class X, class L, class... Followers>
 void add_experts(Layer<R, G, X, L>& layer, const R& router, const std::vector<X>& experts, Followers&... followers) {
-  detail::require(router.experts() == static_cast<Index>(experts.size()), "add_experts: ", experts.size(),
-                  " experts, their router scores ", router.experts());
+  require(router.experts() == static_cast<Index>(experts.size()), "add_experts: ", experts.size(),
+          " experts, their router scores ", router.experts());
   if constexpr (requires { router.check(); }) router.check();
   ExpertSources sources = ExpertSources::all(static_cast<Index>(layer.experts.size()));
   sources.of.resize(layer.experts.size() + experts.size());

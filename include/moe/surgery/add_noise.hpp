@@ -17,8 +17,8 @@ MOE_NAMESPACE_BEGIN
 /// model is unchanged.
 template <class Model, class Generator>
 void add_noise(Model& model, double relative, Generator& generator) {
-  detail::require(detail::has_finite_bits(relative) && relative >= 0, "add_noise: relative is ", relative,
-                  ", it must be finite and 0 or more");
+  require(detail::has_finite_bits(relative) && relative >= 0, "add_noise: relative is ", relative,
+          ", it must be finite and 0 or more");
   detail::Updates updates;
   for_each_parameter(
       [&](std::string_view, auto& parameter) {

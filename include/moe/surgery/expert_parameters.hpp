@@ -46,7 +46,7 @@ std::vector<std::string> expert_parameters(const Layer<R, G, X, L>& layer, const
   collect("gate", layer.gate);
   std::vector<std::string> names;
   for (const Index e : experts) {
-    detail::require(e >= 0 && e < count, "expert_parameters: expert ", e, ", there are ", count);
+    require(e >= 0 && e < count, "expert_parameters: expert ", e, ", there are ", count);
     if (parameter_count(layer.experts[static_cast<std::size_t>(e)]) > 0)  // a name of nothing is refused by Frozen
       names.push_back(std::string(prefix) + "experts." + std::to_string(e));
     for (const std::string& row : rows) names.push_back(std::string(prefix) + row + "." + std::to_string(e));

@@ -38,12 +38,12 @@ struct ExpertSources {
 
   /// Throws std::invalid_argument unless there is a new expert, and every source an old one.
   void check() const {
-    detail::require(!of.empty(), "ExpertSources: no expert would be left");
+    require(!of.empty(), "ExpertSources: no expert would be left");
     for (const auto& parents : of)
       for (const auto& [expert, share] : parents) {
-        detail::require(expert >= 0 && expert < old_count, "ExpertSources: expert ", expert, ", there are ", old_count);
-        detail::require(detail::has_finite_bits(share) && share >= 0, "ExpertSources: a share of ", share,
-                        ", it must be finite and 0 or more");
+        require(expert >= 0 && expert < old_count, "ExpertSources: expert ", expert, ", there are ", old_count);
+        require(detail::has_finite_bits(share) && share >= 0, "ExpertSources: a share of ", share,
+                ", it must be finite and 0 or more");
       }
   }
 };

@@ -26,10 +26,10 @@ struct MergeOptions {
 template <class R, class G, class X, class L, class... Followers>
 void merge_experts(Layer<R, G, X, L>& layer, Index first, Index second, MergeOptions options, Followers&... followers) {
   const auto count = static_cast<Index>(layer.experts.size());
-  detail::require(first >= 0 && first < count && second >= 0 && second < count && first != second,
-                  "merge_experts: experts ", first, " and ", second, " of ", count);
-  detail::require(options.share >= 0 && options.share <= 1, "merge_experts: share is ", options.share,
-                  ", it must be in [0, 1]");
+  require(first >= 0 && first < count && second >= 0 && second < count && first != second, "merge_experts: experts ",
+          first, " and ", second, " of ", count);
+  require(options.share >= 0 && options.share <= 1, "merge_experts: share is ", options.share,
+          ", it must be in [0, 1]");
   ExpertSources sources = ExpertSources::all(count);
   sources.of[static_cast<std::size_t>(first)] = {{first, options.share}, {second, 1 - options.share}};
   sources.of.erase(sources.of.begin() + second);

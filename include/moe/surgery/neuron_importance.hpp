@@ -72,7 +72,7 @@ void add_neuron_importance(const Glu<S, Activation>& network, const Glu<S, Activ
 template <class S>
 std::vector<Index> order_by_importance(const Vector<S>& importance_F) {
   for (Index f = 0; f < importance_F.size(); ++f)
-    detail::require(!detail::has_nan_bits(importance_F(f)), "order_by_importance: unit ", f, " has NaN");
+    require(!detail::has_nan_bits(importance_F(f)), "order_by_importance: unit ", f, " has NaN");
   std::vector<Index> order(static_cast<std::size_t>(importance_F.size()));
   std::iota(order.begin(), order.end(), Index{0});
   std::sort(order.begin(), order.end(), [&](Index a, Index b) {
@@ -86,16 +86,16 @@ std::vector<Index> order_by_importance(const Vector<S>& importance_F) {
 inline std::vector<std::vector<Index>> split_by_importance(const std::vector<Index>& order, Index experts, Index shared,
                                                            Index width) {
   const auto units = static_cast<Index>(order.size());
-  detail::require(experts >= 1 && shared >= 0 && shared <= width && width <= units, "split_by_importance: ", units,
-                  " units cannot give ", experts, " experts ", width, " each, ", shared, " of them shared");
+  require(experts >= 1 && shared >= 0 && shared <= width && width <= units, "split_by_importance: ", units,
+          " units cannot give ", experts, " experts ", width, " each, ", shared, " of them shared");
   std::vector<std::vector<Index>> units_of(static_cast<std::size_t>(experts));
   for (Index e = 0; e < experts; ++e) {
     auto& own = units_of[static_cast<std::size_t>(e)];
     own.assign(order.begin(), order.begin() + shared);
     for (Index i = shared + e; i < units && static_cast<Index>(own.size()) < width; i += experts)
       own.push_back(order[static_cast<std::size_t>(i)]);
-    detail::require(static_cast<Index>(own.size()) == width, "split_by_importance: expert ", e, " gets ", own.size(),
-                    " units, not ", width);
+    require(static_cast<Index>(own.size()) == width, "split_by_importance: expert ", e, " gets ", own.size(),
+            " units, not ", width);
   }
   return units_of;
 }

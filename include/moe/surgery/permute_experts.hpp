@@ -21,8 +21,7 @@ void permute_experts(Layer<R, G, X, L>& layer, const std::vector<Index>& order, 
   std::sort(sorted.begin(), sorted.end());
   bool is_order = sorted.size() == layer.experts.size();
   for (Index e = 0; is_order && e < count; ++e) is_order = sorted[static_cast<std::size_t>(e)] == e;
-  detail::require(is_order, "permute_experts: an order of ", order.size(), " must name each of the ", count,
-                  " experts once");
+  require(is_order, "permute_experts: an order of ", order.size(), " must name each of the ", count, " experts once");
   rearrange_experts(layer, ExpertSources::copies(count, order), followers...);
 }
 

@@ -25,7 +25,7 @@ void keep_experts(Layer<R, G, X, L>& layer, const std::vector<Index>& kept, Foll
 template <class R, class G, class X, class L, class... Followers>
 void remove_expert(Layer<R, G, X, L>& layer, Index expert, Followers&... followers) {
   const auto count = static_cast<Index>(layer.experts.size());
-  detail::require(expert >= 0 && expert < count, "remove_expert: expert ", expert, ", there are ", count);
+  require(expert >= 0 && expert < count, "remove_expert: expert ", expert, ", there are ", count);
   std::vector<Index> kept;
   for (Index e = 0; e < count; ++e)
     if (e != expert) kept.push_back(e);
@@ -36,7 +36,7 @@ void remove_expert(Layer<R, G, X, L>& layer, Index expert, Followers&... followe
 /// before. Throws std::invalid_argument unless 1 <= count <= E.
 inline std::vector<Index> most_loaded_experts(const Load& load, Index count) {
   const auto experts = static_cast<Index>(load.chosen.size());
-  detail::require(count >= 1 && count <= experts, "most_loaded_experts: ", count, " of ", experts, " experts");
+  require(count >= 1 && count <= experts, "most_loaded_experts: ", count, " of ", experts, " experts");
   std::vector<Index> order(load.chosen.size());
   std::iota(order.begin(), order.end(), Index{0});
   const auto chosen = [&](Index e) { return load.chosen[static_cast<std::size_t>(e)]; };
@@ -52,8 +52,8 @@ inline std::vector<Index> most_loaded_experts(const Load& load, Index count) {
 /// not at all with TopK's default weights.
 template <class R, class G, class X, class L, class... Followers>
 std::vector<Index> prune_by_load(Layer<R, G, X, L>& layer, const Load& load, Index count, Followers&... followers) {
-  detail::require(load.chosen.size() == layer.experts.size(), "prune_by_load: the load is of ", load.chosen.size(),
-                  " experts, the layer has ", layer.experts.size());
+  require(load.chosen.size() == layer.experts.size(), "prune_by_load: the load is of ", load.chosen.size(),
+          " experts, the layer has ", layer.experts.size());
   std::vector<Index> kept = most_loaded_experts(load, count);
   keep_experts(layer, kept, followers...);
   return kept;

@@ -34,7 +34,7 @@ struct SplitOptions {
 template <class R, class G, class X, class L, class... Followers>
 void split_expert(Layer<R, G, X, L>& layer, Index expert, SplitOptions options, Followers&... followers) {
   const auto count = static_cast<Index>(layer.experts.size());
-  detail::require(expert >= 0 && expert < count, "split_expert: expert ", expert, ", there are ", count);
+  require(expert >= 0 && expert < count, "split_expert: expert ", expert, ", there are ", count);
   ExpertSources sources = ExpertSources::all(count);
   sources.of.push_back({{expert}});
   Layer<R, G, X, L> edited = detail::rearranged(layer, sources);
@@ -45,8 +45,8 @@ void split_expert(Layer<R, G, X, L>& layer, Index expert, SplitOptions options, 
       if (has_bias)
         for (const Index e : {expert, count}) edited.router.bias_E(e) -= static_cast<typename R::Scalar>(std::log(2.0));
     }
-    detail::require(has_bias, "split_expert: the router has no bias to halve the mass with; give it one of zeros (and ",
-                    "the moments), or set halve_mass = false");
+    require(has_bias, "split_expert: the router has no bias to halve the mass with; give it one of zeros (and ",
+            "the moments), or set halve_mass = false");
   }
   detail::replace(
       layer, std::move(edited), [&](const Layer<R, G, X, L>& moment) { return detail::rearranged(moment, sources); },

@@ -29,13 +29,13 @@ struct UpcycleOptions {
 /// granularity = 1 or select_units. Throws std::invalid_argument if F does not divide.
 template <class X>
 std::vector<X> upcycle(const X& network, Index copies, UpcycleOptions options = {}) {
-  detail::require(copies >= 1 && options.granularity >= 1, "upcycle: ", copies, " copies in ", options.granularity,
-                  " slices each, both must be 1 or more");
-  detail::require(detail::has_finite_bits(options.weight_sum) && options.weight_sum > 0, "upcycle: weight_sum is ",
-                  options.weight_sum, ", it must be finite and more than 0");
+  require(copies >= 1 && options.granularity >= 1, "upcycle: ", copies, " copies in ", options.granularity,
+          " slices each, both must be 1 or more");
+  require(detail::has_finite_bits(options.weight_sum) && options.weight_sum > 0, "upcycle: weight_sum is ",
+          options.weight_sum, ", it must be finite and more than 0");
   const Index hidden = network.w1_FD.rows(), width = hidden / options.granularity;
-  detail::require(hidden % options.granularity == 0, "upcycle: ", hidden, " hidden units do not divide into ",
-                  options.granularity, " slices");
+  require(hidden % options.granularity == 0, "upcycle: ", hidden, " hidden units do not divide into ",
+          options.granularity, " slices");
   using S = typename decltype(network.w1_FD)::Scalar;
   std::vector<X> slices;
   for (Index g = 0; g < options.granularity; ++g) {
@@ -54,7 +54,7 @@ std::vector<X> upcycle(const X& network, Index copies, UpcycleOptions options = 
 /// a copy is chosen whole (He et al. 2024, "virtual group initialization").
 template <class S>
 Router<S> repeat_rows(const Router<S>& router, Index times) {
-  detail::require(times >= 1, "repeat_rows: ", times, " times, it must be 1 or more");
+  require(times >= 1, "repeat_rows: ", times, " times, it must be 1 or more");
   router.check();
   Router<S> repeated{Matrix<S>(router.experts() * times, router.width()), Vector<S>(router.bias_E.size() * times)};
   repeated.jitter = router.jitter;

@@ -1,83 +1,40 @@
-#include "moe/core/core.hpp"
+#include "moe/core/rows_ref.hpp"
 
 #include <gtest/gtest.h>
 
-#include <limits>
 #include <set>
 #include <vector>
 
-#include "support/expect_invalid.hpp"
-
 namespace moe {
-namespace core_test {
+namespace rows_ref_test {
 
-using support::expect_invalid;
-
-TEST(Core, AMatrixIsRowMajor) {
-  Matrix<int> m(2, 3);
-  m << 1, 2, 3, 4, 5, 6;
-  EXPECT_EQ(m.data()[1], 2);
-  EXPECT_EQ(m.data()[3], 4);
-}
-
-TEST(Core, RequireLetsATrueConditionPass) { EXPECT_NO_THROW(detail::require(true, "nothing ", 1)); }
-
-TEST(Core, RequireThrowsTextAndNumbersInOrder) {
-  const std::string text = "rows";
-  expect_invalid([&] { detail::require(false, Index{-3}, " ", text, ", ", 2u, " wanted"); },
-                 {"moe: -3 rows, 2 wanted"});
-}
-
-template <class S>
-void expect_kinds_of_numbers() {
-  using Limits = std::numeric_limits<S>;
-  for (const S finite : {S(0), -S(0), S(1), Limits::lowest(), (Limits::max)(), Limits::denorm_min()}) {
-    EXPECT_TRUE(detail::has_finite_bits(finite));
-    EXPECT_FALSE(detail::has_nan_bits(finite));
-  }
-  for (const S infinite : {Limits::infinity(), -Limits::infinity()}) {
-    EXPECT_FALSE(detail::has_finite_bits(infinite));
-    EXPECT_FALSE(detail::has_nan_bits(infinite));
-  }
-  for (const S no_number : {Limits::quiet_NaN(), -Limits::quiet_NaN()}) {
-    EXPECT_FALSE(detail::has_finite_bits(no_number));
-    EXPECT_TRUE(detail::has_nan_bits(no_number));
-  }
-}
-
-TEST(Core, NumbersAreToldByTheirBits) {
-  expect_kinds_of_numbers<float>();
-  expect_kinds_of_numbers<double>();
-  expect_kinds_of_numbers<long double>();
-}
-
-TEST(Core, RowsSideBySideInMemoryDoNotOverlap) {
+TEST(RowsRef, RowsSideBySideInMemoryDoNotOverlap) {
   Matrix<float> m(4, 3);
   EXPECT_FALSE(detail::overlap<float>(m.topRows(2), m.bottomRows(2)));
   EXPECT_FALSE(detail::overlap<float>(m.bottomRows(2), m.topRows(2)));
 }
 
-TEST(Core, ViewsWithACommonRowOverlap) {
+TEST(RowsRef, ViewsWithACommonRowOverlap) {
   Matrix<float> m(4, 3);
   EXPECT_TRUE(detail::overlap<float>(m, m));
   EXPECT_TRUE(detail::overlap<float>(m.topRows(3), m.bottomRows(2)));
   EXPECT_TRUE(detail::overlap<float>(m, m.block(1, 1, 2, 2)));
 }
 
-TEST(Core, AnEmptyViewOverlapsNothing) {
+TEST(RowsRef, AnEmptyViewOverlapsNothing) {
   Matrix<float> m(4, 3);
   EXPECT_FALSE(detail::overlap<float>(m, m.topRows(0)));
   EXPECT_FALSE(detail::overlap<float>(Matrix<float>(0, 3), m));
 }
 
-TEST(Core, OverlapCountsTheOuterStride) {
+TEST(RowsRef, OverlapCountsTheOuterStride) {
   Matrix<float> m(4, 6);
   // Rows 0 and 1 of the left half end before row 2 begins.
   EXPECT_FALSE(detail::overlap<float>(m.topLeftCorner(2, 3), m.bottomRows(2)));
   EXPECT_TRUE(detail::overlap<float>(m.topLeftCorner(3, 3), m.bottomRows(2)));
 }
 
-TEST(Core, HalvesSideBySideDoNotOverlap) {
+TEST(RowsRef, HalvesSideBySideDoNotOverlap) {
   Matrix<float> m(4, 6);
   EXPECT_FALSE(detail::overlap<float>(m.leftCols(3), m.rightCols(3)));
   EXPECT_FALSE(detail::overlap<float>(m.rightCols(3), m.leftCols(3)));
@@ -85,7 +42,7 @@ TEST(Core, HalvesSideBySideDoNotOverlap) {
 }
 
 /// Any two blocks and every second row of one matrix, against its entries one by one.
-TEST(Core, ViewsOverlapIfTheyHaveAnEntryInCommon) {
+TEST(RowsRef, ViewsOverlapIfTheyHaveAnEntryInCommon) {
   constexpr Index rows = 4, columns = 3;
   Matrix<float> m(rows, columns);
   std::vector<ConstMatrixRef<float>> views;
@@ -110,5 +67,5 @@ TEST(Core, ViewsOverlapIfTheyHaveAnEntryInCommon) {
     }
 }
 
-}  // namespace core_test
+}  // namespace rows_ref_test
 }  // namespace moe

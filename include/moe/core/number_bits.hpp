@@ -1,0 +1,63 @@
+// NaN, infinity and sign of a number, seen by its bits: also where a compiler takes all numbers for finite.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <type_traits>
+
+#include "moe/core/version.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// The bits of a number, without its sign. Under -ffast-math a compiler may take x != x for false, and a test of the
+/// bits for that same test: so it is kept from knowing where the bits come from.
+template <class S>
+auto magnitude_bits(const S& value) {
+  using Bits = std::conditional_t<sizeof(S) == 4, std::uint32_t, std::uint64_t>;
+  auto bits = static_cast<Bits>(std::bit_cast<Bits>(value) & (~Bits(0) >> 1));
+#if defined(__GNUC__) && __FINITE_MATH_ONLY__
+  asm("" : "+r"(bits));
+#endif
+  return bits;
+}
+
+template <class S>
+inline constexpr bool has_known_bits = std::is_same_v<S, float> || std::is_same_v<S, double>;
+
+template <class S>
+inline constexpr auto bits_of_infinity = sizeof(S) == 4 ? 0x7f800000u : 0x7ff0000000000000u;
+
+/// NaN, seen by its bits.
+template <class S>
+bool has_nan_bits(const S& value) {
+  if constexpr (has_known_bits<S>)
+    return magnitude_bits(value) > bits_of_infinity<S>;
+  else
+    return value != value;
+}
+
+/// Neither NaN nor infinite, seen by the bits.
+template <class S>
+bool has_finite_bits(const S& value) {
+  if constexpr (has_known_bits<S>)
+    return magnitude_bits(value) < bits_of_infinity<S>;
+  else
+    return value - value == S(0);
+}
+
+/// Less than 0, or -0, seen by the bits.
+template <class S>
+bool has_sign_bit(const S& value) {
+  if constexpr (std::is_same_v<S, float>)
+    return (std::bit_cast<std::uint32_t>(value) >> 31) != 0;
+  else if constexpr (std::is_same_v<S, double>)
+    return (std::bit_cast<std::uint64_t>(value) >> 63) != 0;
+  else
+    return value < S(0);
+}
+
+}  // namespace detail
+
+MOE_NAMESPACE_END

@@ -1,0 +1,34 @@
+#include "moe/core/number_bits.hpp"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+namespace moe {
+namespace number_bits_test {
+
+template <class S>
+void expect_kinds_of_numbers() {
+  using Limits = std::numeric_limits<S>;
+  for (const S finite : {S(0), -S(0), S(1), Limits::lowest(), (Limits::max)(), Limits::denorm_min()}) {
+    EXPECT_TRUE(detail::has_finite_bits(finite));
+    EXPECT_FALSE(detail::has_nan_bits(finite));
+  }
+  for (const S infinite : {Limits::infinity(), -Limits::infinity()}) {
+    EXPECT_FALSE(detail::has_finite_bits(infinite));
+    EXPECT_FALSE(detail::has_nan_bits(infinite));
+  }
+  for (const S no_number : {Limits::quiet_NaN(), -Limits::quiet_NaN()}) {
+    EXPECT_FALSE(detail::has_finite_bits(no_number));
+    EXPECT_TRUE(detail::has_nan_bits(no_number));
+  }
+}
+
+TEST(NumberBits, NumbersAreToldByTheirBits) {
+  expect_kinds_of_numbers<float>();
+  expect_kinds_of_numbers<double>();
+  expect_kinds_of_numbers<long double>();
+}
+
+}  // namespace number_bits_test
+}  // namespace moe
