@@ -1,17 +1,21 @@
-// Randomness is an argument: nothing in the library draws a number unless a `Random` (or, for initial values, the
-// caller's generator) was handed to it. Bits come from the standard's generators; the mapping from bits to numbers is
-// ours, because the standard's distributions differ from one standard library to the next.
+// Randomness is an argument: nothing in the library draws a number unless it was given a `Random` (or, for initial
+// values, the caller's generator). Bits are those of the standard's generators; how numbers are made of them is written
+// here, because the standard's distributions differ from one standard library to the next.
 #pragma once
 
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <numbers>
 #include <random>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "moe/core/core.hpp"
+#include "moe/core/mersenne_twister.hpp"
+#include "moe/core/parameters.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -68,7 +72,10 @@ Matrix<S> random_matrix(Index rows, Index columns, Generator& generator, double 
 
 /// The randomness of forward passes: drawn from a seed, or played back from a record. Draws are made in one thread, in
 /// the order in which each part documents them, so results do not depend on the number of threads. It is a uniform
-/// random bit generator, so the standard's distributions and std::shuffle take it too.
+/// random bit generator (the numbers of std::mt19937_64), so the standard's distributions and std::shuffle take it too.
+///
+/// Its state is a buffer: io::save and io::load keep it, alone, in a tape or in a model, so that a training run that is
+/// saved and resumed draws on where it stopped. The state is plain numbers, the same on every platform.
 class Random {
  public:
   using result_type = std::uint64_t;
@@ -93,8 +100,8 @@ class Random {
   /// Standard Gumbel.
   double gumbel() { return plays_back_ ? next_recorded() : -std::log(-std::log1p(-detail::random_uniform(engine_))); }
 
-  static constexpr result_type(min)() { return (std::mt19937_64::min)(); }
-  static constexpr result_type(max)() { return (std::mt19937_64::max)(); }
+  static constexpr result_type(min)() { return 0; }
+  static constexpr result_type(max)() { return (std::numeric_limits<result_type>::max)(); }
 
   /// 64 random bits. Throws std::invalid_argument when playing back: draws of numbers have no bits.
   result_type operator()() {
@@ -103,17 +110,28 @@ class Random {
   }
 
   /// A seed for a part that needs a generator of its own (an expert that is itself a layer).
-  std::uint64_t seed() { return detail::random_bits(engine_); }
+  std::uint64_t seed() { return engine_(); }
+
+  /// "state", 313 numbers; of one that plays back "record", its draws, and "next", how many of them are used up.
+  template <class F, class... Self>
+  static void visit_buffers(F&& f, Self&... self) {
+    if ((self.plays_back_ || ...)) {
+      visit_numbers("record", f, self.record_...);
+      visit_numbers("next", f, self.next_...);
+    } else {
+      visit_numbers("state", f, self.engine_.state()...);
+    }
+  }
 
  private:
   double next_recorded() {
     require(next_ < record_.size(), "Random::recorded: all ", record_.size(), " recorded draws are used up");
-    return record_[next_++];
+    return record_[static_cast<std::size_t>(next_++)];
   }
 
-  std::mt19937_64 engine_;
+  detail::MersenneTwister engine_;
   std::vector<double> record_;
-  std::size_t next_ = 0;
+  std::uint64_t next_ = 0;
   bool plays_back_ = false;
 };
 

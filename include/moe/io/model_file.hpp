@@ -33,11 +33,15 @@ struct LoadOptions {
 
 namespace detail {
 
-/// f(name, values) for every buffer, then for every parameter.
+/// f(name, values) for every buffer, then for every parameter. What has buffers alone, such as Random, need not have
+/// visit_parameters.
 template <class F, class Model>
 void for_each_saved(F&& f, Model& model) {
+  using M = std::remove_const_t<Model>;
   for_each_buffer(f, model);
-  for_each_parameter(f, model);
+  if constexpr (
+      requires { M::visit_parameters(f, model); } || !requires { M::visit_buffers(f, model); })
+    for_each_parameter(f, model);
 }
 
 /// The values of a parameter as an Eigen object: an Eigen matrix or vector itself, the plain matrix of what keeps its

@@ -11,6 +11,7 @@
 
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
+#include "moe/core/parameters.hpp"
 #include "moe/core/random.hpp"
 #include "moe/expert/hand_down.hpp"
 #include "moe/routing/batch.hpp"
@@ -85,6 +86,12 @@ struct LayerTape {
   }
 
   bool is_valid(Index token) const { return routing.is_valid(token); }
+
+  /// The generator, where there is one: with the model and the optimiser, all that a training run needs to go on.
+  template <class F, class... Self>
+  static void visit_buffers(F&& f, Self&... self) {
+    if ((self.random.has_value() && ...)) visit_part_buffers("random", f, *self.random...);
+  }
 
   /// The rows of a layer that is an expert, with what the outer layer says of them.
   Batch<S> inner_batch(const ConstMatrixRef<S>& x_TD) const {
