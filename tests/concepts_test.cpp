@@ -8,7 +8,6 @@
 #include "moe/gating/top_k.hpp"
 #include "moe/loss/router_z.hpp"
 #include "moe/router/router.hpp"
-#include "support/expect_invalid.hpp"
 
 namespace moe {
 namespace concepts_test {
@@ -25,10 +24,6 @@ struct TrainableDoubling : Doubling {
   }
   template <class F, class... Self>
   static void visit_parameters(F&&, Self&...) {}
-};
-
-struct Widening : Doubling {
-  Index output_width(Index width) const { return 2 * width; }
 };
 
 struct FirstExpert {
@@ -53,10 +48,6 @@ struct NoLoss {
   void backward(const Routing<float>&, float, Routing<float>&) const {}
 };
 
-struct Checked {
-  void check_gradient(const Checked&) const { require(false, "asked ", 1); }
-};
-
 static_assert(Expert<Doubling, float> && !TrainableExpert<Doubling, float>);
 static_assert(TrainableExpert<TrainableDoubling, float>);
 static_assert(Gate<FirstExpert, float> && !TrainableGate<FirstExpert, float>);
@@ -68,27 +59,6 @@ static_assert(ScoringRouter<Router<float>> && !ScoringRouter<Doubling>);
 // Parts of the library work in both scalar types, and no expert works in another's.
 static_assert(TrainableExpert<Linear<double>, double> && !Expert<Linear<double>, float>);
 static_assert(TrainableGate<TopK, double> && AuxiliaryLoss<RouterZLoss, double>);
-
-TEST(Concepts, AnExpertKeepsTheWidthUnlessItSaysOtherwise) {
-  EXPECT_EQ(detail::output_width(Doubling{}, 3), 3);
-  EXPECT_EQ(detail::output_width(Widening{}, 3), 6);
-  EXPECT_EQ(detail::output_width(Linear<float>{Matrix<float>::Zero(5, 3)}, 3), 5);
-}
-
-TEST(Concepts, AGradientOfOtherShapesIsRefused) {
-  const Linear<float> expert{Matrix<float>::Zero(2, 3)}, other{Matrix<float>::Zero(3, 3)};
-  EXPECT_NO_THROW(detail::check_gradient("expert", expert, Linear<float>(expert)));
-  support::expect_invalid([&] { detail::check_gradient("expert", expert, other); },
-                          {"expert", "'weight'", "2 x 3", "3 x 3"});
-}
-
-TEST(Concepts, APartWithoutParametersFitsEveryGradient) {
-  EXPECT_NO_THROW(detail::check_gradient("gate", FirstExpert{}, FirstExpert{}));
-}
-
-TEST(Concepts, APartsOwnCheckOfAGradientIsAsked) {
-  support::expect_invalid([] { detail::check_gradient("part", Checked{}, Checked{}); }, {"asked 1"});
-}
 
 }  // namespace concepts_test
 }  // namespace moe

@@ -1,5 +1,5 @@
-// What a part must offer to be used in a layer: the one page for whoever writes a gate, an expert or a loss.
-// Everything is a plain value; there is no base class.
+// What you may plug into a layer, and every member that the library looks for in it: the one page for whoever writes a
+// part. Parts are plain values without a base class. What stands under "Optional" may be left out.
 #pragma once
 
 #include <concepts>
@@ -13,49 +13,66 @@
 
 MOE_NAMESPACE_BEGIN
 
-namespace detail {
+// Every part: router, gate, expert, mix (moe/expert/mix.hpp). All of this is optional, but for parameters.
+// - `visit_parameters(f, self...)`, static: names what is learned (moe/core/parameters.hpp). A part that keeps matrices
+//   and learns nothing has an empty one.
+// - `visit_buffers(f, self...)`, static, of the same form: names state that is saved and not learned.
+// - `check_gradient(gradient) const`: throws std::invalid_argument unless `gradient` has the shapes of the part;
+// without
+//   it the shapes of the named parameters are compared.
+// - `multiply_adds() const`: what one row costs (moe/report/cost.hpp); without it one for each entry of a matrix.
 
-struct AnyVisitor {
-  template <class... Parameters>
-  void operator()(std::string_view, Parameters&...) const {}
-};
-
-/// An expert with losses of its own, such as a layer.
-template <class X>
-concept HasAuxiliaryLoss = requires(const X expert, const typename X::Tape tape) {
-  expert.auxiliary_loss(tape);
-};
-
-}  // namespace detail
-
-/// Scores every token against every expert: fills `routing.logits_TE`. `moe::Router` is the usual one. To be trained,
-/// `backward(batch, routing, drouting, tape, dx_TD, gradient) const` adds to dx and to the gradient, given
-/// `drouting.logits_TE`, and visit_parameters names what is learned. Optional: an executor as last argument of
-/// both passes.
+/// Scores every token for every expert: fills `routing.logits_TE`. `moe::Router` is the usual one. Required:
+/// - `Scalar`: float or double.
+/// - `Tape`: what its backward pass needs; default-constructible.
+/// - `experts() const`: how many experts it scores.
+/// - `width() const`: D of the tokens; 0 if any will do.
+/// - `forward(batch, routing, tape, random) const`: `random` is null outside training.
+///
+/// To be trained:
+/// - `backward(batch, routing, drouting, tape, dx_TD, gradient) const`: given `drouting.logits_TE`, adds to dx and to
+/// the
+///   gradient.
+/// - `visit_parameters`.
+///
+/// Optional:
+/// - an executor as last argument of both passes (moe/core/executor.hpp).
+/// - `check() const`: throws std::invalid_argument if the router does not fit itself.
+/// - `bias_E`: a vector, one entry an expert, that is added to the logits: merged and split experts correct it.
+/// - `rearrange_experts(sources)`: what it keeps for each expert follows when experts are added, removed, merged or
+///   split (moe/surgery/expert_rows.hpp); a router with parameters cannot be rearranged without it.
+/// - `set_last_experts(router)`: takes over the rows of new experts from a router for these alone (add_experts).
 template <class R>
 concept ScoringRouter = requires(const R router, const Batch<typename R::Scalar>& batch, typename R::Tape& tape,
                                  Routing<typename R::Scalar>& routing, Random* random) {
   { router.experts() } -> std::convertible_to<Index>;
-  { router.width() } -> std::convertible_to<Index>;  // of the tokens; 0 if any will do
+  { router.width() } -> std::convertible_to<Index>;
   router.forward(batch, routing, tape, random);
 };
 
-/// Turns `routing.selection_logits_TE()` (the logits, or the noisy ones where a gate around this one drew noise) into
-/// `routing.probabilities_TE` (T, E) and `routing.choices`, in order of priority, none for padding; sets
-/// `routing.choices_per_token` if it is the same for all. `random` is null outside training: then nothing may be drawn.
-/// A gate whose choices are not the k largest of these logits makes `routing.selects_largest_logits` false. Optional:
-/// `check(experts) const` throws std::invalid_argument if the settings do not suit that many experts;
-/// `most_choices(experts) const` is how many experts a token is sent to at most (without it, all); `choices_differ()
-/// const` is true if their number differs from token to token; `accepts_noise(weighs) const` is false if noise on the
-/// logits changes nothing: noise that enters the weights too, or (`weighs` false) only says who is chosen. A gate that
-/// holds another as its member `gate` need not repeat what that one says.
+/// Turns logits into probabilities and choices. Required:
+/// - `route(batch, routing, random) const`: reads `routing.selection_logits_TE()`, which are the logits, or the noisy
+///   ones where a gate around this one drew noise; writes `routing.probabilities_TE` (T, E) and appends to
+///   `routing.choices`, in order of priority, none for padding. `random` is null outside training: then nothing may be
+///   drawn. It sets `routing.choices_per_token` if that is the same for all tokens, and makes
+///   `routing.selects_largest_logits` false if its choices are not the k largest of these logits.
+///
+/// To be trained, see ParameterFreeGate and TrainableGate. Optional:
+/// - `check(experts) const`: throws std::invalid_argument if the settings do not suit that many experts.
+/// - `most_choices(experts) const`: how many experts a token is sent to at most; without it, all.
+/// - `choices_differ() const`: whether their number differs from token to token; without it, it does not.
+/// - `accepts_noise(weighs) const`: false if noise on the logits changes nothing: noise that enters the weights too, or
+///   (`weighs` false) noise that only decides who is chosen. Without it, true.
+/// - `gate`: another gate that this one is around; what this one does not say of the above, that one says.
+/// - `k`: shown by a summary (moe/report/summary.hpp).
+/// - `rearrange_experts(sources)`: as of a router.
 template <class G, class S>
 concept Gate = requires(const G gate, const Batch<S>& batch, Routing<S>& routing, Random* random) {
   gate.route(batch, routing, random);
 };
 
-/// A gate without parameters of its own turns the gradients of weights and probabilities in `drouting` into gradients
-/// of the logits, by `+=`.
+/// A gate without parameters of its own. `backward(routing, drouting) const` turns the gradients of weights and
+/// probabilities in `drouting` into gradients of the logits that it read, and adds them (`+=`).
 template <class G, class S>
 concept ParameterFreeGate = Gate<G, S> && requires(const G gate, const Routing<S>& routing, Routing<S>& drouting) {
   gate.backward(routing, drouting);
@@ -69,35 +86,54 @@ concept TrainableGate = ParameterFreeGate<G, S> ||
                            MatrixRef<S> dx_TD,
                            G& gradient) { gate.backward(batch, routing, drouting, dx_TD, gradient); });
 
-/// Maps rows (n, D) to rows (n, O), each row by itself; keeps in its Tape what its backward pass needs.
-/// Optional: `output_width() const` where O is not D; `check(D) const` throws if rows of that width do not fit (without
-/// it, a wrong width is for Eigen's assertions to find, which NDEBUG switches off); a
-/// member `random` of the Tape, a std::optional of Random or of a 64-bit seed (moe/expert/dropout.hpp), which the layer
-/// sets for training passes and empties for the others; a bool `keep_activations` of the Tape, which the layer makes
-/// false where no backward pass reads what this pass would keep.
+/// Maps rows (n, D) to rows (n, O), each row by itself. Required:
+/// - `Tape`: what its backward pass needs; default-constructible.
+/// - `forward(x, y, tape) const`: writes y.
+///
+/// Optional:
+/// - `output_width() const` or `output_width(D) const`: O, where it is not D.
+/// - `check(D) const`: throws std::invalid_argument if rows of width D do not fit. Without it a wrong width is found by
+///   Eigen's assertions alone, which NDEBUG switches off.
+/// - `auxiliary_loss(tape) const`: losses of its own, as a layer has them.
+///
+/// Optional members of the Tape, which a layer sets before a pass:
+/// - `random`: a std::optional of Random or of a 64-bit seed (moe/expert/dropout.hpp); empty outside training.
+/// - `keep_activations`: a bool; false where no backward pass reads what this pass would keep.
+/// - `loss_scale`: the factor of the gradient of its own losses.
+/// - `outer`: of a layer inside a layer, which tokens its rows are (LayerTape has it, and `inner_batch`, which reads
+/// it).
 template <class X, class S>
 concept Expert = requires(const X expert, ConstMatrixRef<S> x, MatrixRef<S> y, typename X::Tape& tape) {
   expert.forward(x, y, tape);
 };
 
-/// Adds to the gradient's parameters and writes (not adds) dx, given dy and the tape of the forward pass.
+/// `backward(x, dy, tape, dx, gradient) const` writes dx (`=`) and adds to the gradient (`+=`), given the tape of the
+/// forward pass of x; `visit_parameters` names what is learned, and is empty if nothing is.
 template <class X, class S>
-concept TrainableExpert = Expert<X, S> && requires(const X expert, X& gradient, ConstMatrixRef<S> x,
-                                                   ConstMatrixRef<S> dy, typename X::Tape& tape, MatrixRef<S> dx) {
+concept TrainableExpert = Expert<X, S> && detail::NamesParameters<X> &&
+    requires(const X expert, X& gradient, ConstMatrixRef<S> x, ConstMatrixRef<S> dy, typename X::Tape& tape,
+             MatrixRef<S> dx) {
   expert.backward(x, dy, tape, dx, gradient);
-  X::visit_parameters(detail::AnyVisitor{}, gradient);
 };
 
-/// Optional, for an expert whose passes can be cut into columns (Mlp and Glu can): a pass is `stages` steps, one after
-/// the other, each of so many columns, and columns of one step may be worked on at the same time, `first` a multiple of
-/// 16: no bit may depend on where they are cut. `begin_forward` and `begin_backward` make room in the tape, for all
-/// rows; the latter refuses a tape of other sizes. The layer then shares all experts' columns out. `forward_stage` gets
-/// rows of x and y that are the expert's from `row` on: all of them, `row` 0, but for an expert that has
-/// `rows_of_block() const` (optional; 0: never). If it says n, tasks may take up to n rows through all stages, so that
-/// other rows are at other stages at the same time; in inference, with `row` 0 in a tape of the thread's own, begun for
-/// the most rows of a block and then for those at hand. `saving_stages`, if it is there: the stages of the forward pass
-/// that leave all that the backward pass reads. `StagesOf` is the type itself: one that derives from it has a `forward`
-/// or `backward` of its own to be called.
+/// An expert whose passes can be cut into columns, as those of Mlp and Glu, so that several threads work on one expert.
+/// A pass is `stages` steps, one after the other. Columns of one step may be worked on at the same time; they are cut
+/// at multiples of 16, and no bit of a result may depend on where. Required, beside what an expert needs:
+/// - `StagesOf`: the type itself. A type that derives from it has a `forward` or `backward` of its own to be called.
+/// - `stages`, static: how many steps a pass has.
+/// - `forward_columns(stage) const`, `backward_columns(stage) const`: how many columns a step has.
+/// - `begin_forward(rows, tape) const`: gives the tape memory for that many rows.
+/// - `begin_backward(rows, tape) const`: the same; throws std::invalid_argument if the tape is of other sizes.
+/// - `forward_stage(stage, x, y, tape, row, first, count) const`: columns `first` ... `first + count - 1`, of rows of x
+///   and y which are the expert's from `row` on: all of them, with `row` 0, but for an expert with `rows_of_block`.
+/// - `backward_stage(stage, x, dy, tape, dx, gradient, first, count) const`: always all rows.
+///
+/// Optional:
+/// - `rows_of_block() const`: up to how many rows a task may take through all stages, other rows being at other stages
+///   at the same time; 0: never. In inference with `row` 0 and a tape of the thread's own, which is begun for the most
+///   rows of a block and then for those at hand.
+/// - `saving_stages`, static: the steps of the forward pass that leave all that the backward pass reads; without it
+/// all.
 template <class X, class S>
 concept StagedExpert = Expert<X, S> &&
     requires(const X expert, X& gradient, ConstMatrixRef<S> x, ConstMatrixRef<S> dy, MatrixRef<S> y, MatrixRef<S> dx,
@@ -112,9 +148,18 @@ concept StagedExpert = Expert<X, S> &&
   expert.backward_stage(0, x, dy, tape, dx, gradient, first, count);
 };
 
-/// A loss on the routing, without its coefficient: `backward` adds scale * d(value) to `drouting`, to the logits,
-/// probabilities or weights. Optional: `check(experts) const` or `check(experts, gate) const` throws
-/// std::invalid_argument if the loss does not suit a layer of so many experts, or its gate.
+/// A loss on the routing, held by Losses. Required:
+/// - `coefficient`: what value and gradient are multiplied by; the loss itself does not do it.
+/// - `name() const`: a std::string_view, for reports.
+/// - `value(routing) const`: without the coefficient.
+/// - `backward(routing, scale, drouting) const`: adds (`+=`) scale * d(value) to `drouting`: to the gradients of
+/// logits,
+///   probabilities, weights or noise.
+///
+/// Optional:
+/// - `check(experts) const` or `check(experts, gate) const`: throws std::invalid_argument if the loss does not suit a
+///   layer of so many experts, or its gate.
+/// - `epsilon`: a number, refused by Losses unless it is finite and 0 or more.
 template <class L, class S>
 concept AuxiliaryLoss = requires(const L loss, const Routing<S>& routing, Routing<S>& drouting) {
   { loss.coefficient } -> std::convertible_to<double>;
@@ -123,105 +168,27 @@ concept AuxiliaryLoss = requires(const L loss, const Routing<S>& routing, Routin
   loss.backward(routing, S(1), drouting);
 };
 
-namespace detail {
+// An activation of Mlp or Glu: a struct with these static members, on chunks of numbers (moe/expert/activations.hpp).
+// - `value<S>(x)`: the function.
+// - `derivative<S>(x)`: its derivative.
+// - `slope_of_value`, a bool, optional: the derivative at value(x) is the one at x, so that experts keep the value
+// alone.
+//
+// A gate form of Glu: what is made of the gate and up projections, where that is not activation(gate) * up; a value
+// that may have settings (moe/expert/clamped_swiglu.hpp).
+// - `value<S>(gate, up) const`: the hidden units.
+// - `gate_derivative<S>(gate, up) const`, `up_derivative<S>(gate, up) const`: its derivatives.
+// - `check() const`, optional: throws std::invalid_argument if the settings are wrong.
 
-/// Whether the expert is run by stages. One that means to be and lacks a member, or misspells it, is refused: it would
-/// be run as a plain expert, and nobody would notice.
-template <class X, class S>
-constexpr bool has_stages() {
-  constexpr bool means_to = requires { requires std::same_as<typename X::StagesOf, X>; };
-  constexpr bool begins = requires(const X expert, typename X::Tape& tape) { expert.begin_forward(Index{}, tape); };
-  constexpr bool says_of_what = requires { typename X::StagesOf; };
-  static_assert(StagedExpert<X, S> || !TrainableExpert<X, S> || !(means_to || (begins && !says_of_what)),
-                "moe: X has stages, but lacks or misspells one of StagesOf, stages, forward_columns, backward_columns, "
-                "begin_forward, begin_backward, forward_stage, backward_stage; see StagedExpert in moe/concepts.hpp");
-  return StagedExpert<X, S>;
-}
+// An executor, which runs tasks (moe/core/executor.hpp).
+// - `parallel_for(count, f) const`: calls f(0) ... f(count - 1), and returns when all are done.
+// - `threads_at_work() const`, optional: how many tasks it runs at a time.
+//
+// A thread pool for PoolExecutor, as Eigen::ThreadPool.
+// - `NumThreads()`: how many threads it has.
+// - `Schedule(task)`: runs a std::function<void()> in one of them, some time.
 
-/// Whether the expert is one for numbers of type `Own`, used where the others are `Wanted`, that is, S.
-template <class X, class Own, class Wanted, class S>
-concept computes_in = std::same_as<S, Wanted> && !Expert<X, Wanted> && Expert<X, Own>;
-
-/// What the gate answers; if it does not, what the one answers that it holds as `gate`; else `otherwise`.
-template <class G, class Ask, class Answer>
-Answer ask_gate(const G& gate, const Ask& ask, Answer otherwise) {
-  if constexpr (requires { ask(gate); })
-    return ask(gate);
-  else if constexpr (requires { gate.gate; })
-    return ask_gate(gate.gate, ask, otherwise);
-  else
-    return otherwise;
-}
-
-template <class G>
-Index most_choices(const G& gate, Index experts) {
-  const auto ask = [=](const auto& one) -> decltype(one.most_choices(experts)) { return one.most_choices(experts); };
-  return ask_gate(gate, ask, experts);
-}
-
-template <class G>
-bool choices_differ(const G& gate) {
-  const auto ask = [](const auto& one) -> decltype(one.choices_differ()) { return one.choices_differ(); };
-  return ask_gate(gate, ask, false);
-}
-
-template <class G>
-bool accepts_noise(const G& gate, bool weighs) {
-  const auto ask = [=](const auto& one) -> decltype(one.accepts_noise(weighs)) { return one.accepts_noise(weighs); };
-  return ask_gate(gate, ask, true);
-}
-
-/// Throws std::invalid_argument if noise of `name` in front of the gate would change nothing.
-template <class G>
-void require_noise_has_an_effect(std::string_view name, const G& gate, bool weighs) {
-  require(accepts_noise(gate, weighs), name,
-          ": its noise would change nothing, since the gate behind it draws noise of its own or does not look at the "
-          "logits");
-}
-
-/// The passes of an expert that can be cut into columns, in one piece.
-/// Throws std::invalid_argument unless the shapes fit, before anything is written.
-template <class X, class S>
-void forward_by_stages(const X& expert, ConstMatrixRef<S> x, MatrixRef<S> y, typename X::Tape& tape) {
-  expert.check(x.cols());
-  require_shape("Expert::forward: y", y, x.rows(), expert.output_width());
-  expert.begin_forward(x.rows(), tape);
-  for (int stage = 0; stage < X::stages; ++stage)
-    expert.forward_stage(stage, x, y, tape, 0, 0, expert.forward_columns(stage));
-}
-template <class X, class S>
-void backward_by_stages(const X& expert, ConstMatrixRef<S> x, ConstMatrixRef<S> dy, typename X::Tape& tape,
-                        MatrixRef<S> dx, X& gradient) {
-  expert.check(x.cols());
-  require_same_shapes("Expert::backward: the gradient", expert, gradient);
-  require_shape("Expert::backward: dy", dy, x.rows(), expert.output_width());
-  require_shape("Expert::backward: dx", dx, x.rows(), x.cols());
-  expert.begin_backward(x.rows(), tape);
-  for (int stage = 0; stage < X::stages; ++stage)
-    expert.backward_stage(stage, x, dy, tape, dx, gradient, 0, expert.backward_columns(stage));
-}
-
-/// O of an expert that gets tokens of width D.
-template <class X>
-Index output_width(const X& expert, Index width) {
-  if constexpr (requires { expert.output_width(width); })
-    return expert.output_width(width);
-  else if constexpr (requires { expert.output_width(); })
-    return expert.output_width();
-  else
-    return width;
-}
-
-/// Throws std::invalid_argument unless `gradient` has the shapes of `part`, and memory of its own.
-template <class Part>
-void check_gradient(std::string_view what, const Part& part, const Part& gradient) {
-  require(&part != &gradient, what, " is the part itself");
-  if constexpr (requires { part.check_gradient(gradient); })
-    part.check_gradient(gradient);
-  else if constexpr (requires { Part::visit_parameters(AnyVisitor{}, gradient); })
-    require_same_shapes(what, part, gradient);
-}
-
-}  // namespace detail
+// An optimiser that follows experts which are added, removed, merged or split (moe/surgery/rearrange_experts.hpp).
+// - `moments()`: a tuple of references to its values of the layer's type.
 
 MOE_NAMESPACE_END

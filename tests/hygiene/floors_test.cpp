@@ -49,6 +49,7 @@ const std::set<std::string> opt_in{"io", "testing"};
 // Sideways arrows that are meant: the first is built out of the second, which is more basic and does not know it.
 const std::set<std::pair<std::string, std::string>> sideways{
     {"core/random.hpp", "core/parameters.hpp"},                       // names its state as a buffer
+    {"core/check_gradient.hpp", "core/parameters.hpp"},               // compares parameters
     {"kernel/linear_map.hpp", "kernel/gemm.hpp"},                     // a linear map is a product
     {"kernel/panels.hpp", "kernel/compiler.hpp"},                     // asks for what it is about to write
     {"kernel/packing.hpp", "kernel/tile.hpp"},                        // in the order that a tile reads
@@ -108,13 +109,16 @@ const std::set<std::pair<std::string, std::string>> sideways{
     {"expert/zero_computation.hpp", "expert/mix.hpp"},                // mixes a constant with the input
     {"expert/clamped_swiglu.hpp", "expert/glu.hpp"},                  // is one of another form
     {"expert/clamped_swiglu.hpp", "expert/activations.hpp"},
-    {"expert/glu.hpp", "expert/activations.hpp"},           // their hidden units' function
-    {"expert/glu.hpp", "expert/dropout.hpp"},               // and its dropout
-    {"expert/mlp.hpp", "expert/activations.hpp"},           // the same
-    {"expert/mlp.hpp", "expert/dropout.hpp"},               //
-    {"expert/variant_expert.hpp", "expert/hand_down.hpp"},  // tells the tape of the expert at hand
-    {"loss/importance.hpp", "loss/variation.hpp"},          // is a squared coefficient of variation
-    {"loss/load.hpp", "loss/variation.hpp"},                // the same
+    {"expert/glu.hpp", "expert/activations.hpp"},            // their hidden units' function
+    {"expert/glu.hpp", "expert/dropout.hpp"},                // and its dropout
+    {"expert/mlp.hpp", "expert/activations.hpp"},            // the same
+    {"expert/mlp.hpp", "expert/dropout.hpp"},                //
+    {"expert/variant_expert.hpp", "expert/hand_down.hpp"},   // tells the tape of the expert at hand
+    {"expert/variant_expert.hpp", "expert/properties.hpp"},  // hears what that one says of itself
+    {"expert/mlp.hpp", "expert/stages.hpp"},                 // runs by stages
+    {"expert/glu.hpp", "expert/stages.hpp"},                 // the same
+    {"loss/importance.hpp", "loss/variation.hpp"},           // is a squared coefficient of variation
+    {"loss/load.hpp", "loss/variation.hpp"},                 // the same
 };
 
 std::string folder_of(const std::string& header) {
@@ -135,7 +139,8 @@ std::optional<std::size_t> floor_of(const std::string& header) {
 }
 
 // What headers of layer/ may include of the parts.
-const std::set<std::string> parts_of_layers{"expert/hand_down.hpp", "expert/mix.hpp", "loss/losses.hpp"};
+const std::set<std::string> parts_of_layers{"expert/hand_down.hpp", "expert/mix.hpp", "expert/properties.hpp",
+                                            "expert/stages.hpp", "loss/losses.hpp"};
 
 /// A gate, expert or loss among others, as opposed to what is made of any of them.
 bool is_concrete_part(const std::string& header) {

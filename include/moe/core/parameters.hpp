@@ -21,6 +21,25 @@
 
 MOE_NAMESPACE_BEGIN
 
+namespace detail {
+
+struct AnyVisitor {
+  template <class... Parameters>
+  void operator()(std::string_view, Parameters&...) const {}
+};
+
+template <class Part>
+concept NamesParameters = requires(Part& part) {
+  Part::visit_parameters(AnyVisitor{}, part);
+};
+
+template <class Part>
+concept NamesBuffers = requires(Part& part) {
+  Part::visit_buffers(AnyVisitor{}, part);
+};
+
+}  // namespace detail
+
 /// Calls f(name, parameter_of_model, parameter_of_models...) for each parameter: an Eigen matrix or vector, or Weights,
 /// which has Scalar, rows(), cols(), size(), data(), array() and setZero() as they do. All models are of one type
 /// (const or not) and of the same shapes.

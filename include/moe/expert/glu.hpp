@@ -14,6 +14,7 @@
 #include "moe/expert/activations.hpp"
 #include "moe/expert/dropout.hpp"
 #include "moe/expert/mlp.hpp"
+#include "moe/expert/stages.hpp"
 #include "moe/kernel/chunk.hpp"
 #include "moe/kernel/panels.hpp"
 

@@ -11,10 +11,12 @@
 #include <variant>
 
 #include "moe/concepts.hpp"
+#include "moe/core/check_gradient.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/core/variant.hpp"
 #include "moe/expert/hand_down.hpp"
+#include "moe/expert/properties.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -10,6 +10,7 @@
 #include "moe/core/random.hpp"
 #include "moe/gating/top_k.hpp"
 #include "moe/routing/batch.hpp"
+#include "moe/routing/gate_properties.hpp"
 #include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN

@@ -13,6 +13,7 @@
 #include "moe/gating/top_k.hpp"
 #include "moe/kernel/linear_map.hpp"
 #include "moe/routing/batch.hpp"
+#include "moe/routing/gate_properties.hpp"
 #include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN

@@ -8,11 +8,13 @@
 #include <variant>
 
 #include "moe/concepts.hpp"
+#include "moe/core/check_gradient.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/core/random.hpp"
 #include "moe/core/variant.hpp"
 #include "moe/routing/batch.hpp"
+#include "moe/routing/gate_properties.hpp"
 #include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN

@@ -12,10 +12,12 @@
 #include <vector>
 
 #include "moe/concepts.hpp"
+#include "moe/core/check_gradient.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/executor.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/core/random.hpp"
+#include "moe/expert/properties.hpp"
 #include "moe/layer/run_experts.hpp"
 #include "moe/layer/run_routing.hpp"
 #include "moe/layer/tape.hpp"
@@ -23,6 +25,7 @@
 #include "moe/routing/batch.hpp"
 #include "moe/routing/dispatch.hpp"
 #include "moe/routing/dispatch_options.hpp"
+#include "moe/routing/gate_properties.hpp"
 #include "moe/routing/plan.hpp"
 #include "moe/routing/routing.hpp"
 

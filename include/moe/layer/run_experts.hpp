@@ -13,6 +13,8 @@
 #include "moe/core/core.hpp"
 #include "moe/core/executor.hpp"
 #include "moe/core/random.hpp"
+#include "moe/expert/properties.hpp"
+#include "moe/expert/stages.hpp"
 #include "moe/kernel/packing.hpp"
 #include "moe/layer/tape.hpp"
 #include "moe/routing/batch.hpp"

@@ -9,11 +9,13 @@
 
 #include "moe/concepts.hpp"
 #include "moe/core/buffer.hpp"
+#include "moe/core/check_gradient.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/executor.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/core/random.hpp"
 #include "moe/expert/mix.hpp"
+#include "moe/expert/properties.hpp"
 #include "moe/kernel/linear_map.hpp"
 #include "moe/layer/run_experts.hpp"
 #include "moe/layer/tape.hpp"

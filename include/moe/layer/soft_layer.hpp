@@ -11,9 +11,11 @@
 
 #include "moe/concepts.hpp"
 #include "moe/core/buffer.hpp"
+#include "moe/core/check_gradient.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/executor.hpp"
 #include "moe/core/parameters.hpp"
+#include "moe/expert/properties.hpp"
 #include "moe/kernel/gemm.hpp"
 #include "moe/kernel/linear_map.hpp"
 #include "moe/kernel/row_softmax.hpp"

@@ -14,6 +14,7 @@
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/loss/variation.hpp"
+#include "moe/routing/gate_properties.hpp"
 #include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN

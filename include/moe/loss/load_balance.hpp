@@ -9,6 +9,7 @@
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/selection.hpp"
+#include "moe/routing/gate_properties.hpp"
 #include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN

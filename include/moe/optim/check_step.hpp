@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <string_view>
 
-#include "moe/concepts.hpp"
+#include "moe/core/check_gradient.hpp"
 #include "moe/core/core.hpp"
 #include "moe/optim/frozen.hpp"
 

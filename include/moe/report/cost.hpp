@@ -51,7 +51,7 @@ template <class Part>
 Cost cost_of_rows(const Part& part, Index rows) {
   Cost cost;
   Index weights = 0;
-  if constexpr (requires { Part::visit_parameters(AnyVisitor{}, part); })
+  if constexpr (NamesParameters<Part>)
     for_each_parameter(
         [&](std::string_view, const auto& parameter) {
           using P = std::remove_cvref_t<decltype(parameter)>;

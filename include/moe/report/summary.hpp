@@ -57,7 +57,7 @@ std::string description_of(const Part& part) {
                     { part.k } -> std::convertible_to<Index>;
                   })
       text += joined(", k = ", Index{part.k});
-    if constexpr (requires { Part::visit_parameters(AnyVisitor{}, part); })
+    if constexpr (NamesParameters<Part>)
       for_each_parameter(
           [&](std::string_view name, const auto& parameter) {
             if (parameter.size() == 0) return;

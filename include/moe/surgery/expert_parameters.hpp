@@ -33,7 +33,7 @@ std::vector<std::string> expert_parameters(const Layer<R, G, X, L>& layer, const
   };
   const auto collect = [&](std::string_view part_name, const auto& part) {
     using Part = std::remove_cvref_t<decltype(part)>;
-    if constexpr (requires { Part::visit_parameters(detail::AnyVisitor{}, part); }) {
+    if constexpr (detail::NamesParameters<Part>) {
       const Part larger = grown(part);
       Part::visit_parameters(
           [&](std::string_view name, const auto& before, const auto& after) {

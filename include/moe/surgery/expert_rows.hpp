@@ -49,8 +49,8 @@ M rearranged_rows(const M& rows, const ExpertSources& sources) {
 template <class Part>
 struct ExpertRows {
   static void rearrange(Part& part, const ExpertSources& sources) {
-    constexpr bool has_parameters = requires { Part::visit_parameters(AnyVisitor{}, part); };
-    constexpr bool has_buffers = requires { Part::visit_buffers(AnyVisitor{}, part); };
+    constexpr bool has_parameters = NamesParameters<Part>;
+    constexpr bool has_buffers = NamesBuffers<Part>;
     constexpr bool is_around_a_gate = requires { part.gate; };  // whose buffers these are
     if constexpr (requires { part.rearrange_experts(sources); })
       part.rearrange_experts(sources);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "moe/concepts.hpp"
+#include "moe/core/check_gradient.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/layer/layer.hpp"

@@ -23,6 +23,7 @@
 #include "moe/core/core.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/core/random.hpp"
+#include "moe/expert/properties.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/routing/batch.hpp"
 

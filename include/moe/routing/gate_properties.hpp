@@ -1,0 +1,56 @@
+// What a gate says of itself; if it does not, what the one says that it holds as `gate`; else what holds for most.
+#pragma once
+
+#include <string_view>
+
+#include "moe/core/core.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// How many experts a token is sent to at most.
+template <class G>
+Index most_choices(const G& gate, Index experts) {
+  if constexpr (requires { gate.most_choices(experts); })
+    return gate.most_choices(experts);
+  else if constexpr (requires { gate.gate; })
+    return most_choices(gate.gate, experts);
+  else
+    return experts;
+}
+
+/// Whether their number differs from token to token.
+template <class G>
+bool choices_differ(const G& gate) {
+  if constexpr (requires { gate.choices_differ(); })
+    return gate.choices_differ();
+  else if constexpr (requires { gate.gate; })
+    return choices_differ(gate.gate);
+  else
+    return false;
+}
+
+/// Whether noise on the logits changes anything: noise that enters the weights too (`weighs`), or that only decides who
+/// is chosen.
+template <class G>
+bool accepts_noise(const G& gate, bool weighs) {
+  if constexpr (requires { gate.accepts_noise(weighs); })
+    return gate.accepts_noise(weighs);
+  else if constexpr (requires { gate.gate; })
+    return accepts_noise(gate.gate, weighs);
+  else
+    return true;
+}
+
+/// Throws std::invalid_argument if noise of `name` in front of the gate would change nothing.
+template <class G>
+void require_noise_has_an_effect(std::string_view name, const G& gate, bool weighs) {
+  require(accepts_noise(gate, weighs), name,
+          ": its noise would change nothing, since the gate behind it draws noise of its own or does not look at the "
+          "logits");
+}
+
+}  // namespace detail
+
+MOE_NAMESPACE_END
