@@ -138,10 +138,10 @@ class ContestantOf : public Contestant {
     Index step = -1;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), step);
     if (error != std::errc() || end != text.data() + text.size() || step < 0)
-      refuse("its step is " + moe::detail::in_quotes(text) + ", not a number of steps");
+      refuse("its step is '" + text + "', not a number of steps");
     for (const auto& [name, value] : options())
       if (metadata[name] != value)
-        refuse("its " + name + " is " + moe::detail::in_quotes(metadata[name]) + ", not '" + value + "'");
+        refuse("its " + name + " is '" + metadata[name] + "', not '" + value + "'");
     return step;
   }
 

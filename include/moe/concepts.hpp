@@ -51,11 +51,13 @@ concept ScoringRouter = requires(const R router, const Batch<typename R::Scalar>
 };
 
 /// Turns logits into probabilities and choices. Required:
-/// - `route(batch, routing, random) const`: reads `routing.selection_logits_TE()`, which are the logits, or the noisy
-///   ones where a gate around this one drew noise; writes `routing.probabilities_TE` (T, E) and appends to
-///   `routing.choices`, in order of priority, none for padding. `random` is null outside training: then nothing may be
-///   drawn. It sets `routing.choices_per_token` if that is the same for all tokens, and makes
-///   `routing.selects_largest_logits` false if its choices are not the k largest of these logits.
+/// - `route(batch, routing, random) const`: writes `routing.probabilities_TE` (T, E) and appends to `routing.choices`, in
+///   order of priority, none for padding. `random` is null outside training: then nothing may be drawn.
+///
+/// It chooses by `routing.selection_logits_TE()` and weighs by `routing.weighing_logits_TE()`: both are the logits, but
+/// where a gate around this one drew noise. What it tells of its choices in the routing:
+/// - `choices_per_token`: their number, if it is the same for all tokens.
+/// - `selects_largest_logits`: made false if they are not the k largest of the selection logits.
 ///
 /// To be trained, see ParameterFreeGate and TrainableGate. Optional:
 /// - `check(experts) const`: throws std::invalid_argument if the settings do not suit that many experts.
@@ -72,7 +74,7 @@ concept Gate = requires(const G gate, const Batch<S>& batch, Routing<S>& routing
 };
 
 /// A gate without parameters of its own. `backward(routing, drouting) const` turns the gradients of weights and
-/// probabilities in `drouting` into gradients of the logits that it read, and adds them (`+=`).
+/// probabilities in `drouting` into gradients of `drouting.weighing_logits_TE()`, and adds them there (`+=`).
 template <class G, class S>
 concept ParameterFreeGate = Gate<G, S> && requires(const G gate, const Routing<S>& routing, Routing<S>& drouting) {
   gate.backward(routing, drouting);
