@@ -56,17 +56,17 @@ struct Setup {
 
 /// LIMoE's: each token is to be sure of its expert, each domain to use several, and all of them together all experts.
 example::EntropyLosses entropy_losses(const Setup& setup, Index domains) {
-  using Of = moe::EntropyLoss::Of;
+  using Kind = moe::EntropyLoss::Kind;
   const auto label_T = labels(domains, setup.training.sequences, setup.training.length);
   const double each = setup.entropy_coefficient / static_cast<double>(domains),
                several = std::log(setup.domain_experts);
   example::EntropyLosses losses;
   for (int d = 0; d < domains; ++d) {
-    losses.all.push_back({.coefficient = each, .of = Of::local, .modality = d, .modality_of_token = label_T});
+    losses.all.push_back({.coefficient = each, .kind = Kind::local, .modality = d, .modality_of_token = label_T});
     losses.all.push_back(
-        {.coefficient = each, .of = Of::global, .threshold = several, .modality = d, .modality_of_token = label_T});
+        {.coefficient = each, .kind = Kind::global, .threshold = several, .modality = d, .modality_of_token = label_T});
   }
-  losses.all.push_back({.coefficient = setup.entropy_coefficient, .of = Of::global});
+  losses.all.push_back({.coefficient = setup.entropy_coefficient, .kind = Kind::global});
   return losses;
 }
 

@@ -75,13 +75,14 @@ using Services = std::vector<std::vector<Service>>;
 /// V-MoE's: noise of 1 / E, importance of the probabilities without it, load by the k-th largest logit.
 Ffn mixture(const Sizes& sizes, moe::Random& random) {
   const double coefficient = 0.005;
-  return {moe::Router<float>::random(sizes.experts, sizes.model.width, random), moe::FixedNoise{gate, 1.0},
-          moe::make_experts<moe::Mlp<float, moe::Relu>>(sizes.experts, sizes.model.width, sizes.hidden, random),
-          example::RoutingLosses{
-              moe::ImportanceLoss{.coefficient = coefficient, .of = moe::ImportanceLoss::Of::clean_probabilities},
-              moe::LoadLoss{.coefficient = coefficient, .threshold = moe::LoadLoss::Threshold::kth_largest},
-              moe::LoadBalanceLoss{.coefficient = 0}, moe::RouterZLoss{.coefficient = 0}, example::EntropyLosses{}},
-          moe::Capacity::factor(1.05)};
+  return {
+      moe::Router<float>::random(sizes.experts, sizes.model.width, random), moe::FixedNoise{gate, 1.0},
+      moe::make_experts<moe::Mlp<float, moe::Relu>>(sizes.experts, sizes.model.width, sizes.hidden, random),
+      example::RoutingLosses{
+          moe::ImportanceLoss{.coefficient = coefficient, .source = moe::ImportanceLoss::Source::clean_probabilities},
+          moe::LoadLoss{.coefficient = coefficient, .threshold = moe::LoadLoss::Threshold::kth_largest},
+          moe::LoadBalanceLoss{.coefficient = 0}, moe::RouterZLoss{.coefficient = 0}, example::EntropyLosses{}},
+      moe::Capacity::factor(1.05)};
 }
 
 example::MoeVisionTransformer train(const Sizes& sizes, const Images& images, std::uint64_t seed) {

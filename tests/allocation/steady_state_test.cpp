@@ -97,8 +97,8 @@ std::vector<X> some_experts() {
   return make_experts<X>(experts, width, hidden, generator, ExpertOptions{.bias = true});
 }
 
-const Losses losses{ImportanceLoss{}, ImportanceLoss{.of = ImportanceLoss::Of::clean_probabilities}, LoadBalanceLoss{},
-                    RouterZLoss{}};
+const Losses losses{ImportanceLoss{}, ImportanceLoss{.source = ImportanceLoss::Source::clean_probabilities},
+                    LoadBalanceLoss{}, RouterZLoss{}};
 const Losses losses_with_load{ImportanceLoss{}, LoadLoss{}, LoadLoss{.threshold = LoadLoss::Threshold::kth_largest}};
 
 TEST(SteadyState, AllocationsAreSeen) {
@@ -178,10 +178,10 @@ TEST(SteadyState, OfOrdersOfPriority) {
 
 TEST(SteadyState, OfBalanceLosses) {
   using Count = LoadBalanceLoss::Count;
-  const LoadBalanceLoss sequence{.over = LoadBalanceLoss::Over::sequence};
+  const LoadBalanceLoss sequence{.scope = LoadBalanceLoss::Scope::sequence};
   const LoadBalanceLoss plain{.count = Count::plain_top_k_share};
   const DeviceBalanceLoss computation{.devices = 2},
-      communication{.devices = 2, .of = DeviceBalanceLoss::Of::communication};
+      communication{.devices = 2, .kind = DeviceBalanceLoss::Kind::communication};
   expect_steady_state(
       Layer{make_router(), TopK{.k = 2}, some_experts(), Losses{sequence, plain, computation, communication}});
 }

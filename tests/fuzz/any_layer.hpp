@@ -213,11 +213,11 @@ inline AnyLosses any_losses(Bytes& in, const Tokens& tokens) {
   moe::LoadBalanceLoss balance{.coefficient = coefficient(0)};
   if (coefficient(0) != 0) {
     balance.count = in.one_of<moe::LoadBalanceLoss::Count>(7);
-    balance.over = in.one_of<moe::LoadBalanceLoss::Over>(2);
+    balance.scope = in.one_of<moe::LoadBalanceLoss::Scope>(2);
     if (in.index(4) == 0) balance.earlier = {Vector<double>::Ones(in.index(8)), in.whole(3)};
   }
   moe::EntropyLoss entropy{
-      .coefficient = coefficient(4), .of = in.one_of<moe::EntropyLoss::Of>(3), .threshold = in.number()};
+      .coefficient = coefficient(4), .kind = in.one_of<moe::EntropyLoss::Kind>(3), .threshold = in.number()};
   if (coefficient(4) != 0 && in.flag()) {
     entropy.modality = static_cast<int>(in.index(2));
     for (Index t = in.index(2); t < tokens.count; ++t)
@@ -230,17 +230,17 @@ inline AnyLosses any_losses(Bytes& in, const Tokens& tokens) {
     if (in.flag())
       for (Index e = in.index(8) == 0 ? 1 : 0; e < tokens.experts; ++e) label.label_of_expert.push_back(in.index(3));
   }
-  return {
-      balance,
-      moe::RouterZLoss{.coefficient = coefficient(1)},
-      moe::ImportanceLoss{.coefficient = coefficient(2), .of = in.one_of<moe::ImportanceLoss::Of>(2)},
-      moe::LoadLoss{.coefficient = coefficient(3), .threshold = in.one_of<moe::LoadLoss::Threshold>(4)},
-      entropy,
-      moe::TokenBalanceLoss{.coefficient = coefficient(5)},
-      moe::DeviceBalanceLoss{
-          .coefficient = coefficient(6), .devices = 1 + in.index(3), .of = in.one_of<moe::DeviceBalanceLoss::Of>(2)},
-      moe::SecondChoiceLoss{.coefficient = coefficient(7)},
-      label};
+  return {balance,
+          moe::RouterZLoss{.coefficient = coefficient(1)},
+          moe::ImportanceLoss{.coefficient = coefficient(2), .source = in.one_of<moe::ImportanceLoss::Source>(2)},
+          moe::LoadLoss{.coefficient = coefficient(3), .threshold = in.one_of<moe::LoadLoss::Threshold>(4)},
+          entropy,
+          moe::TokenBalanceLoss{.coefficient = coefficient(5)},
+          moe::DeviceBalanceLoss{.coefficient = coefficient(6),
+                                 .devices = 1 + in.index(3),
+                                 .kind = in.one_of<moe::DeviceBalanceLoss::Kind>(2)},
+          moe::SecondChoiceLoss{.coefficient = coefficient(7)},
+          label};
 }
 
 inline moe::DispatchOptions any_dispatching(Bytes& in) {

@@ -99,10 +99,10 @@ TEST(DeepSeek, BalanceLosses) {
   const Index devices = fixture.size("device_groups");
   fixture.expect(loss_values(
       "aux.expert", layer, batch, {},
-      Balance{.coefficient = 1, .count = Balance::Count::all_choices_share, .over = Balance::Over::sequence}));
+      Balance{.coefficient = 1, .count = Balance::Count::all_choices_share, .scope = Balance::Scope::sequence}));
   fixture.expect(loss_values("aux.device", layer, batch, {}, Device{.coefficient = 1, .devices = devices}));
   fixture.expect(loss_values("aux.communication", layer, batch, {},
-                             Device{.coefficient = 1, .devices = devices, .of = Device::Of::communication}));
+                             Device{.coefficient = 1, .devices = devices, .kind = Device::Kind::communication}));
   decltype(layer)::Tape tape;
   layer.forward(batch, tape);
   Values values = pass_values<std::remove_const_t<decltype(layer)>>(tape);

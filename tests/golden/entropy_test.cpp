@@ -23,9 +23,9 @@ TEST(Limoe, EntropyLosses) {
   fixture.expect("probs", flat(tape.routing.probabilities_TE));
   for (const int m : {0, 1}) {
     const std::string name = m == 0 ? "image" : "text";
-    EntropyLoss loss{.coefficient = 1, .of = EntropyLoss::Of::local, .modality = m, .modality_of_token = modality};
+    EntropyLoss loss{.coefficient = 1, .kind = EntropyLoss::Kind::local, .modality = m, .modality_of_token = modality};
     fixture.expect(loss_values("aux.local_" + name, layer, logits, {}, loss));
-    loss.of = EntropyLoss::Of::global;
+    loss.kind = EntropyLoss::Kind::global;
     fixture.expect(loss_values("aux.global_" + name, layer, logits, {}, loss));
     loss.threshold = fixture.number("tau_" + name);
     fixture.expect(loss_values("aux.global_thresholded_" + name, layer, logits, {}, loss));

@@ -14,7 +14,7 @@ using namespace golden;
 using moe::LoadBalanceLoss;
 using moe::OptionalChoices;
 
-constexpr auto over = LoadBalanceLoss::Over::sequence;
+constexpr auto scope = LoadBalanceLoss::Scope::sequence;
 
 /// The layer of a file; draws of the first rank, where there are any, are not used by the systems.
 template <class X>
@@ -56,7 +56,7 @@ TEST(GShard, Algorithm1) {
   Setting<Relu> setting("gshard_algorithm1", moe::gshard_top2(), moe::Capacity::exactly(3));
   setting.expect_task();
   // GShard's text does not multiply by E^2.
-  LoadBalanceLoss balance{.coefficient = 1.0 / 16, .over = over};
+  LoadBalanceLoss balance{.coefficient = 1.0 / 16, .scope = scope};
   setting.fixture.expect(loss_values("aux.balance", setting.layer, setting.batch, setting.tape, balance));
   setting.fixture.finish({"slot"});
 }
@@ -75,7 +75,7 @@ void expect_lucidrains(const std::string& name) {
   Setting<X> setting(std::move(file), gate, capacity);
   setting.expect_task();
   setting.fixture.expect(loss_values("aux.balance", setting.layer, setting.batch, setting.tape,
-                                     LoadBalanceLoss{.coefficient = 1, .over = over}));
+                                     LoadBalanceLoss{.coefficient = 1, .scope = scope}));
   setting.fixture.finish({"slot"});
 }
 
@@ -94,7 +94,7 @@ TEST_P(StMoe, Fixture) {
   gate.threshold = file.number("threshold");
   Setting<moe::GeGlu<double>> setting(std::move(file), gate, dispatching);
   setting.expect_task();
-  const LoadBalanceLoss balance{.coefficient = 1, .count = LoadBalanceLoss::Count::kept_first_choices, .over = over};
+  const LoadBalanceLoss balance{.coefficient = 1, .count = LoadBalanceLoss::Count::kept_first_choices, .scope = scope};
   LoadBalanceLoss small = balance;
   small.coefficient = 1e-2;
   auto& [fixture, x, batch, layer, tape] = setting;

@@ -41,8 +41,8 @@ TEST_P(LossBundle, Fixture) {
   expect_loss("cv2_eps", ImportanceLoss{.coefficient = 1, .variance = Variance::unbiased, .epsilon = 1e-10});
   using Entropy = moe::EntropyLoss;
   fixture.expect(loss_values("aux.entropy", layer, logits, {}, Entropy{.coefficient = 1}));
-  fixture.expect(
-      loss_values("aux.neg_entropy_of_mean", layer, logits, {}, Entropy{.coefficient = 1, .of = Entropy::Of::global}));
+  fixture.expect(loss_values("aux.neg_entropy_of_mean", layer, logits, {},
+                             Entropy{.coefficient = 1, .kind = Entropy::Kind::global}));
   fixture.finish();
 }
 

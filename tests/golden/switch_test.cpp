@@ -31,10 +31,10 @@ void expect_fixture(const std::string& name) {
   const Layer layer{router, moe::switch_top1(), experts_of<moe::Mlp<S>>(fixture), Losses{}, dispatching};
   fixture.expect(task_values(layer, batch, dy, tape));
 
-  const auto over = LoadBalanceLoss::Over::sequence;
-  const LoadBalanceLoss balance{.coefficient = 1, .over = over};
+  const auto scope = LoadBalanceLoss::Scope::sequence;
+  const LoadBalanceLoss balance{.coefficient = 1, .scope = scope};
   const LoadBalanceLoss system{
-      .coefficient = 1, .count = LoadBalanceLoss::Count::dropped_to_first_expert, .over = over};
+      .coefficient = 1, .count = LoadBalanceLoss::Count::dropped_to_first_expert, .scope = scope};
   fixture.expect(loss_values("aux.balance", layer, batch, undrawn, balance));
   fixture.expect(loss_values("aux.balance_system", layer, batch, undrawn, system));
   fixture.expect(loss_values("aux.z", layer, batch, undrawn, moe::RouterZLoss{.coefficient = 1}));

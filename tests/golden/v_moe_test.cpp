@@ -28,7 +28,7 @@ void expect_fixture(Fixture& fixture, const G& gate) {
   fixture.expect(values);
 
   const moe::ImportanceLoss importance{
-      .coefficient = 1, .of = moe::ImportanceLoss::Of::clean_probabilities, .epsilon = 0};
+      .coefficient = 1, .source = moe::ImportanceLoss::Source::clean_probabilities, .epsilon = 0};
   const moe::LoadLoss load{.coefficient = 1, .threshold = moe::LoadLoss::Threshold::kth_largest, .epsilon = 0};
   fixture.expect(loss_values("aux.importance", layer, x, undrawn, importance));
   fixture.expect(loss_values("aux.load", layer, x, undrawn, load));

@@ -140,12 +140,13 @@ void check_case(Summary& summary, const std::string& name, const Setting& settin
 
 /// Every auxiliary loss, the settings dealt round, with large coefficients: a wrong term shows next to the task's.
 inline auto all_losses(Index number) {
-  using Of = moe::ImportanceLoss::Of;
+  using Source = moe::ImportanceLoss::Source;
   using Count = moe::LoadBalanceLoss::Count;
   const auto variance = number % 3 == 0 ? moe::Variance::unbiased : moe::Variance::population;
   return moe::Losses{
-      moe::ImportanceLoss{
-          .coefficient = 0.7, .of = number % 2 == 0 ? Of::weights : Of::clean_probabilities, .variance = variance},
+      moe::ImportanceLoss{.coefficient = 0.7,
+                          .source = number % 2 == 0 ? Source::weights : Source::clean_probabilities,
+                          .variance = variance},
       moe::LoadLoss{.coefficient = 0.9,
                     .threshold = number % 5 < 3 ? moe::LoadLoss::Threshold::excluding_itself
                                                 : moe::LoadLoss::Threshold::kth_largest,

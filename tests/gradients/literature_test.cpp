@@ -200,7 +200,7 @@ TEST_F(Literature, BalanceLosses) {
        {Count::first_choices, Count::all_choices, Count::all_choices_share, Count::kept_first_choices,
         Count::kept_first_choices_share, Count::dropped_to_first_expert, Count::plain_top_k_share})
     expect_exact(router, TopK{.k = 2},
-                 Losses{LoadBalanceLoss{.coefficient = 1, .count = count, .over = LoadBalanceLoss::Over::sequence}},
+                 Losses{LoadBalanceLoss{.coefficient = 1, .count = count, .scope = LoadBalanceLoss::Scope::sequence}},
                  tight, 4, some_padding);
   const SecondChoiceLoss second{.coefficient = 1};
   expect_exact(router, gshard_top2(), Losses{second}, tight);
@@ -210,16 +210,17 @@ TEST_F(Literature, BalanceLosses) {
                some_padding);
   const DeviceBalanceLoss computation{.coefficient = 1, .devices = 2};
   DeviceBalanceLoss communication = computation;
-  communication.of = DeviceBalanceLoss::Of::communication;
+  communication.kind = DeviceBalanceLoss::Kind::communication;
   expect_exact(router, TopK{.k = 2}, Losses{computation, communication}, tight, 6, some_padding);
 }
 
 TEST_F(Literature, EntropyLosses) {
-  using Of = EntropyLoss::Of;
-  expect_exact(router, TopK{.k = 2},
-               Losses{EntropyLoss{.coefficient = 1}, EntropyLoss{.coefficient = 1, .of = Of::global, .threshold = 1.38},
-                      EntropyLoss{.coefficient = 1, .of = Of::mutual_information}},
-               {}, 0, some_padding);
+  using Kind = EntropyLoss::Kind;
+  expect_exact(
+      router, TopK{.k = 2},
+      Losses{EntropyLoss{.coefficient = 1}, EntropyLoss{.coefficient = 1, .kind = Kind::global, .threshold = 1.38},
+             EntropyLoss{.coefficient = 1, .kind = Kind::mutual_information}},
+      {}, 0, some_padding);
 }
 
 TEST_F(Literature, ExpertDiversity) {

@@ -112,11 +112,11 @@ TEST(GradientMutants, InNoise) {
 
 TEST(GradientMutants, InLosses) {
   using namespace mutants;
-  using Of = moe::ImportanceLoss::Of;
+  using Source = moe::ImportanceLoss::Source;
   // One per cent of one loss must not hide behind the gradient of the task.
   const auto found = [](const auto& loss) { expect_found(report_with_losses(training, loss)); };
   found(OnePercentOff<moe::ImportanceLoss>{{.coefficient = 1}});
-  found(OnePercentOff<moe::ImportanceLoss>{{.coefficient = 1, .of = Of::clean_probabilities}});
+  found(OnePercentOff<moe::ImportanceLoss>{{.coefficient = 1, .source = Source::clean_probabilities}});
   found(OnePercentOff<moe::LoadLoss>{{.coefficient = 1}});
   found(OnePercentOff<moe::LoadBalanceLoss>{{.coefficient = 1}});
   found(OnePercentOff<moe::RouterZLoss>{{.coefficient = 1}});

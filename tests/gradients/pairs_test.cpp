@@ -63,23 +63,24 @@ struct AnyGate {
 };
 
 std::vector<AnyLoss::One> losses_of_any_gate() {
-  using Of = EntropyLoss::Of;
+  using Kind = EntropyLoss::Kind;
   using Count = LoadBalanceLoss::Count;
-  const auto over = LoadBalanceLoss::Over::sequence;
+  const auto scope = LoadBalanceLoss::Scope::sequence;
   const std::vector<Index> labels{0, 1, 2, 3, -1, 0, 1, 2, 3, 0, 1, -1};
   const std::vector<std::int8_t> modalities{0, 1, 0, 1, 0, 1, 0, 0, 0, 1, 1, 1};
   return {ImportanceLoss{},
-          ImportanceLoss{.of = ImportanceLoss::Of::clean_probabilities, .variance = Variance::unbiased, .epsilon = 0},
+          ImportanceLoss{
+              .source = ImportanceLoss::Source::clean_probabilities, .variance = Variance::unbiased, .epsilon = 0},
           LoadBalanceLoss{.count = Count::all_choices},
-          LoadBalanceLoss{.count = Count::all_choices_share, .over = over},
+          LoadBalanceLoss{.count = Count::all_choices_share, .scope = scope},
           DeviceBalanceLoss{.devices = 2},
-          DeviceBalanceLoss{.devices = 2, .of = DeviceBalanceLoss::Of::communication},
+          DeviceBalanceLoss{.devices = 2, .kind = DeviceBalanceLoss::Kind::communication},
           RouterZLoss{},
           EntropyLoss{},
-          EntropyLoss{.of = Of::local, .modality = 1, .modality_of_token = modalities},
-          EntropyLoss{.of = Of::global},
-          EntropyLoss{.of = Of::global, .threshold = 1.38, .modality = 0, .modality_of_token = modalities},
-          EntropyLoss{.of = Of::mutual_information},
+          EntropyLoss{.kind = Kind::local, .modality = 1, .modality_of_token = modalities},
+          EntropyLoss{.kind = Kind::global},
+          EntropyLoss{.kind = Kind::global, .threshold = 1.38, .modality = 0, .modality_of_token = modalities},
+          EntropyLoss{.kind = Kind::mutual_information},
           GateLabelLoss{.label_of_token = labels}};
 }
 

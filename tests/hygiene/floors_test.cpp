@@ -119,6 +119,11 @@ const std::set<std::pair<std::string, std::string>> sideways{
     {"expert/glu.hpp", "expert/stages.hpp"},                 // the same
     {"loss/importance.hpp", "loss/variation.hpp"},           // is a squared coefficient of variation
     {"loss/load.hpp", "loss/variation.hpp"},                 // the same
+    {"loss/load.hpp", "loss/noise_tail.hpp"},                // sums how likely noise is to exceed a margin
+    {"loss/load_balance.hpp", "loss/groups.hpp"},            // balances each group by itself
+    {"loss/device_balance.hpp", "loss/groups.hpp"},          // the same
+    {"loss/second_choice.hpp", "loss/groups.hpp"},           // the same
+    {"loss/token_balance.hpp", "loss/groups.hpp"},           // the same
 };
 
 std::string folder_of(const std::string& header) {

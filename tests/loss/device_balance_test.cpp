@@ -8,7 +8,7 @@
 namespace moe {
 namespace device_balance_test {
 
-using Of = DeviceBalanceLoss::Of;
+using Kind = DeviceBalanceLoss::Kind;
 using support::expect_invalid;
 
 // Two tokens, four experts on two devices, k = 2. Token 0 goes to experts 0 and 1 of the first device, token 1 to
@@ -25,17 +25,17 @@ TEST(DeviceBalanceLoss, ComputationCountsTheChoicesOfADevice) {
 
 TEST(DeviceBalanceLoss, CommunicationCountsATokenOnceADevice) {
   // Two tokens are sent to the first device, one to the second; M = 2: f' = (1, 1/2).
-  EXPECT_EQ((DeviceBalanceLoss{.devices = 2, .of = Of::communication}.value(example())), 0.8125);
+  EXPECT_EQ((DeviceBalanceLoss{.devices = 2, .kind = Kind::communication}.value(example())), 0.8125);
 }
 
 TEST(DeviceBalanceLoss, FewerDevicesThanChoicesLimitTheDevicesOfAToken) {
   // One device: M = 1, both tokens are sent there, f' = 1 and P' = 1.
-  EXPECT_EQ((DeviceBalanceLoss{.devices = 1, .of = Of::communication}.value(example())), 1);
+  EXPECT_EQ((DeviceBalanceLoss{.devices = 1, .kind = Kind::communication}.value(example())), 1);
 }
 
 TEST(DeviceBalanceLoss, AGroupOfPaddingIsNone) {
-  for (const Of of : {Of::computation, Of::communication}) {
-    const DeviceBalanceLoss loss{.devices = 2, .of = of};
+  for (const Kind kind : {Kind::computation, Kind::communication}) {
+    const DeviceBalanceLoss loss{.devices = 2, .kind = kind};
     auto padded = loss::decision(Matrix<double>::Constant(4, 4, 0.25), example().choices);
     padded.probabilities_TE.topRows(2) = example().probabilities_TE;
     for (const Index t : {2, 3}) loss::mark_as_padding(padded, t);

@@ -12,7 +12,7 @@
 namespace moe {
 namespace entropy_test {
 
-using Of = EntropyLoss::Of;
+using Kind = EntropyLoss::Kind;
 using support::expect_invalid;
 
 constexpr double ln2 = std::numbers::ln2;
@@ -25,11 +25,11 @@ const double entropy_of_mean = -0.75 * std::log(0.75) - 0.25 * std::log(0.25);
 TEST(EntropyLoss, LocalIsTheMeanEntropyOfTheTokens) { EXPECT_NEAR(EntropyLoss{}.value(example()), ln2 / 2, 1e-15); }
 
 TEST(EntropyLoss, GlobalIsMinusTheEntropyOfTheMean) {
-  EXPECT_NEAR(EntropyLoss{.of = Of::global}.value(example()), -entropy_of_mean, 1e-15);
+  EXPECT_NEAR(EntropyLoss{.kind = Kind::global}.value(example()), -entropy_of_mean, 1e-15);
 }
 
 TEST(EntropyLoss, MutualInformationIsTheSumOfBoth) {
-  EXPECT_NEAR(EntropyLoss{.of = Of::mutual_information}.value(example()), ln2 / 2 - entropy_of_mean, 1e-15);
+  EXPECT_NEAR(EntropyLoss{.kind = Kind::mutual_information}.value(example()), ln2 / 2 - entropy_of_mean, 1e-15);
 }
 
 TEST(EntropyLoss, TheGradientIsThatOfTheEntropies) {
@@ -38,12 +38,12 @@ TEST(EntropyLoss, TheGradientIsThatOfTheEntropies) {
   const auto local = loss::gradient_of(EntropyLoss{}, example(), 2).probabilities_TE;
   EXPECT_TRUE(local.isApprox(Matrix<double>{{-1, 0}, {half, half}}, 1e-15)) << local;
   const double first = std::log(0.75) + 1, second = std::log(0.25) + 1;
-  const auto global = loss::gradient_of(EntropyLoss{.of = Of::global}, example(), 2).probabilities_TE;
+  const auto global = loss::gradient_of(EntropyLoss{.kind = Kind::global}, example(), 2).probabilities_TE;
   EXPECT_TRUE(global.isApprox(Matrix<double>{{first, second}, {first, second}}, 1e-15)) << global;
 }
 
 TEST(EntropyLoss, AThresholdThatIsMetAsksForNothing) {
-  const EntropyLoss met{.of = Of::global, .threshold = 0.5}, missed{.of = Of::global, .threshold = ln2};
+  const EntropyLoss met{.kind = Kind::global, .threshold = 0.5}, missed{.kind = Kind::global, .threshold = ln2};
   EXPECT_EQ(met.value(example()), 0);
   EXPECT_EQ(loss::gradient_of(met, example()).probabilities_TE, (Matrix<double>::Zero(2, 2)));
   EXPECT_NEAR(missed.value(example()), ln2 - entropy_of_mean, 1e-15);
@@ -71,8 +71,8 @@ TEST(EntropyLoss, AThresholdThatIsNoNumberIsRefused) {
 
 TEST(EntropyLoss, ItsNameTellsWhichEntropy) {
   EXPECT_EQ(EntropyLoss{}.name(), "local_entropy");
-  EXPECT_EQ(EntropyLoss{.of = Of::global}.name(), "global_entropy");
-  EXPECT_EQ(EntropyLoss{.of = Of::mutual_information}.name(), "mutual_information");
+  EXPECT_EQ(EntropyLoss{.kind = Kind::global}.name(), "global_entropy");
+  EXPECT_EQ(EntropyLoss{.kind = Kind::mutual_information}.name(), "mutual_information");
 }
 
 }  // namespace entropy_test

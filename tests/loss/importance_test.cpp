@@ -8,7 +8,7 @@
 namespace moe {
 namespace importance_test {
 
-using Of = ImportanceLoss::Of;
+using Source = ImportanceLoss::Source;
 
 // Weights: 1 for expert 0, 3 for expert 1; probabilities: 0.5 and 1.5.
 Routing<double> example() {
@@ -28,12 +28,13 @@ TEST(ImportanceLoss, EveryChoicesWeightGetsItsExpertsGradient) {
 }
 
 TEST(ImportanceLoss, OfCleanProbabilitiesSumsThemOverTokens) {
-  EXPECT_NEAR((ImportanceLoss{.of = Of::clean_probabilities, .epsilon = 0}.value(example())), 0.25, 1e-15);
+  EXPECT_NEAR((ImportanceLoss{.source = Source::clean_probabilities, .epsilon = 0}.value(example())), 0.25, 1e-15);
 }
 
 TEST(ImportanceLoss, OfCleanProbabilitiesTeachesTheCleanLogits) {
   // dimportance = (-0.375, 0.125) * 2 since the sums are half of (1, 3); J of p = (1/4, 3/4): 3/16 (d0 - d1) (1, -1).
-  const auto drouting = loss::gradient_of(ImportanceLoss{.of = Of::clean_probabilities, .epsilon = 0}, example());
+  const auto drouting =
+      loss::gradient_of(ImportanceLoss{.source = Source::clean_probabilities, .epsilon = 0}, example());
   EXPECT_NEAR(drouting.logits_TE(0, 0), -3.0 / 16, 1e-15);
   EXPECT_NEAR(drouting.logits_TE(1, 1), 3.0 / 16, 1e-15);
 }
@@ -43,7 +44,7 @@ TEST(ImportanceLoss, OfCleanProbabilitiesIgnoresTheNoise) {
   routing.noise.drawn = true;
   routing.noise.logits_TE = Matrix<double>{{9, 0}, {9, 0}};
   routing.probabilities_TE.setConstant(0.5);
-  EXPECT_NEAR((ImportanceLoss{.of = Of::clean_probabilities, .epsilon = 0}.value(routing)), 0.25, 1e-15);
+  EXPECT_NEAR((ImportanceLoss{.source = Source::clean_probabilities, .epsilon = 0}.value(routing)), 0.25, 1e-15);
 }
 
 TEST(ImportanceLoss, PaddingDoesNotCount) {
@@ -51,14 +52,14 @@ TEST(ImportanceLoss, PaddingDoesNotCount) {
   routing.logits_TE.row(1).setConstant(support::nan_of<double>);
   loss::mark_as_padding(routing, 1);
   // (0.25, 0.75): mean 1/2, variance 1/16.
-  EXPECT_NEAR((ImportanceLoss{.of = Of::clean_probabilities, .epsilon = 0}.value(routing)), 0.25, 1e-15);
+  EXPECT_NEAR((ImportanceLoss{.source = Source::clean_probabilities, .epsilon = 0}.value(routing)), 0.25, 1e-15);
 }
 
 TEST(ImportanceLoss, OfNothingIsZero) {
   const auto empty = loss::decision(Matrix<double>(0, 3), {});
-  for (const Of of : {Of::weights, Of::clean_probabilities})
+  for (const Source source : {Source::weights, Source::clean_probabilities})
     for (const double epsilon : {0.0, 1e-10}) {
-      const ImportanceLoss loss{.of = of, .epsilon = epsilon};
+      const ImportanceLoss loss{.source = source, .epsilon = epsilon};
       EXPECT_EQ(loss.value(empty), 0);
       EXPECT_EQ(loss::gradient_of(loss, empty).logits_TE.size(), 0);
     }

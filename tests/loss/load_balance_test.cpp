@@ -66,7 +66,7 @@ TEST(LoadBalanceLoss, OverSequencesIsTheMeanOfTheSequences) {
     const auto first = loss::decision(p.topRows(2), {{0, 1, 1, 0}, {1, 1, 1, 0}, {0, 0, 1, 1}});
     const auto second = loss::decision(p.bottomRows(2), {{0, 0, 1, 0}, {1, 0, 1, 0}});
     const LoadBalanceLoss loss{.count = count};
-    EXPECT_EQ((LoadBalanceLoss{.count = count, .over = LoadBalanceLoss::Over::sequence}.value(whole)),
+    EXPECT_EQ((LoadBalanceLoss{.count = count, .scope = LoadBalanceLoss::Scope::sequence}.value(whole)),
               (loss.value(first) + loss.value(second)) / 2);
   }
 }
@@ -76,13 +76,16 @@ TEST(LoadBalanceLoss, EarlierMicroBatchesCount) {
   const auto second = loss::decision(Matrix<double>{{.75, .25}, {.5, .5}}, {{0, 0, 1, 0}, {1, 1, 1, 0}});
   for (const auto count : {Count::first_choices, Count::all_choices_share}) {
     LoadBalanceLoss loss{.count = count};
-    loss.earlier = loss.with(first);
+    loss.add_earlier(first);
     EXPECT_EQ(loss.earlier.total, 2);
     // f = (1, 3) / 4 over both, P of the second: E / T f = (1/4, 3/4).
     EXPECT_EQ(loss.value(second), 2 * (.25 * .625 + .75 * .375));
     EXPECT_EQ(loss::gradient_of(loss, second).probabilities_TE, (Matrix<double>{{.25, .75}, {.25, .75}}));
-    EXPECT_EQ(loss.with(second).count_E, (Vector<double>{{1, 3}}));
-    loss.over = LoadBalanceLoss::Over::sequence;
+    auto both = loss;
+    both.add_earlier(second);
+    EXPECT_EQ(both.earlier.count_E, (Vector<double>{{1, 3}}));
+    EXPECT_EQ(both.earlier.total, 4);
+    loss.scope = LoadBalanceLoss::Scope::sequence;
     auto grouped = second;
     grouped.group_size = 1;
     support::expect_invalid([&] { loss.value(grouped); }, {"LoadBalanceLoss", "2 groups, which must be one"});
@@ -105,7 +108,7 @@ TEST(LoadBalanceLoss, AGroupThatChoseNothingAddsNothing) {
   auto routing = loss::decision(Matrix<double>{{0.5, 0.5}, {0.5, 0.5}}, {{0, 0, 1., 0}});
   routing.group_size = 1;
   for (const auto count : {Count::first_choices, Count::all_choices, Count::all_choices_share})
-    EXPECT_EQ((LoadBalanceLoss{.count = count, .over = LoadBalanceLoss::Over::sequence}.value(routing)), 0.5);
+    EXPECT_EQ((LoadBalanceLoss{.count = count, .scope = LoadBalanceLoss::Scope::sequence}.value(routing)), 0.5);
 }
 
 /// transformers counts the choices of all layers together, and averages the probabilities over all of them.
@@ -119,7 +122,7 @@ TEST(LoadBalanceLoss, LayersMayBeCountedTogether) {
   const LoadBalanceLoss loss{.count = LoadBalanceLoss::Count::all_choices};
   const auto with = [&](const Routing<double>& counted) {
     auto joint = loss;
-    joint.earlier = loss.with(counted);
+    joint.add_earlier(counted);
     return joint;
   };
   EXPECT_NEAR((with(other).value(one) + with(one).value(other)) / 2, loss.value(together), 1e-15);
@@ -133,19 +136,19 @@ TEST(LoadBalanceLoss, EarlierCountsOfAnotherNumberOfExpertsAreRefused) {
   for (const Index experts : {1, 64}) {
     LoadBalanceLoss loss;
     loss.earlier = {Vector<double>::Ones(experts), 1};
-    expect_invalid([&] { (void)loss.with(routing); }, {"earlier counts of " + std::to_string(experts), "has 2"});
+    expect_invalid([&] { loss.add_earlier(routing); }, {"earlier counts of " + std::to_string(experts), "has 2"});
     expect_invalid([&] { (void)loss.value(routing); }, {"earlier counts of " + std::to_string(experts)});
   }
 }
 
 /// Several tables of a hash may name one expert, so that there are more choices than experts.
 TEST(LoadBalanceLoss, MoreChoicesThanExpertsHaveNoPlainTopK) {
-  const LoadBalanceLoss loss{.count = LoadBalanceLoss::Count::plain_top_k_share};
+  LoadBalanceLoss loss{.count = LoadBalanceLoss::Count::plain_top_k_share};
   for (const Index choices : {3, 16, 20}) {
     auto routing = loss::decision(Matrix<double>{{0.5, 0.5}}, {{0, 1, 1.0, 0}});
     routing.choices_per_token = choices;
     expect_invalid([&] { (void)loss.value(routing); }, {std::to_string(choices) + " choices", "there are 2"});
-    expect_invalid([&] { (void)loss.with(routing); }, {"there are 2"});
+    expect_invalid([&] { loss.add_earlier(routing); }, {"there are 2"});
     expect_invalid([&] { (void)loss::gradient_of(loss, routing); }, {"there are 2"});
   }
 }

@@ -207,22 +207,22 @@ template <class F>
 void for_each_loss(F&& f) {
   using Count = LoadBalanceLoss::Count;
   f("importance", ImportanceLoss{});
-  f("importance, clean", ImportanceLoss{.of = ImportanceLoss::Of::clean_probabilities});
+  f("importance, clean", ImportanceLoss{.source = ImportanceLoss::Source::clean_probabilities});
   for (const auto threshold : {LoadLoss::Threshold::excluding_itself, LoadLoss::Threshold::kth_largest,
                                LoadLoss::Threshold::among_probabilities, LoadLoss::Threshold::of_probabilities})
     f("load", LoadLoss{.threshold = threshold});
   for (const auto count :
        {Count::first_choices, Count::all_choices, Count::all_choices_share, Count::kept_first_choices,
         Count::dropped_to_first_expert, Count::kept_first_choices_share, Count::plain_top_k_share})
-    for (const auto over : {LoadBalanceLoss::Over::batch, LoadBalanceLoss::Over::sequence})
-      f("load balance", LoadBalanceLoss{.count = count, .over = over});
+    for (const auto scope : {LoadBalanceLoss::Scope::batch, LoadBalanceLoss::Scope::sequence})
+      f("load balance", LoadBalanceLoss{.count = count, .scope = scope});
   f("router z", RouterZLoss{});
   f("second choice", SecondChoiceLoss{});
   f("token balance", TokenBalanceLoss{});
-  f("entropy", EntropyLoss{.of = EntropyLoss::Of::mutual_information});
+  f("entropy", EntropyLoss{.kind = EntropyLoss::Kind::mutual_information});
   f("entropy of a modality", EntropyLoss{.modality = 0, .modality_of_token = std::vector<std::int8_t>(tokens, 0)});
   f("device balance", DeviceBalanceLoss{.devices = 2});
-  f("communication", DeviceBalanceLoss{.devices = 2, .of = DeviceBalanceLoss::Of::communication});
+  f("communication", DeviceBalanceLoss{.devices = 2, .kind = DeviceBalanceLoss::Kind::communication});
   f("labels", GateLabelLoss{.label_of_token = std::vector<Index>(tokens, 1)});
 }
 
@@ -282,7 +282,7 @@ TEST(NoAssertions, EarlierCountsOfAnotherNumberOfExperts) {
   for (const Index count : {1, 2, 64}) {
     LoadBalanceLoss loss;
     loss.earlier = {Vector<double>::Ones(count), 1};
-    expect_refused("with", [&] { (void)loss.with(routing); });
+    expect_refused("earlier counts", [&] { loss.add_earlier(routing); });
     expect_refused("value", [&] { (void)loss.value(routing); });
   }
 }

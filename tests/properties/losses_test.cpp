@@ -12,7 +12,7 @@ namespace properties {
 namespace losses_test {
 
 using Count = moe::LoadBalanceLoss::Count;
-using Of = moe::ImportanceLoss::Of;
+using Source = moe::ImportanceLoss::Source;
 using Threshold = moe::LoadLoss::Threshold;
 
 template <class Layer, class L>
@@ -37,7 +37,8 @@ RC_GTEST_PROP(Losses, AConstantAddedToAllLogitsChangesTheZLossAlone, ()) {
   const auto unchanged = [&](const auto& loss) {
     return is_close(loss.value(other.routing), loss.value(tape.routing), 1e-10);
   };
-  for (const auto of : {Of::weights, Of::clean_probabilities}) RC_ASSERT(unchanged(moe::ImportanceLoss{.of = of}));
+  for (const auto source : {Source::weights, Source::clean_probabilities})
+    RC_ASSERT(unchanged(moe::ImportanceLoss{.source = source}));
   for (const auto threshold : {Threshold::excluding_itself, Threshold::kth_largest})
     RC_ASSERT(unchanged(moe::LoadLoss{.threshold = threshold}));
   for (const auto count : {Count::first_choices, Count::all_choices, Count::all_choices_share})

@@ -134,8 +134,9 @@ moe::Capacity draw_capacity() {
 }
 
 auto all_losses() {
-  return moe::Losses{moe::ImportanceLoss{}, moe::ImportanceLoss{.of = moe::ImportanceLoss::Of::clean_probabilities},
-                     moe::LoadLoss{}, moe::LoadBalanceLoss{}, moe::RouterZLoss{}};
+  return moe::Losses{moe::ImportanceLoss{},
+                     moe::ImportanceLoss{.source = moe::ImportanceLoss::Source::clean_probabilities}, moe::LoadLoss{},
+                     moe::LoadBalanceLoss{}, moe::RouterZLoss{}};
 }
 
 RC_GTEST_PROP(Padding, TopK, ()) {
@@ -176,8 +177,8 @@ RC_GTEST_PROP(Padding, ExpertChoice, ()) {
 
 auto losses_of_any_gate(Sizes& sizes) {
   using Count = moe::LoadBalanceLoss::Count;
-  using Over = moe::LoadBalanceLoss::Over;
-  using Of = moe::EntropyLoss::Of;
+  using Scope = moe::LoadBalanceLoss::Scope;
+  using Kind = moe::EntropyLoss::Kind;
   const Index devices = sizes.experts % 2 == 0 ? 2 : 1;
   std::vector<Index> labels;
   std::vector<std::int8_t> modalities;
@@ -189,21 +190,21 @@ auto losses_of_any_gate(Sizes& sizes) {
   after_others.earlier = {moe::Vector<double>::Constant(sizes.experts, 3.0), 7.0};
   return moe::Losses{moe::ImportanceLoss{},
                      after_others,
-                     moe::LoadBalanceLoss{.count = Count::first_choices, .over = Over::sequence},
-                     moe::LoadBalanceLoss{.count = Count::all_choices, .over = Over::sequence},
-                     moe::LoadBalanceLoss{.count = Count::all_choices_share, .over = Over::sequence},
-                     moe::LoadBalanceLoss{.count = Count::kept_first_choices, .over = Over::sequence},
-                     moe::LoadBalanceLoss{.count = Count::dropped_to_first_expert, .over = Over::sequence},
+                     moe::LoadBalanceLoss{.count = Count::first_choices, .scope = Scope::sequence},
+                     moe::LoadBalanceLoss{.count = Count::all_choices, .scope = Scope::sequence},
+                     moe::LoadBalanceLoss{.count = Count::all_choices_share, .scope = Scope::sequence},
+                     moe::LoadBalanceLoss{.count = Count::kept_first_choices, .scope = Scope::sequence},
+                     moe::LoadBalanceLoss{.count = Count::dropped_to_first_expert, .scope = Scope::sequence},
                      moe::LoadBalanceLoss{.count = Count::all_choices_share},
                      moe::LoadBalanceLoss{.count = Count::kept_first_choices_share},
                      moe::SecondChoiceLoss{},
                      moe::TokenBalanceLoss{},
                      moe::GateLabelLoss{.label_of_token = labels},
-                     moe::EntropyLoss{.of = Of::mutual_information},
-                     moe::EntropyLoss{.of = Of::global, .threshold = 1},
-                     moe::EntropyLoss{.of = Of::local, .modality = 1, .modality_of_token = modalities},
+                     moe::EntropyLoss{.kind = Kind::mutual_information},
+                     moe::EntropyLoss{.kind = Kind::global, .threshold = 1},
+                     moe::EntropyLoss{.kind = Kind::local, .modality = 1, .modality_of_token = modalities},
                      moe::DeviceBalanceLoss{.devices = devices},
-                     moe::DeviceBalanceLoss{.devices = devices, .of = moe::DeviceBalanceLoss::Of::communication},
+                     moe::DeviceBalanceLoss{.devices = devices, .kind = moe::DeviceBalanceLoss::Kind::communication},
                      moe::RouterZLoss{}};
 }
 
@@ -224,8 +225,8 @@ RC_GTEST_PROP(Padding, LossesOfTopK, ()) {
   const Index group_size = draw_groups(sizes);
   using Count = moe::LoadBalanceLoss::Count;
   const moe::Losses losses{
-      moe::ImportanceLoss{.of = moe::ImportanceLoss::Of::clean_probabilities}, moe::LoadLoss{},
-      moe::LoadBalanceLoss{.count = Count::plain_top_k_share, .over = moe::LoadBalanceLoss::Over::sequence}};
+      moe::ImportanceLoss{.source = moe::ImportanceLoss::Source::clean_probabilities}, moe::LoadLoss{},
+      moe::LoadBalanceLoss{.count = Count::plain_top_k_share, .scope = moe::LoadBalanceLoss::Scope::sequence}};
   const moe::Layer layer{random_router(sizes), sizes.top_k, random_experts(sizes), losses, draw_capacity()};
   assert_padding_changes_nothing(layer, sizes, false, group_size);
 }

@@ -54,14 +54,15 @@ TEST(PortableVectors, LoadBalance) {
 }
 
 TEST(PortableVectors, Importance) {
-  using Of = moe::ImportanceLoss::Of;
+  using Source = moe::ImportanceLoss::Source;
   const Routing routing =
       route(moe::TopK{.k = 2, .weights = moe::ChoiceWeights::renormalized}, probabilities().array().log());
-  const moe::ImportanceLoss dense{.of = Of::clean_probabilities, .epsilon = 0};
+  const moe::ImportanceLoss dense{.source = Source::clean_probabilities, .epsilon = 0};
   EXPECT_NEAR(dense.value(routing), 0.03875, 1e-14);
-  const moe::ImportanceLoss unbiased{.of = Of::clean_probabilities, .variance = moe::Variance::unbiased, .epsilon = 0};
+  const moe::ImportanceLoss unbiased{
+      .source = Source::clean_probabilities, .variance = moe::Variance::unbiased, .epsilon = 0};
   EXPECT_NEAR(unbiased.value(routing), 0.058125, 1e-14);
-  EXPECT_NEAR((moe::ImportanceLoss{.of = Of::weights, .epsilon = 0}).value(routing), 0.0789834, 5e-8);
+  EXPECT_NEAR((moe::ImportanceLoss{.source = Source::weights, .epsilon = 0}).value(routing), 0.0789834, 5e-8);
 }
 
 /// Noise of standard deviation 0.1 that was drawn elsewhere.

@@ -13,7 +13,7 @@ namespace empty_batch_test {
 using namespace reliability;
 
 const Losses all_losses{ImportanceLoss{},
-                        ImportanceLoss{.of = ImportanceLoss::Of::clean_probabilities},
+                        ImportanceLoss{.source = ImportanceLoss::Source::clean_probabilities},
                         LoadBalanceLoss{},
                         LoadBalanceLoss{.count = LoadBalanceLoss::Count::all_choices},
                         LoadBalanceLoss{.count = LoadBalanceLoss::Count::all_choices_share},

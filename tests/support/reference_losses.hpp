@@ -20,7 +20,7 @@ inline double squared_variation(const Row& values, moe::Variance variance, doubl
 
 inline double loss(const moe::ImportanceLoss& setting, const Decision& d) {
   Row importance(at(d.experts), 0.0);
-  if (setting.of == moe::ImportanceLoss::Of::weights) {
+  if (setting.source == moe::ImportanceLoss::Source::weights) {
     for (const Choice& c : d.choices) importance[at(c.expert)] += c.weight;
   } else {
     for (const Index t : d.tokens)

@@ -9,6 +9,9 @@
 #include "moe/concepts.hpp"
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
+#include "moe/kernel/row_softmax.hpp"
+#include "moe/loss/groups.hpp"
 #include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -17,7 +20,7 @@ MOE_NAMESPACE_BEGIN
 /// P_e (means of probabilities), over each group of the batch and then the mean over groups that have a token
 /// (DeepSeek-V2, eq. 26 to 31).
 struct DeviceBalanceLoss {
-  enum class Of {
+  enum class Kind {
     computation,    ///< f' = mean over the device of f_e = E / (k T) * choices of e
     communication,  ///< f' = devices / (M T) * tokens that are sent to the device, each counted once; M = min(devices,
                     ///< k)
@@ -25,7 +28,7 @@ struct DeviceBalanceLoss {
 
   double coefficient = 1e-2;
   Index devices = 1;
-  Of of = Of::computation;
+  Kind kind = Kind::computation;
 
   static constexpr std::string_view name() { return "device_balance"; }
 
@@ -40,44 +43,44 @@ struct DeviceBalanceLoss {
     routing.check();
     typename Routing<S>::Workspace workspace;
     S sum = 0;
-    for_each_token(routing, workspace,
-                   [&](Index t, const auto& slope_E) { sum += routing.probabilities_TE.row(t).dot(slope_E); });
+    for_each_token(routing, workspace, [&](Index t, const S* slope_E) {
+      sum += detail::dot_rows(detail::row_at(routing.probabilities_TE, t), slope_E, routing.experts());
+    });
     return sum;
   }
 
   template <class S>
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
     routing.check_gradient(drouting);
-    for_each_token(routing, drouting.workspace,
-                   [&](Index t, const auto& slope_E) { drouting.probabilities_TE.row(t) += scale * slope_E; });
+    for_each_token(routing, drouting.workspace, [&](Index t, const S* slope_E) {
+      detail::add_scaled_row(scale, slope_E, routing.experts(), detail::row_at(drouting.probabilities_TE, t));
+    });
   }
 
  private:
   /// Calls f(t, d loss / d p_t) for each token: f' of the expert's device / tokens / groups.
   template <class S, class F>
   void for_each_token(const Routing<S>& routing, typename Routing<S>::Workspace& workspace, F&& f) const {
-    const Index tokens = routing.tokens(), experts = routing.experts();
+    const Index experts = routing.experts();
     check(experts);
     if (routing.valid_tokens == 0 || routing.choices.empty()) return;
-    const Index size = routing.group_size > 0 ? routing.group_size : tokens, groups = tokens / size;
+    const Index size = detail::group_size_of(routing), groups = routing.tokens() / size;
     Buffer<Matrix<S>>& slope_GE = workspace.rows_TD;
     count(routing, size, workspace.rows_TE, slope_GE);
-    std::vector<Index>& numbers = workspace.indices;  // of each group: tokens, choices
-    numbers.assign(static_cast<std::size_t>(2 * groups), 0);
-    for (Index t = 0; t < tokens; ++t) numbers[static_cast<std::size_t>(t / size)] += routing.is_valid(t) ? 1 : 0;
+    std::vector<Index>& numbers = workspace.indices;  // of each group: tokens, then choices
+    const auto used = static_cast<double>(detail::count_group_tokens(routing, size, numbers));
+    numbers.resize(static_cast<std::size_t>(2 * groups), Index{0});
     for (const Choice<S>& c : routing.choices) ++numbers[static_cast<std::size_t>(groups + c.token / size)];
-    const auto used = static_cast<double>(std::count_if(numbers.begin(), numbers.begin() + groups, [](Index n) {
-      return n > 0;  // a group of padding is none
-    }));
     for (Index g = 0; g < groups; ++g) {
       const auto n = static_cast<double>(numbers[static_cast<std::size_t>(g)]);
       const auto choices = static_cast<double>(numbers[static_cast<std::size_t>(groups + g)]);
       if (n == 0 || choices == 0) continue;
       // E / (k T) / on_device = devices / (k T), and k T is the number of choices.
-      const double per = of == Of::computation ? choices : (std::min)(static_cast<double>(devices) * n, choices);
-      slope_GE.row(g) *= static_cast<S>(static_cast<double>(devices) / per / n / used);
+      const double per = kind == Kind::computation ? choices : (std::min)(static_cast<double>(devices) * n, choices);
+      S* slope_E = detail::row_at(slope_GE, g);
+      detail::set_scaled_row(static_cast<S>(static_cast<double>(devices) / per / n / used), slope_E, experts, slope_E);
       for (Index t = g * size; t < (g + 1) * size; ++t)
-        if (routing.is_valid(t)) f(t, slope_GE.row(g));
+        if (routing.is_valid(t)) f(t, static_cast<const S*>(slope_E));
     }
   }
 
@@ -86,14 +89,15 @@ struct DeviceBalanceLoss {
   void count(const Routing<S>& routing, Index size, Buffer<Matrix<S>>& sent_TE, Buffer<Matrix<S>>& count_GE) const {
     const Index on_device = routing.experts() / devices;
     count_GE.resize(routing.tokens() / size, routing.experts());
-    count_GE.setZero();
+    detail::fill_row(count_GE.data(), count_GE.size(), S(0));
     sent_TE.resize(routing.tokens(), devices);  // 1: the token was sent to the device
-    sent_TE.setZero();
+    detail::fill_row(sent_TE.data(), sent_TE.size(), S(0));
     for (const Choice<S>& c : routing.choices) {
       const Index device = c.expert / on_device;
-      S& sent = sent_TE(c.token, device);
-      if (of == Of::computation || sent == S(0))
-        count_GE.row(c.token / size).segment(device * on_device, on_device).array() += S(1);
+      S& sent = detail::row_at(sent_TE, c.token)[device];
+      S* count_E = detail::row_at(count_GE, c.token / size) + device * on_device;
+      if (kind == Kind::computation || sent == S(0))
+        for (Index e = 0; e < on_device; ++e) count_E[e] += S(1);
       sent = S(1);
     }
   }

@@ -11,6 +11,7 @@
 
 #include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
 #include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -18,20 +19,20 @@ MOE_NAMESPACE_BEGIN
 /// Entropies in nats over the tokens of one modality, or over all (Mustafa et al. 2022, LIMoE, section 2.2). Without
 /// padding; 0 if the modality has no token.
 struct EntropyLoss {
-  enum class Of {
+  enum class Kind {
     local,               ///< mean over tokens of H(p_t): each token should be sure of its expert
     global,              ///< -H(mean of p_t), or max(0, threshold - H): the tokens together should use many experts
     mutual_information,  ///< local + global: minus the mutual information of token and expert (ModuleFormer)
   };
 
   double coefficient = 1e-2;
-  Of of = Of::local;
-  double threshold = -1;                            ///< Of `global`: ln(S) asks for S experts at least; negative: none.
+  Kind kind = Kind::local;
+  double threshold = -1;                            ///< Of `global`: ln(S) demands S experts at least; negative: none.
   int modality = -1;                                ///< Only tokens with this label; -1: all.
   std::vector<std::int8_t> modality_of_token = {};  ///< One label a token, if a modality is named.
 
   std::string_view name() const {
-    return of == Of::local ? "local_entropy" : of == Of::global ? "global_entropy" : "mutual_information";
+    return kind == Kind::local ? "local_entropy" : kind == Kind::global ? "global_entropy" : "mutual_information";
   }
 
   template <class S>
@@ -41,14 +42,16 @@ struct EntropyLoss {
     const Index tokens = average(routing, mean_E);
     if (tokens == 0) return S(0);
     S value = 0;
-    if (of != Of::global) {
+    if (kind != Kind::global) {
       for (Index t = 0; t < routing.tokens(); ++t)
-        if (takes(routing, t)) value += entropy(routing.probabilities_TE.row(t)) / static_cast<S>(tokens);
+        if (takes(routing, t))
+          value += entropy(detail::row_at(routing.probabilities_TE, t), routing.experts()) / static_cast<S>(tokens);
     }
-    if (of == Of::global && threshold >= 0)
-      value = (std::max)(S(0), static_cast<S>(threshold) - entropy(mean_E));
-    else if (of != Of::local)
-      value -= entropy(mean_E);
+    const S of_mean = entropy(mean_E.data(), mean_E.size());
+    if (kind == Kind::global && threshold >= 0)
+      value = (std::max)(S(0), static_cast<S>(threshold) - of_mean);
+    else if (kind != Kind::local)
+      value -= of_mean;
     return value;
   }
 
@@ -60,16 +63,19 @@ struct EntropyLoss {
     mean_E.resize(routing.experts());
     const Index tokens = average(routing, mean_E);
     if (tokens == 0) return;
-    const bool is_met = of == Of::global && threshold >= 0 && entropy(mean_E) >= static_cast<S>(threshold);
+    const bool is_met =
+        kind == Kind::global && threshold >= 0 && entropy(mean_E.data(), mean_E.size()) >= static_cast<S>(threshold);
     const S share = scale / static_cast<S>(tokens);
     Vector<S>& dmean_E = drouting.workspace.expert2_E;
-    dmean_E = mean_E.unaryExpr([](S p) { return slope(p); });
+    dmean_E.resize(routing.experts());
+    for (Index e = 0; e < routing.experts(); ++e) dmean_E.data()[e] = slope(mean_E.data()[e]);
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (!takes(routing, t)) continue;
+      const S* p_E = detail::row_at(routing.probabilities_TE, t);
+      S* dp_E = detail::row_at(drouting.probabilities_TE, t);
       for (Index e = 0; e < routing.experts(); ++e) {
-        S& dp = drouting.probabilities_TE(t, e);
-        if (of != Of::global) dp += share * slope(routing.probabilities_TE(t, e));
-        if (of != Of::local && !is_met) dp -= share * dmean_E(e);
+        if (kind != Kind::global) dp_E[e] += share * slope(p_E[e]);
+        if (kind != Kind::local && !is_met) dp_E[e] -= share * dmean_E.data()[e];
       }
     }
   }
@@ -80,11 +86,11 @@ struct EntropyLoss {
     return p > 0 ? -(std::log(p) + S(1)) : S(0);
   }
 
-  template <class Row>
-  static auto entropy(const Row& p) {
-    typename Row::Scalar sum = 0;
-    for (Index e = 0; e < p.size(); ++e)
-      if (p(e) > 0) sum -= p(e) * std::log(p(e));
+  template <class S>
+  static S entropy(const S* p_E, Index experts) {
+    S sum = 0;
+    for (Index e = 0; e < experts; ++e)
+      if (p_E[e] > 0) sum -= p_E[e] * std::log(p_E[e]);
     return sum;
   }
 
@@ -93,19 +99,20 @@ struct EntropyLoss {
     return routing.is_valid(t) && (modality < 0 || modality_of_token[static_cast<std::size_t>(t)] == modality);
   }
 
+  /// The mean probabilities of the tokens that the loss takes; returns their number.
   template <class S>
   Index average(const Routing<S>& routing, Vector<S>& mean_E) const {
     require(modality < 0 || std::cmp_equal(modality_of_token.size(), routing.tokens()),
             "EntropyLoss: ", modality_of_token.size(), " modality labels for ", routing.tokens(), " tokens");
     require(!detail::has_nan_bits(threshold), "EntropyLoss: threshold is ", threshold);
-    mean_E.setZero();
+    detail::fill_row(mean_E.data(), mean_E.size(), S(0));
     Index tokens = 0;
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (!takes(routing, t)) continue;
-      mean_E += routing.probabilities_TE.row(t).transpose();
+      detail::add_scaled_row(S(1), detail::row_at(routing.probabilities_TE, t), routing.experts(), mean_E.data());
       ++tokens;
     }
-    if (tokens > 0) mean_E /= static_cast<S>(tokens);
+    for (Index e = 0; tokens > 0 && e < mean_E.size(); ++e) mean_E.data()[e] /= static_cast<S>(tokens);
     return tokens;
   }
 };

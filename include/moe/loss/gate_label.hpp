@@ -8,6 +8,7 @@
 
 #include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/routing/routing.hpp"
 
@@ -41,9 +42,11 @@ struct GateLabelLoss {
     Vector<S>& p_E = drouting.workspace.expert_E;
     const Index labelled = for_each_labelled(routing, p_E, [](Index, const Sum<S>&, const Sum<S>&) {});
     for_each_labelled(routing, p_E, [&](Index t, const Sum<S>&, const Sum<S>& own) {
+      const S* logits_E = detail::row_at(routing.logits_TE, t);
+      S* dlogits_E = detail::row_at(drouting.logits_TE, t);
       for (Index e = 0; e < routing.experts(); ++e) {
-        const S wanted = is_of(t, e) ? std::exp(routing.logits_TE(t, e) - own.shift) / own.sum : S(0);
-        drouting.logits_TE(t, e) += scale / static_cast<S>(labelled) * (p_E(e) - wanted);
+        const S wanted = has_label_of(t, e) ? std::exp(logits_E[e] - own.shift) / own.sum : S(0);
+        dlogits_E[e] += scale / static_cast<S>(labelled) * (p_E.data()[e] - wanted);
       }
     });
   }
@@ -52,7 +55,7 @@ struct GateLabelLoss {
   template <class S>
   using Sum = detail::SumOfExponentials<S>;
 
-  bool is_of(Index token, Index expert) const {
+  bool has_label_of(Index token, Index expert) const {
     const Index label = label_of_token[static_cast<std::size_t>(token)];
     return label == (label_of_expert.empty() ? expert : label_of_expert[static_cast<std::size_t>(expert)]);
   }
@@ -63,14 +66,13 @@ struct GateLabelLoss {
   Sum<S> own_sum(const Routing<S>& routing, Index t) const {
     Sum<S> own{0, 0};
     bool found = false;
-    for (Index e = 0; e < routing.experts(); ++e) {
-      const S logit = routing.logits_TE(t, e);
-      if (is_of(t, e) && (!found || logit > own.shift)) own.shift = logit, found = true;
-    }
+    const S* logits_E = detail::row_at(routing.logits_TE, t);
+    for (Index e = 0; e < routing.experts(); ++e)
+      if (has_label_of(t, e) && (!found || logits_E[e] > own.shift)) own.shift = logits_E[e], found = true;
     require(found, "GateLabelLoss: token ", t, " has label ", label_of_token[static_cast<std::size_t>(t)],
             ", which is no expert's");
     for (Index e = 0; e < routing.experts(); ++e)
-      if (is_of(t, e)) own.sum += std::exp(routing.logits_TE(t, e) - own.shift);
+      if (has_label_of(t, e)) own.sum += std::exp(logits_E[e] - own.shift);
     return own;
   }
 
@@ -91,7 +93,7 @@ struct GateLabelLoss {
       if (!routing.is_valid(t) || label_of_token[static_cast<std::size_t>(t)] == -1) continue;
       const Sum<S> own = own_sum(routing, t);
       if (!detail::has_finite_bits(own.shift) && own.shift < 0) continue;
-      const Sum<S> all = detail::softmax_row(routing.logits_TE.row(t).data(), experts, p_E.data());
+      const Sum<S> all = detail::softmax_row(detail::row_at(routing.logits_TE, t), experts, p_E.data());
       ++labelled;
       f(t, all, own);
     }

@@ -6,6 +6,7 @@
 
 #include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/loss/variation.hpp"
 #include "moe/routing/routing.hpp"
@@ -15,13 +16,13 @@ MOE_NAMESPACE_BEGIN
 /// CV^2 of importance_e = sum over tokens of G(token, e) (Shazeer et al. 2017, eq. 6 and 7). 0 for an empty batch or a
 /// single expert.
 struct ImportanceLoss {
-  enum class Of {
+  enum class Source {
     weights,              ///< G = the weights of the choices, before dropping (Shazeer, tensor2tensor, FastMoE)
     clean_probabilities,  ///< G = softmax of the logits without noise, over all experts (V-MoE, Tutel)
   };
 
   double coefficient = 1e-2;
-  Of of = Of::weights;
+  Source source = Source::weights;
   Variance variance = Variance::population;
   double epsilon = 1e-10;  ///< Added to mean^2; V-MoE has none.
 
@@ -42,15 +43,15 @@ struct ImportanceLoss {
     Vector<S>& dimportance_E = drouting.workspace.expert2_E;
     sum_importance(routing, dimportance_E, importance_E);
     detail::squared_variation_gradient(importance_E, variance, epsilon, dimportance_E);
-    dimportance_E *= scale;
-    if (of == Of::weights) {
+    detail::set_scaled_row(scale, dimportance_E.data(), routing.experts(), dimportance_E.data());
+    if (source == Source::weights) {
       for (std::size_t i = 0; i < routing.choices.size(); ++i)
-        drouting.choices[i].weight += dimportance_E(routing.choices[i].expert);
+        drouting.choices[i].weight += dimportance_E.data()[routing.choices[i].expert];
     } else {
       Vector<S>& row_E = importance_E;  // no longer needed
       for_each_clean_row(routing, row_E, [&](Index t) {
         detail::softmax_row_backward(row_E.data(), dimportance_E.data(), routing.experts(),
-                                     drouting.logits_TE.row(t).data());
+                                     detail::row_at(drouting.logits_TE, t));
       });
     }
   }
@@ -62,19 +63,22 @@ struct ImportanceLoss {
     row_E.resize(routing.experts());
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (!routing.is_valid(t)) continue;
-      detail::softmax_row(routing.logits_TE.row(t).data(), routing.experts(), row_E.data());
+      detail::softmax_row(detail::row_at(routing.logits_TE, t), routing.experts(), row_E.data());
       f(t);
     }
   }
 
-  /// `row_E` is room to compute in.
+  /// `row_E` holds one token's probabilities meanwhile.
   template <class S>
   void sum_importance(const Routing<S>& routing, Vector<S>& row_E, Vector<S>& importance_E) const {
-    importance_E.setZero(routing.experts());
-    if (of == Of::weights) {
-      for (const Choice<S>& c : routing.choices) importance_E(c.expert) += c.weight;
+    const Index experts = routing.experts();
+    importance_E.resize(experts);
+    detail::fill_row(importance_E.data(), experts, S(0));
+    if (source == Source::weights) {
+      for (const Choice<S>& c : routing.choices) importance_E.data()[c.expert] += c.weight;
     } else {
-      for_each_clean_row(routing, row_E, [&](Index) { importance_E += row_E; });
+      for_each_clean_row(routing, row_E,
+                         [&](Index) { detail::add_scaled_row(S(1), row_E.data(), experts, importance_E.data()); });
     }
   }
 };

@@ -2,17 +2,17 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
-#include <numbers>
 #include <string_view>
 #include <vector>
 
 #include "moe/concepts.hpp"
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/kernel/selection.hpp"
+#include "moe/loss/noise_tail.hpp"
 #include "moe/loss/variation.hpp"
 #include "moe/routing/gate_properties.hpp"
 #include "moe/routing/routing.hpp"
@@ -59,7 +59,7 @@ struct LoadLoss {
   template <class S>
   Vector<S> load_of_experts(const Routing<S>& routing) const {
     routing.check();
-    Vector<S> load_E = Vector<S>::Zero(routing.experts());
+    Vector<S> load_E;
     std::vector<Index> best;
     Buffer<Matrix<S>> rows;
     sum_load(routing, best, rows, load_E);
@@ -70,28 +70,29 @@ struct LoadLoss {
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
     routing.check_gradient(drouting);
     if (!is_smooth(routing)) return;
-    Vector<S>& load_E = drouting.workspace.expert_E;
-    Vector<S>& dload_E = drouting.workspace.expert2_E;
-    load_E.setZero(routing.experts());
-    Buffer<Matrix<S>>& rows = drouting.workspace.rows_TE;  // p_E, and its gradient
-    sum_load(routing, drouting.workspace.indices, rows, load_E);
-    detail::squared_variation_gradient(load_E, variance, epsilon, dload_E);
-    for_each_margin(routing, drouting.workspace.indices, rows, [&](Index t, Index e, Index rival, S margin, S stddev) {
+    auto& workspace = drouting.workspace;
+    Vector<S>& dload_E = workspace.expert2_E;
+    Buffer<Matrix<S>>& rows = workspace.rows_TE;
+    sum_load(routing, workspace.indices, rows, workspace.expert_E);
+    detail::squared_variation_gradient(workspace.expert_E, variance, epsilon, dload_E);
+    Matrix<S>& dthreshold_TE =
+        threshold == Threshold::among_probabilities ? drouting.probabilities_TE : drouting.noise.logits_TE;
+    for_each_margin(routing, workspace.indices, rows, [&](const Margin<S>& m) {
       // Without noise there is no slope. u = margin / stddev: dP = density(u) (dmargin - u dstddev) / stddev
-      const S u = stddev > 0 ? margin / stddev : S(0);
-      const S dmargin = stddev > 0 ? scale * dload_E(e) * density(routing.noise.distribution, u) / stddev : S(0);
+      const S u = m.stddev > 0 ? m.margin / m.stddev : S(0);
+      const S density = detail::noise_density(routing.noise.distribution, u);
+      const S dmargin = m.stddev > 0 ? scale * dload_E.data()[m.expert] * density / m.stddev : S(0);
+      S* dlogits_E = detail::row_at(drouting.logits_TE, m.token);
+      S* dp_E = detail::row_at(rows, 1);
       if (threshold == Threshold::of_probabilities)
-        rows(1, e) = dmargin;
+        dp_E[m.expert] = dmargin;
       else
-        drouting.logits_TE(t, e) += dmargin;
-      if (threshold == Threshold::among_probabilities)
-        drouting.probabilities_TE(t, rival) -= dmargin;
-      else
-        drouting.noise.logits_TE(t, rival) -= dmargin;
-      if (dmargin != S(0)) drouting.noise.stddev_TE(t, e) -= dmargin * u;  // u of a masked expert is infinite
-      if (threshold == Threshold::of_probabilities && e + 1 == routing.experts())
-        detail::softmax_row_backward(rows.row(0).data(), rows.row(1).data(), routing.experts(),
-                                     drouting.logits_TE.row(t).data());
+        dlogits_E[m.expert] += dmargin;
+      detail::row_at(dthreshold_TE, m.token)[m.rival] -= dmargin;
+      // u of a masked expert is infinite
+      if (dmargin != S(0)) detail::row_at(drouting.noise.stddev_TE, m.token)[m.expert] -= dmargin * u;
+      if (threshold == Threshold::of_probabilities && m.expert + 1 == routing.experts())
+        detail::softmax_row_backward(rows.data(), dp_E, routing.experts(), dlogits_E);
     });
   }
 
@@ -100,6 +101,13 @@ struct LoadLoss {
       "LoadLoss: the gate does not choose a fixed number k of experts for each token, or does not say so in "
       "routing.choices_per_token";
 
+  /// By how much a token's logit exceeds the threshold, which is the noisy logit of `rival`.
+  template <class S>
+  struct Margin {
+    Index token, expert, rival;
+    S margin, stddev;
+  };
+
   /// Throws std::invalid_argument unless the gate chose a fixed number of experts.
   template <class S>
   static bool is_smooth(const Routing<S>& routing) {
@@ -107,31 +115,22 @@ struct LoadLoss {
     return routing.noise.drawn && routing.selects_largest_logits && routing.choices_per_token < routing.experts();
   }
 
-  /// The probability that a standard draw is more than -u, and its derivative.
-  template <class S>
-  static S tail(Distribution distribution, S u) {
-    if (distribution == Distribution::gumbel) return -std::expm1(-std::exp(u));
-    return S(0.5) * std::erfc(-u * (std::numbers::sqrt2_v<S> / 2));
-  }
-  template <class S>
-  static S density(Distribution distribution, S u) {
-    if (distribution == Distribution::gumbel) return std::exp(u - std::exp(u));
-    return std::exp(-u * u / 2) * std::numbers::inv_sqrtpi_v<S> / std::numbers::sqrt2_v<S>;
-  }
-
   template <class S>
   void sum_load(const Routing<S>& routing, std::vector<Index>& best, Buffer<Matrix<S>>& rows, Vector<S>& load_E) const {
+    load_E.resize(routing.experts());
+    detail::fill_row(load_E.data(), load_E.size(), S(0));
     if (!is_smooth(routing)) {
-      for (const Choice<S>& c : routing.choices) load_E(c.expert) += S(1);
+      for (const Choice<S>& c : routing.choices) load_E.data()[c.expert] += S(1);
       return;
     }
-    for_each_margin(routing, best, rows, [&](Index, Index e, Index, S margin, S stddev) {
-      load_E(e) += !(stddev > 0) ? S(margin > 0) : tail(routing.noise.distribution, margin / stddev);
+    for_each_margin(routing, best, rows, [&](const Margin<S>& m) {
+      load_E.data()[m.expert] +=
+          m.stddev > 0 ? detail::noise_tail(routing.noise.distribution, m.margin / m.stddev) : S(m.margin > 0);
     });
   }
 
-  /// Calls f(token, expert, rival, logit - threshold, stddev), the threshold being the rival's noisy logit; the
-  /// first of two `rows` then holds the token's probabilities without noise, if they are what is compared.
+  /// Calls f(margin) for each token and expert; the first of two `rows` then holds the token's probabilities without
+  /// noise, if they are what is compared.
   template <class S, class F>
   void for_each_margin(const Routing<S>& routing, std::vector<Index>& best, Buffer<Matrix<S>>& rows, F&& f) const {
     const Index k = routing.choices_per_token, experts = routing.experts();
@@ -142,14 +141,17 @@ struct LoadLoss {
     rows.resize(2, experts);
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (!routing.is_valid(t)) continue;
-      detail::top_k(noisy_TE.row(t).data(), experts, k + 1, best.data());
-      if (threshold == Threshold::of_probabilities)
-        detail::softmax_row(routing.logits_TE.row(t).data(), experts, rows.row(0).data());
+      const S *compared_E = detail::row_at(routing.logits_TE, t), *noisy_E = detail::row_at(noisy_TE, t);
+      const S *among_E = detail::row_at(among_TE, t), *stddev_E = detail::row_at(routing.noise.stddev_TE, t);
+      detail::top_k(noisy_E, experts, k + 1, best.data());
+      if (threshold == Threshold::of_probabilities) {
+        detail::softmax_row(compared_E, experts, rows.data());
+        compared_E = rows.data();
+      }
       const Index kth = best[static_cast<std::size_t>(k - 1)], next = best[static_cast<std::size_t>(k)];
       for (Index e = 0; e < experts; ++e) {
-        const Index rival = excludes_itself() && is_chosen(noisy_TE(t, e), e, among_TE(t, next), best) ? next : kth;
-        const S compared = threshold == Threshold::of_probabilities ? rows(0, e) : routing.logits_TE(t, e);
-        f(t, e, rival, compared - among_TE(t, rival), routing.noise.stddev_TE(t, e));
+        const Index rival = excludes_itself() && is_chosen(noisy_E[e], e, among_E[next], best) ? next : kth;
+        f(Margin<S>{t, e, rival, compared_E[e] - among_E[rival], stddev_E[e]});
       }
     }
   }

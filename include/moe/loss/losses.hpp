@@ -25,6 +25,17 @@ inline std::ostream& operator<<(std::ostream& out, const LossValue& loss) {
   return out << detail::joined_to(out.precision(), loss.name, " ", loss.value, " (x ", loss.coefficient, ")");
 }
 
+namespace detail {
+
+/// Throws std::invalid_argument if the coefficient or the epsilon is not finite, or the epsilon negative.
+inline void check_loss(std::string_view name, double coefficient, double epsilon) {
+  require(has_finite_bits(coefficient), "the loss ", name, " has coefficient ", coefficient, ", it must be finite");
+  require(has_finite_bits(epsilon) && epsilon >= 0, "the loss ", name, " has epsilon ", epsilon,
+          ", it must be finite and 0 or more");
+}
+
+}  // namespace detail
+
 /// Computed from one layer's routing of one call; adding up over layers or micro-batches is the caller's.
 template <class... L>
 struct Losses {
@@ -38,7 +49,7 @@ struct Losses {
   }
 
   /// The same, and that the losses suit a layer of so many experts and this gate: a loss may say so by
-  /// `check(experts) const` or `check(experts, gate) const`. One whose coefficient is 0 is not asked.
+  /// `check(experts) const` or `check(experts, gate) const`. One whose coefficient is 0 need not.
   template <class G>
   void check(Index experts, const G& gate) const {
     check();
@@ -92,14 +103,9 @@ struct Losses {
 
   template <class One>
   static void check(const One& loss) {
-    const auto coefficient = static_cast<double>(loss.coefficient);
-    require(detail::has_finite_bits(coefficient), "the loss ", loss.name(), " has coefficient ", coefficient,
-            ", it must be finite");
-    if constexpr (requires { static_cast<double>(loss.epsilon); }) {
-      const auto epsilon = static_cast<double>(loss.epsilon);
-      require(detail::has_finite_bits(epsilon) && epsilon >= 0, "the loss ", loss.name(), " has epsilon ", epsilon,
-              ", it must be finite and 0 or more");
-    }
+    double epsilon = 0;
+    if constexpr (requires { static_cast<double>(loss.epsilon); }) epsilon = static_cast<double>(loss.epsilon);
+    detail::check_loss(loss.name(), static_cast<double>(loss.coefficient), epsilon);
   }
 };
 

@@ -5,6 +5,7 @@
 
 #include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/routing/routing.hpp"
 
@@ -21,13 +22,9 @@ struct RouterZLoss {
   template <class S>
   S value(const Routing<S>& routing) const {
     routing.check();
-    Vector<S> row_E(routing.experts());
+    Vector<S> row_E;
     S sum = 0;
-    for (Index t = 0; t < routing.tokens(); ++t) {
-      if (!routing.is_valid(t)) continue;
-      const S z = detail::softmax_row(routing.logits_TE.row(t).data(), routing.experts(), row_E.data()).log();
-      sum += z * z;
-    }
+    for_each_token(routing, row_E, [&](Index, S z) { sum += z * z; });
     return routing.valid_tokens > 0 ? sum / static_cast<S>(routing.valid_tokens) : S(0);
   }
 
@@ -36,12 +33,20 @@ struct RouterZLoss {
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
     routing.check_gradient(drouting);
     Vector<S>& row_E = drouting.workspace.expert_E;
+    for_each_token(routing, row_E, [&](Index t, S z) {
+      const S slope = scale * S(2) * z / static_cast<S>(routing.valid_tokens);
+      detail::add_scaled_row(slope, row_E.data(), routing.experts(), detail::row_at(drouting.logits_TE, t));
+    });
+  }
+
+ private:
+  /// Calls f(token, logsumexp of its logits) with their softmax in row_E.
+  template <class S, class F>
+  static void for_each_token(const Routing<S>& routing, Vector<S>& row_E, F&& f) {
     row_E.resize(routing.experts());
-    for (Index t = 0; t < routing.tokens(); ++t) {
-      if (!routing.is_valid(t)) continue;
-      const S z = detail::softmax_row(routing.logits_TE.row(t).data(), routing.experts(), row_E.data()).log();
-      drouting.logits_TE.row(t) += scale * S(2) * z / static_cast<S>(routing.valid_tokens) * row_E.transpose();
-    }
+    for (Index t = 0; t < routing.tokens(); ++t)
+      if (routing.is_valid(t))
+        f(t, detail::softmax_row(detail::row_at(routing.logits_TE, t), routing.experts(), row_E.data()).log());
   }
 };
 

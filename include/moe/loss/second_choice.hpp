@@ -8,6 +8,9 @@
 #include "moe/concepts.hpp"
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
+#include "moe/kernel/row_softmax.hpp"
+#include "moe/loss/groups.hpp"
 #include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -27,9 +30,9 @@ struct SecondChoiceLoss {
     routing.check();
     Vector<S> q_E;
     Buffer<Matrix<S>> slope_GE;
-    std::vector<Index> first_T;
+    std::vector<Index> indices;
     S sum = 0;
-    for_each_token(routing, first_T, slope_GE, q_E, [&](Index, Index g, S) { sum += slope_GE.row(g).dot(q_E); });
+    for_each_token(routing, indices, slope_GE, q_E, [&](Index, Index, const S*, S inner, S) { sum += inner; });
     return sum;
   }
 
@@ -37,57 +40,49 @@ struct SecondChoiceLoss {
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
     routing.check_gradient(drouting);
     auto& workspace = drouting.workspace;
-    std::vector<Index>& first_T = workspace.indices;
-    Buffer<Matrix<S>>& slope_GE = workspace.rows_TE;
-    Vector<S>& q_E = workspace.expert_E;
-    for_each_token(routing, first_T, slope_GE, q_E, [&](Index t, Index g, S divisor) {
+    const auto add = [&](Index t, Index first, const S* slope_E, S inner, S divisor) {
       // q = p / (s + epsilon), s = sum p: dp = (dq - sum dq q) / (s + epsilon), but 0 for the first choice
-      const S inner = slope_GE.row(g).dot(q_E);
+      S* dp_E = detail::row_at(drouting.probabilities_TE, t);
       for (Index e = 0; e < routing.experts(); ++e)
-        if (e != first_T[static_cast<std::size_t>(t)])
-          drouting.probabilities_TE(t, e) += scale * (slope_GE(g, e) - inner) / divisor;
-    });
+        if (e != first) dp_E[e] += scale * (slope_E[e] - inner) / divisor;
+    };
+    for_each_token(routing, workspace.indices, workspace.rows_TE, workspace.expert_E, add);
   }
 
  private:
-  /// Calls f(token, group, s + epsilon) with the token's q in q_E, and d loss / d q of each group in slope_GE: E f /
-  /// tokens / groups that have a token.
+  /// Calls f(token, its first choice, d loss / d q of its group, their product with its q, s + epsilon); the slopes are
+  /// E f / tokens / groups that have a token.
   template <class S, class F>
-  void for_each_token(const Routing<S>& routing, std::vector<Index>& first_T, Buffer<Matrix<S>>& slope_GE,
+  void for_each_token(const Routing<S>& routing, std::vector<Index>& indices, Buffer<Matrix<S>>& slope_GE,
                       Vector<S>& q_E, F&& f) const {
     if (routing.tokens() == 0) return;
-    const Index size = routing.group_size > 0 ? routing.group_size : routing.tokens();
-    const Index groups = routing.tokens() / size;
-    slope_GE.resize(groups, routing.experts());
-    slope_GE.setZero();
-    first_T.assign(static_cast<std::size_t>(routing.tokens()), Index{-1});
-    for (const Choice<S>& c : routing.choices) {
-      if (c.rank == 0) first_T[static_cast<std::size_t>(c.token)] = c.expert;
-      if (c.rank == 1) slope_GE(c.token / size, c.expert) += S(1);
-    }
-    Index used = 0;
-    for (Index g = 0; g < groups; ++g) used += tokens_in(routing, g * size, size) > 0 ? 1 : 0;
+    const Index experts = routing.experts(), size = detail::group_size_of(routing), groups = routing.tokens() / size;
+    slope_GE.resize(groups, experts);
+    detail::fill_row(slope_GE.data(), slope_GE.size(), S(0));
+    for (const Choice<S>& c : routing.choices)
+      if (c.rank == 1) detail::row_at(slope_GE, c.token / size)[c.expert] += S(1);
+    const Index used = detail::count_group_tokens(routing, size, indices);
     for (Index g = 0; g < groups; ++g) {
-      const auto tokens = static_cast<S>(tokens_in(routing, g * size, size));
-      slope_GE.row(g) *=
-          tokens > 0 ? static_cast<S>(routing.experts()) / (tokens * tokens * static_cast<S>(used)) : S(0);
-      for (Index t = g * size; t < (g + 1) * size; ++t) {
-        const Index first = first_T[static_cast<std::size_t>(t)];
-        if (!routing.is_valid(t) || first < 0) continue;
-        q_E = routing.probabilities_TE.row(t).transpose();
-        q_E(first) = S(0);
-        const S divisor = q_E.sum() + static_cast<S>(epsilon);
-        q_E /= divisor;
-        f(t, g, divisor);
-      }
+      const auto tokens = static_cast<S>(indices[static_cast<std::size_t>(g)]);
+      S* slope_E = detail::row_at(slope_GE, g);
+      detail::set_scaled_row(tokens > 0 ? static_cast<S>(experts) / (tokens * tokens * static_cast<S>(used)) : S(0),
+                             slope_E, experts, slope_E);
     }
-  }
-
-  template <class S>
-  static Index tokens_in(const Routing<S>& routing, Index begin, Index size) {
-    Index tokens = 0;
-    for (Index t = begin; t < begin + size; ++t) tokens += routing.is_valid(t) ? 1 : 0;
-    return tokens;
+    std::vector<Index>& first_T = indices;
+    first_T.assign(static_cast<std::size_t>(routing.tokens()), Index{-1});
+    for (const Choice<S>& c : routing.choices)
+      if (c.rank == 0) first_T[static_cast<std::size_t>(c.token)] = c.expert;
+    q_E.resize(experts);
+    for (Index t = 0; t < routing.tokens(); ++t) {
+      const Index first = first_T[static_cast<std::size_t>(t)];
+      if (!routing.is_valid(t) || first < 0) continue;
+      detail::set_scaled_row(S(1), detail::row_at(routing.probabilities_TE, t), experts, q_E.data());
+      q_E.data()[first] = S(0);
+      const S divisor = detail::sum_row(q_E.data(), experts) + static_cast<S>(epsilon);
+      for (Index e = 0; e < experts; ++e) q_E.data()[e] /= divisor;
+      const S* slope_E = detail::row_at(slope_GE, t / size);
+      f(t, first, slope_E, detail::dot_rows(slope_E, q_E.data(), experts), divisor);
+    }
   }
 };
 

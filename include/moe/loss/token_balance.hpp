@@ -7,7 +7,9 @@
 
 #include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
+#include "moe/loss/groups.hpp"
 #include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -34,7 +36,8 @@ struct TokenBalanceLoss {
     routing.check_gradient(drouting);
     const S factor = scale * S(2) / static_cast<S>(routing.experts());
     for_each_token(routing, drouting.workspace.indices, [&](Index t, S mean, S share) {
-      drouting.probabilities_TE.row(t).array() += factor * share * mean;
+      S* dp_E = detail::row_at(drouting.probabilities_TE, t);
+      for (Index e = 0; e < routing.experts(); ++e) dp_E[e] += factor * share * mean;
     });
   }
 
@@ -42,19 +45,12 @@ struct TokenBalanceLoss {
   /// Calls f(token, mean over experts of p, n of its group / number of groups that have a token).
   template <class S, class F>
   static void for_each_token(const Routing<S>& routing, std::vector<Index>& tokens, F&& f) {
-    const Index size = routing.group_size > 0 ? routing.group_size : routing.tokens();
-    if (size == 0) return;
-    const auto group = [size](Index t) { return static_cast<std::size_t>(t / size); };
-    tokens.assign(group(routing.tokens()), 0);
-    Index used = 0;
-    for (Index t = 0; t < routing.tokens(); ++t)
-      if (routing.is_valid(t)) used += tokens[group(t)]++ == 0 ? 1 : 0;
+    const Index size = detail::group_size_of(routing), experts = routing.experts();
+    const Index used = detail::count_group_tokens(routing, size, tokens);
     for (Index t = 0; t < routing.tokens(); ++t)
       if (routing.is_valid(t))
-        f(t,
-          detail::sum_row(routing.probabilities_TE.row(t).data(), routing.experts()) /
-              static_cast<S>(routing.experts()),
-          static_cast<S>(tokens[group(t)]) / static_cast<S>(used));
+        f(t, detail::sum_row(detail::row_at(routing.probabilities_TE, t), experts) / static_cast<S>(experts),
+          static_cast<S>(tokens[static_cast<std::size_t>(t / size)]) / static_cast<S>(used));
   }
 };
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include "moe/core/core.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
+#include "moe/kernel/row_softmax.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -13,29 +15,45 @@ enum class Variance {
 
 namespace detail {
 
+/// What CV^2 is made of: the values' mean, mean^2 + epsilon, and what the squares' sum is divided by.
+template <class S>
+struct Variation {
+  Index count;
+  S mean, square, divisor;
+
+  Variation(const Vector<S>& value_E, Variance variance, double epsilon)
+      : count(value_E.size()),
+        mean(sum_row(value_E.data(), count) / static_cast<S>(count)),
+        square(mean * mean + static_cast<S>(epsilon)),
+        divisor(static_cast<S>(variance == Variance::population ? count : count - 1)) {}
+
+  /// Of a single value, or of nothing but zeros, CV^2 is 0 and has no slope.
+  bool is_none() const { return count <= 1 || square == S(0); }
+
+  S squared(const Vector<S>& value_E) const {
+    S sum = 0;
+    for (Index e = 0; e < count; ++e) sum += (value_E.data()[e] - mean) * (value_E.data()[e] - mean);
+    return is_none() ? S(0) : sum / divisor / square;
+  }
+};
+
 /// CV^2 of the E values; 0 if there is but one, or if all are 0.
 template <class S>
 S squared_variation(const Vector<S>& value_E, Variance variance, double epsilon) {
-  const Index count = value_E.size();
-  const S divisor = static_cast<S>(variance == Variance::population ? count : count - 1);
-  const S mean = value_E.sum() / static_cast<S>(count);
-  const S square = mean * mean + static_cast<S>(epsilon);
-  if (count == 1 || square == S(0)) return S(0);
-  return (value_E.array() - mean).square().sum() / divisor / square;
+  return Variation<S>(value_E, variance, epsilon).squared(value_E);
 }
 
 /// With m the mean and v the variance: d CV^2 / d value_e = 2 (value_e - m) / divisor / (m^2 + eps)
 ///                                                          - 2 m v / count / (m^2 + eps)^2.
 template <class S>
 void squared_variation_gradient(const Vector<S>& value_E, Variance variance, double epsilon, Vector<S>& gradient_E) {
-  const Index count = value_E.size();
-  const S divisor = static_cast<S>(variance == Variance::population ? count : count - 1);
-  const S mean = value_E.sum() / static_cast<S>(count);
-  const S square = mean * mean + static_cast<S>(epsilon);
-  gradient_E.setZero(count);
-  if (count == 1 || square == S(0)) return;
-  const S cv2 = squared_variation(value_E, variance, epsilon);
-  gradient_E = (S(2) * (value_E.array() - mean) / divisor - S(2) * mean * cv2 / static_cast<S>(count)) / square;
+  const Variation<S> v(value_E, variance, epsilon);
+  gradient_E.resize(v.count);
+  fill_row(gradient_E.data(), v.count, S(0));
+  if (v.is_none()) return;
+  const S through_mean = S(2) * v.mean * v.squared(value_E) / static_cast<S>(v.count);
+  for (Index e = 0; e < v.count; ++e)
+    gradient_E.data()[e] = (S(2) * (value_E.data()[e] - v.mean) / v.divisor - through_mean) / v.square;
 }
 
 }  // namespace detail
