@@ -2,68 +2,18 @@
 
 #include <gtest/gtest.h>
 
-#include <functional>
-#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
+#include "core/run_tasks.hpp"
 #include "support/expect_invalid.hpp"
 
 namespace moe {
 namespace executor_test {
 
-/// Starts a thread for every task.
-class EagerPool {
- public:
-  ~EagerPool() {
-    for (std::thread& thread : threads_) thread.join();
-  }
-  int NumThreads() const { return 3; }
-  void Schedule(std::function<void()> task) { threads_.emplace_back(std::move(task)); }
-
- private:
-  std::vector<std::thread> threads_;
-};
-
-/// All threads are busy: runs nothing before the end.
-class BusyPool {
- public:
-  ~BusyPool() {
-    for (const auto& task : tasks_) task();
-  }
-  int NumThreads() const { return 2; }
-  void Schedule(std::function<void()> task) { tasks_.push_back(std::move(task)); }
-
- private:
-  std::vector<std::function<void()>> tasks_;
-};
-
-struct EmptyPool {
-  int NumThreads() const { return 0; }
-  void Schedule(const std::function<void()>&) { ADD_FAILURE() << "there is no thread to run it"; }
-};
-
-template <class Exec>
-void expect_each_task_once(const Exec& executor, Index count) {
-  std::vector<int> runs(static_cast<std::size_t>(count), 0);
-  executor.parallel_for(count, [&](Index i) { ++runs[static_cast<std::size_t>(i)]; });
-  EXPECT_EQ(runs, std::vector<int>(static_cast<std::size_t>(count), 1));
-}
-
-template <class Exec>
-void expect_the_lowest_exception(const Exec& executor) {
-  try {
-    executor.parallel_for(20, [](Index i) {
-      if (i >= 7) throw std::runtime_error(std::to_string(i));
-    });
-    ADD_FAILURE() << "nothing was thrown";
-  } catch (const std::runtime_error& error) {
-    EXPECT_STREQ(error.what(), "7");
-  }
-}
+using core_tests::expect_each_task_once, core_tests::expect_the_lowest_exception;
 
 TEST(Executor, SerialRunsTheTasksInOrder) {
   std::vector<Index> order;
@@ -74,51 +24,9 @@ TEST(Executor, SerialRunsTheTasksInOrder) {
 TEST(Executor, ATaskCountOfZeroRunsNothing) {
   Serial{}.parallel_for(0, [](Index) { ADD_FAILURE(); });
   DefaultExecutor{}.parallel_for(0, [](Index) { ADD_FAILURE(); });
-  EagerPool pool;
-  PoolExecutor{pool}.parallel_for(0, [](Index) { ADD_FAILURE(); });
-}
-
-TEST(Executor, TheCallerWorksBesideThePoolsThreads) {
-  EagerPool eager;
-  BusyPool busy;
-  EXPECT_EQ(PoolExecutor{eager}.threads_at_work(), 4);
-  EXPECT_EQ(PoolExecutor{busy}.threads_at_work(), 3);
 }
 
 TEST(Executor, SerialThrowsWhatATaskThrew) { expect_the_lowest_exception(Serial{}); }
-
-TEST(Executor, APoolRunsEachTaskOnce) {
-  EagerPool pool;
-  expect_each_task_once(PoolExecutor{pool}, 1);
-  expect_each_task_once(PoolExecutor{pool}, 100);
-}
-
-TEST(Executor, APoolThrowsTheExceptionOfTheLowestTask) {
-  EagerPool pool;
-  for (int run = 0; run < 10; ++run) expect_the_lowest_exception(PoolExecutor{pool});
-}
-
-TEST(Executor, APoolIsUsableAfterAnException) {
-  EagerPool pool;
-  expect_the_lowest_exception(PoolExecutor{pool});
-  expect_each_task_once(PoolExecutor{pool}, 10);
-}
-
-TEST(Executor, TheCallerDoesTheWorkOfABusyPool) {
-  BusyPool pool;
-  expect_each_task_once(PoolExecutor{pool}, 10);
-}
-
-TEST(Executor, APoolWithoutThreadsIsSerial) {
-  EmptyPool pool;
-  expect_each_task_once(PoolExecutor{pool}, 10);
-}
-
-TEST(Executor, BlocksCoverAllAndTheLastIsShort) {
-  std::vector<std::pair<Index, Index>> blocks;
-  detail::parallel_blocks(Serial{}, 10, 4, [&](Index begin, Index count) { blocks.emplace_back(begin, count); });
-  EXPECT_EQ(blocks, (std::vector<std::pair<Index, Index>>{{0, 4}, {4, 4}, {8, 2}}));
-}
 
 #ifdef _OPENMP
 TEST(Executor, OpenMpRunsEachTaskOnceWithAnyNumberOfThreads) {
@@ -172,17 +80,6 @@ TEST(Executor, InsideARegionTheDefaultWorksAlone) {
 static_assert(Executor<Serial>);
 static_assert(Executor<Team>);
 static_assert(Executor<DefaultExecutor>);
-static_assert(Executor<PoolExecutor<EagerPool>>);
-static_assert(!Executor<int>);
-
-struct NotConst {
-  template <class F>
-  void parallel_for(Index, F&&) {}
-};
-static_assert(!Executor<NotConst>);  // a layer's passes are const, and so is what they are given
-
-static_assert(TaskPool<EagerPool> && TaskPool<BusyPool> && TaskPool<EmptyPool>);
-static_assert(!TaskPool<Serial>);
 
 }  // namespace executor_test
 }  // namespace moe

@@ -21,7 +21,9 @@ const std::vector<std::vector<std::string>> floors{
     {"core/types.hpp"},
     {"core/require.hpp", "core/rows_ref.hpp"},
     {"core/core.hpp"},
+    {"core/function_ref.hpp"},
     {"core/first_exception.hpp", "core/mersenne_twister.hpp"},
+    {"core/executor_ref.hpp", "core/helpers.hpp"},
     {"core/team.hpp"},
     {"core"},
     {"kernel"},
@@ -50,6 +52,7 @@ const std::set<std::string> opt_in{"io", "testing"};
 const std::set<std::pair<std::string, std::string>> sideways{
     {"core/random.hpp", "core/parameters.hpp"},                       // names its state as a buffer
     {"core/check_gradient.hpp", "core/parameters.hpp"},               // compares parameters
+    {"core/pool_executor.hpp", "core/executor.hpp"},                  // works alone without threads
     {"kernel/linear_map.hpp", "kernel/gemm.hpp"},                     // a linear map is a product
     {"kernel/panels.hpp", "kernel/compiler.hpp"},                     // asks for what it is about to write
     {"kernel/packing.hpp", "kernel/tile.hpp"},                        // in the order that a tile reads

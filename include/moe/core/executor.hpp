@@ -1,15 +1,10 @@
-// Who runs the tasks of a layer: the calling thread, a team of threads, or a thread pool of the user's. An executor is
-// a value with `parallel_for(count, f) const`, which calls f(0) ... f(count - 1), each once, and returns when all are
-// done. Tasks never share an output, so every executor gives the same bits. Optional: `threads_at_work() const`, how
-// many tasks it runs at a time, lets work be cut no smaller than that asks for.
+// The executors of the library: the calling thread, OpenMP's threads, and what a layer uses when none is given.
 #pragma once
 
 #include <algorithm>
-#include <atomic>
-#include <concepts>
-#include <memory>
 
 #include "moe/core/core.hpp"
+#include "moe/core/executor_ref.hpp"
 #include "moe/core/first_exception.hpp"
 #include "moe/core/team.hpp"
 
@@ -18,37 +13,6 @@
 #endif
 
 MOE_NAMESPACE_BEGIN
-
-template <class X>
-concept Executor = requires(const X& executor, void (&task)(Index)) {
-  executor.parallel_for(Index{}, task);
-};
-
-/// What a PoolExecutor needs of a thread pool, as Eigen::ThreadPool has it: Schedule runs a task later, in any thread.
-template <class X>
-concept TaskPool = requires(X& pool, void (&task)()) {
-  { pool.NumThreads() } -> std::convertible_to<Index>;
-  pool.Schedule(task);
-};
-
-namespace detail {
-
-/// One sentence for each type that is no executor, and no error that follows from it.
-template <class Exec>
-struct CheckedExecutor {
-  static_assert(Executor<Exec>,
-                "moe: what is passed as executor is none: it needs parallel_for(count, f) const, which calls f(0) ... "
-                "f(count - 1); see moe/core/executor.hpp");
-  static constexpr bool is_one = Executor<Exec>;
-};
-
-/// Calls f(0) ... f(count - 1) as the executor does.
-template <class Exec, class F>
-void parallel_for(const Exec& executor, Index count, F&& f) {
-  if constexpr (CheckedExecutor<Exec>::is_one) executor.parallel_for(count, f);
-}
-
-}  // namespace detail
 
 /// The calling thread.
 struct Serial {
@@ -71,6 +35,11 @@ struct OpenMp {
 
   template <class F>
   void parallel_for(Index count, F&& f) const {
+    run(count, f);
+  }
+
+ private:
+  void run(Index count, detail::TaskRef f) const {
     require(threads >= 0, "OpenMp: threads is ", threads, ", it must be 0 (the default) or more");
     const int team = static_cast<int>(threads_at_work());
     if (team == 1 || count <= 1) return Serial{}.parallel_for(count, f);
@@ -92,16 +61,20 @@ struct DefaultExecutor {
 
   template <class F>
   void parallel_for(Index count, F&& f) const {
+    run(count, f);
+  }
+
+ private:
+  void run(Index count, detail::TaskRef f) const {
     const Index threads = threads_at_work();
     if (threads == 1 || count <= 1) return Serial{}.parallel_for(count, f);
     if (omp_get_proc_bind() != omp_proc_bind_false) return OpenMp{}.parallel_for(count, f);
-    Team{static_cast<int>(threads)}.parallel_for(count, [&f](Index i) {
+    Team{static_cast<int>(threads)}.parallel_for(count, [f](Index i) {
       const OneThread here;
       f(i);
     });
   }
 
- private:
   /// For the calling thread, as long as this lives.
   struct OneThread {
     const int before = omp_get_max_threads();
@@ -115,91 +88,5 @@ struct DefaultExecutor {
 /// What a layer uses when no executor is given.
 using DefaultExecutor = Serial;
 #endif
-
-/// A thread pool of the user's, a TaskPool: anything with Schedule(std::function<void()>) and NumThreads(). The caller
-/// works along, so a pool whose threads are all busy (a layer inside a layer) cannot deadlock. The pool must outlive
-/// the executor.
-template <class ThreadPool>
-class PoolExecutor {
-  static_assert(TaskPool<ThreadPool>,
-                "moe::PoolExecutor: the pool needs NumThreads() and Schedule(task), task a std::function<void()>; see "
-                "moe/core/executor.hpp");
-
- public:
-  explicit PoolExecutor(ThreadPool& pool) : pool_(&pool) {}
-
-  Index threads_at_work() const { return static_cast<Index>(pool_->NumThreads()) + 1; }
-
-  template <class F>
-  void parallel_for(Index count, F&& f) const {
-    const Index helpers = (std::min)(static_cast<Index>(pool_->NumThreads()), count - 1);
-    if (helpers <= 0) return Serial{}.parallel_for(count, f);
-    auto work = std::make_shared<Work>(count);  // a helper may start after the caller has left: it finds nothing to do
-    auto* task = std::addressof(f);
-    schedule(helpers, work, task);
-    work->take(f);
-    work->wait();
-    work->exception.rethrow();
-  }
-
- private:
-  struct Work {
-    explicit Work(Index count_) : count(count_) {}
-
-    template <class F>
-    void take(F& f) {
-      for (Index i = next++; i < count; i = next++) {
-        exception.run(i, f);
-        if (++done == count) done.notify_all();
-      }
-    }
-
-    void wait() const {
-      for (Index seen = done; seen < count; seen = done) done.wait(seen);
-    }
-
-    const Index count;
-    std::atomic<Index> next{0}, done{0};
-    detail::FirstException exception;
-  };
-
-  /// A pool that takes no more work is no error: the caller does what is left.
-  template <class WorkPointer, class F>
-  void schedule(Index helpers, const WorkPointer& work, F* task) const {
-#ifdef __cpp_exceptions
-    try {
-#endif
-      for (Index i = 0; i < helpers; ++i) pool_->Schedule([work, task] { work->take(*task); });
-#ifdef __cpp_exceptions
-    } catch (...) {
-    }
-#endif
-  }
-
-  ThreadPool* pool_;
-};
-
-namespace detail {
-
-/// How many tasks it takes to occupy an executor: work is cut no smaller than that asks for. An executor that does not
-/// say gets as many as eight threads would.
-template <class Exec>
-Index tasks_to_occupy(const Exec& executor) {
-  if constexpr (requires { executor.threads_at_work(); })
-    return (std::max)(static_cast<Index>(executor.threads_at_work()), Index{1});
-  else
-    return 8;
-}
-
-/// Calls f(begin, count) for blocks of at most `size` of 0 .. total - 1, as tasks.
-template <class Exec, class F>
-void parallel_blocks(const Exec& executor, Index total, Index size, F&& f) {
-  parallel_for(executor, (total + size - 1) / size, [&](Index block) {
-    const Index begin = block * size;
-    f(begin, (std::min)(size, total - begin));
-  });
-}
-
-}  // namespace detail
 
 MOE_NAMESPACE_END

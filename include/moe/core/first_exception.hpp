@@ -7,17 +7,20 @@
 #include <utility>
 
 #include "moe/core/core.hpp"
+#include "moe/core/function_ref.hpp"
 
 MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
+/// The body of tasks: f(i) is task i.
+using TaskRef = FunctionRef<void(Index)>;
+
 /// Carries an exception out of a parallel region: of all tasks that threw, the one of the lowest index is rethrown, as
 /// a serial run would have done.
 class FirstException {
  public:
-  template <class F>
-  void run(Index task, F&& f) {
+  void run(Index task, TaskRef f) {
 #ifdef __cpp_exceptions
     if (task > lowest_.load(std::memory_order_relaxed)) return;  // a serial run would not have come this far
     try {

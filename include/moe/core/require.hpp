@@ -1,6 +1,7 @@
 // The checks of the public edge: what is wrong is refused with the numbers, and nothing has been changed.
 #pragma once
 
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
@@ -17,7 +18,9 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-[[noreturn]] inline void throw_invalid_argument(const std::string& message) {
+/// Throws std::invalid_argument with the pieces, one after the other; without exceptions, prints them and aborts.
+[[noreturn, gnu::cold, gnu::noinline]] inline void refuse(const Piece* pieces, std::size_t count) {
+  const std::string message = "moe: " + joined_pieces(6, pieces, count);
 #ifdef __cpp_exceptions
   throw std::invalid_argument(message);
 #else
@@ -31,16 +34,25 @@ namespace detail {
 /// Always on: refuses what is wrong at the public edge, with the numbers in the message.
 /// Throws: std::invalid_argument; without exceptions, prints the message and aborts.
 template <class... Parts>
-void require(bool holds, const Parts&... parts) {
+EIGEN_ALWAYS_INLINE void require(bool holds, const Parts&... parts) {
   if (holds) [[likely]]
     return;
-  detail::throw_invalid_argument(detail::joined("moe: ", parts...));
+  const detail::Piece pieces[] = {detail::Piece(parts)...};
+  detail::refuse(pieces, sizeof...(parts));
 }
+
+namespace detail {
+
+inline void require_size(std::string_view what, Index own_rows, Index own_columns, Index rows, Index columns) {
+  require(own_rows == rows && own_columns == columns, what, " is ", own_rows, " x ", own_columns, ", it must be ", rows,
+          " x ", columns);
+}
+
+}  // namespace detail
 
 template <class M>
 void require_shape(std::string_view what, const M& matrix, Index rows, Index columns) {
-  require(matrix.rows() == rows && matrix.cols() == columns, what, " is ", matrix.rows(), " x ", matrix.cols(),
-          ", it must be ", rows, " x ", columns);
+  detail::require_size(what, matrix.rows(), matrix.cols(), rows, columns);
 }
 
 namespace detail {
