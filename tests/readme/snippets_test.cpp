@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <regex>
 #include <set>
 #include <sstream>
@@ -107,7 +108,8 @@ TEST(Snippets, Compile) {
   std::string code;
   int index = 0;
   for (const Document& document : readme::documents()) code += as_namespace(document, ++index, includes);
-  const auto file = std::filesystem::temp_directory_path() / ("moe_snippets_" + std::to_string(std::rand()) + ".cpp");
+  const auto file =
+      std::filesystem::temp_directory_path() / ("moe_snippets_" + std::to_string(std::random_device{}()) + ".cpp");
   {
     std::ofstream stream{file};
     for (const std::string& include : includes) stream << include << '\n';
