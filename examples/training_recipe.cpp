@@ -46,7 +46,7 @@ struct Training {
     return loss;
   }
 
-  // What a file holds: the layer, the optimiser with its count of steps, and both generators.
+  // What a file holds: the layer, the optimiser with its count of steps, and the generators of tape and data.
   template <class F, class... Self>
   static void visit_parameters(F&& f, Self&... self) {
     moe::visit_part("layer", f, self.layer...);
@@ -56,7 +56,7 @@ struct Training {
   static void visit_buffers(F&& f, Self&... self) {
     moe::visit_part_buffers("layer", f, self.layer...);
     moe::visit_part_buffers("adam", f, self.adam...);
-    moe::visit_part_buffers("noise", f, *self.tape.random...);
+    moe::visit_part_buffers("tape", f, self.tape...);
     moe::visit_part_buffers("data", f, self.data...);
   }
 };
