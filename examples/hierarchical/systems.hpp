@@ -131,12 +131,11 @@ struct Likelihood {
   template <class Model>
   void backward(const Model& model, const Matrix&, const Set& set, typename Model::Tape& tape, Model& gradient) const {
     if constexpr (IsTree<Model>) {
-      moe::HierarchicalMixtureLoss{variance}.backward(model, set.x_TD, set.target_TO, tape, gradient, moe::Serial{});
+      moe::HierarchicalMixtureLoss{variance}.backward(model, set.x_TD, set.target_TO, tape, 1, gradient, moe::Serial{});
     } else {
-      Matrix dy_NO(tape.y_NO.rows(), tape.y_NO.cols()), dx_TD(set.x_TD.rows(), set.x_TD.cols());
-      moe::Vector<double> dweight_N;
-      moe::MixtureNegativeLogLikelihood{variance}.backward<double>(tape.plan, tape.y_NO, set.target_TO, dy_NO,
-                                                                   dweight_N);
+      Matrix dy_NO = Matrix::Zero(tape.y_NO.rows(), tape.y_NO.cols()), dx_TD(set.x_TD.rows(), set.x_TD.cols());
+      moe::Vector<double> dweight_N = moe::Vector<double>::Zero(tape.plan.slots());
+      moe::MixtureNegativeLogLikelihood{variance}.backward(tape.plan, tape.y_NO, set.target_TO, 1, dy_NO, dweight_N);
       model.backward_from_slots(set.x_TD, dy_NO, dweight_N, tape, dx_TD, gradient, moe::Serial{});
     }
   }

@@ -138,9 +138,10 @@ inline Mixture random_mixture(moe::Index experts, moe::Random& random) {
 /// Adds the gradient of `MixtureError`: it starts from every expert's own output, not from the blend y.
 inline void add_gradient(const Mixture& mixture, const Set& set, const Matrix&, Mixture::Tape& tape,
                          Mixture& gradient) {
-  Matrix dy_NO(tape.y_NO.rows(), tape.y_NO.cols()), dx_TD(set.formants_TD.rows(), set.formants_TD.cols());
-  Vector dweight_N;
-  MixtureError{}.backward<double>(tape.plan, tape.y_NO, set.target_TO, dy_NO, dweight_N);
+  Matrix dy_NO = Matrix::Zero(tape.y_NO.rows(), tape.y_NO.cols());
+  Matrix dx_TD(set.formants_TD.rows(), set.formants_TD.cols());
+  Vector dweight_N = Vector::Zero(tape.plan.slots());
+  MixtureError{}.backward(tape.plan, tape.y_NO, set.target_TO, 1, dy_NO, dweight_N);
   mixture.backward_from_slots(set.formants_TD, dy_NO, dweight_N, tape, dx_TD, gradient, moe::Serial{});
 }
 

@@ -238,18 +238,19 @@ TEST(OutOfMemory, OfAGradientOnSlotsLeavesTheCallersVector) {
   const Matrix<float> y_TD = layer.forward(x_TD, tape, Serial{});
   const auto expect = [&](const auto& loss) {
     const auto gradient = [&](Vector<float>& dweight_N) {
-      Matrix<float> dy_NO(tape.y_NO.rows(), tape.y_NO.cols());
-      loss.backward(tape.plan, tape.y_NO, y_TD, dy_NO, dweight_N);
+      Matrix<float> dy_NO = Matrix<float>::Zero(tape.y_NO.rows(), tape.y_NO.cols());
+      loss.backward(tape.plan, tape.y_NO, y_TD, 1, dy_NO, dweight_N);
     };
-    Vector<float> seen = Vector<float>::Ones(3);
+    Vector<float> seen = Vector<float>::Ones(tape.plan.slots());
     allocation::reset();
     gradient(seen);
     const long allocations = allocation::counted();
     for (long n = 0; n < allocations; ++n) {
-      Vector<float> dweight_N = Vector<float>::Ones(3);
+      Vector<float> dweight_N = Vector<float>::Ones(tape.plan.slots());
       allocation::reset(n);
       EXPECT_THROW(gradient(dweight_N), std::bad_alloc);
       allocation::reset();
+      EXPECT_EQ(dweight_N, Vector<float>::Ones(tape.plan.slots()));
     }
   };
   expect(CooperativeLoss{});

@@ -59,7 +59,7 @@ TEST(Hierarchical, MixtureOf1994) {
   }
   values["posterior.outer"] = flat(outer_TI), values["probs.outer"] = flat(tape.routing.probabilities_TE);
   EXPECT_EQ(loss.value(tape, (target + target) / 2), loss.value(tape, target));  // an expression too
-  values["aux.nll.grad.x"] = flat(loss.backward(layer, x, target, tape, gradient));
+  values["aux.nll.grad.x"] = flat(loss.backward(layer, x, target, tape, 1, gradient));
   add_gradient(gradient, "aux.nll.grad.", values);
   fixture.expect(values);
   fixture.finish({"nll.per_token", "posterior", "posterior.inner", "probs.inner"});  // follow from the others

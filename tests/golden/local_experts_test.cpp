@@ -40,10 +40,10 @@ void expect_loss(Fixture& fixture, const std::string& name, const Mixture& mixtu
     of_token.push_back(loss.template value<double>(tape.plan, tape.y_NO, target.row(t)));
   }
   mixture.forward(x, tape);
-  Matrix<double> dx(x.rows(), x.cols()), dy_NO(tape.y_NO.rows(), tape.y_NO.cols());
-  Vector<double> dweight_N;
+  Matrix<double> dx(x.rows(), x.cols()), dy_NO = Matrix<double>::Zero(tape.y_NO.rows(), tape.y_NO.cols());
+  Vector<double> dweight_N = Vector<double>::Zero(tape.plan.slots());
   Mixture gradient = moe::zeros_like(mixture);
-  loss.template backward<double>(tape.plan, tape.y_NO, target, dy_NO, dweight_N);
+  loss.template backward<double>(tape.plan, tape.y_NO, target, 1, dy_NO, dweight_N);
   mixture.backward_from_slots(x, dy_NO, dweight_N, tape, dx, gradient);
   Values values{{"aux." + name, {loss.template value<double>(tape.plan, tape.y_NO, target)}},
                 {name + ".per_token", of_token},

@@ -23,9 +23,10 @@ moe::testing::GradientReport check_slot_gradients(const Layer& layer, const Sett
   };
   typename Layer::Tape tape;
   model.forward(batch, tape);
-  moe::Matrix<double> dy_NO(tape.y_NO.rows(), tape.y_NO.cols()), dx_TD(x_TD.rows(), x_TD.cols());
-  moe::Vector<double> dweight_N;
-  slot_loss.template backward<double>(tape.plan, tape.y_NO, target_TO, dy_NO, dweight_N);
+  moe::Matrix<double> dy_NO = moe::Matrix<double>::Zero(tape.y_NO.rows(), tape.y_NO.cols());
+  moe::Matrix<double> dx_TD(x_TD.rows(), x_TD.cols());
+  moe::Vector<double> dweight_N = moe::Vector<double>::Zero(tape.plan.slots());
+  slot_loss.template backward<double>(tape.plan, tape.y_NO, target_TO, 1, dy_NO, dweight_N);
   Layer gradient = moe::zeros_like(model);
   model.backward_from_slots(batch, dy_NO, dweight_N, tape, dx_TD, gradient);
 

@@ -225,9 +225,9 @@ TEST_F(Literature, EntropyLosses) {
 
 TEST_F(Literature, ExpertDiversity) {
   for (const bool squared : {false, true}) {
-    const ExpertDiversityLoss loss{.coefficient = 1, .squared = squared};
+    const ExpertDiversityLoss loss{.squared = squared};
     Matrix<double> w = random_matrix<double>(experts, width, rng), dw = Matrix<double>::Zero(experts, width);
-    loss.backward(w, dw);
+    loss.backward(w, 1, dw);
     moe::testing::GradientReport report;
     moe::testing::check_tensor(
         "weight", w.data(), dw.data(), w.size(), [&] { return loss.value(w); }, {}, report);

@@ -159,9 +159,9 @@ TEST(GradientMutants, InLayers) {
 template <class SlotLoss, bool of_weights>
 struct HalfOf : SlotLoss {
   template <class S>
-  void backward(const moe::Plan<S>& plan, moe::ConstMatrixRef<S> y_NO, moe::ConstMatrixRef<S> target_TO,
+  void backward(const moe::Plan<S>& plan, moe::ConstMatrixRef<S> y_NO, moe::ConstMatrixRef<S> target_TO, S scale,
                 moe::MatrixRef<S> dy_NO, moe::Vector<S>& dweight_N) const {
-    SlotLoss::template backward<S>(plan, y_NO, target_TO, dy_NO, dweight_N);
+    SlotLoss::template backward<S>(plan, y_NO, target_TO, scale, dy_NO, dweight_N);
     if (of_weights)
       dy_NO.setZero();
     else

@@ -50,67 +50,69 @@ const std::set<std::string> opt_in{"io", "testing"};
 
 // Sideways arrows that are meant: the first is built out of the second, which is more basic and does not know it.
 const std::set<std::pair<std::string, std::string>> sideways{
-    {"core/random.hpp", "core/parameters.hpp"},                       // names its state as a buffer
-    {"core/check_gradient.hpp", "core/parameters.hpp"},               // compares parameters
-    {"core/pool_executor.hpp", "core/executor.hpp"},                  // works alone without threads
-    {"kernel/linear_map.hpp", "kernel/gemm.hpp"},                     // a linear map is a product
-    {"kernel/panels.hpp", "kernel/compiler.hpp"},                     // asks for what it is about to write
-    {"kernel/packing.hpp", "kernel/tile.hpp"},                        // in the order that a tile reads
-    {"kernel/panels.hpp", "kernel/tiles.hpp"},                        // multiplies by tiles
-    {"kernel/panels.hpp", "kernel/lanes.hpp"},                        // multiplies few rows by lanes
-    {"kernel/lanes.hpp", "kernel/tile.hpp"},                          // as many panels as registers hold
-    {"kernel/lanes.hpp", "kernel/compiler.hpp"},                      // needs its registers
-    {"kernel/panels.hpp", "kernel/tile.hpp"},                         // turned round, for the input's gradient
-    {"kernel/gemm.hpp", "kernel/tiles.hpp"},                          // multiplies by tiles
-    {"kernel/gemm.hpp", "kernel/packing.hpp"},                        // packs its operands
-    {"kernel/gemm.hpp", "kernel/scratch.hpp"},                        // where its operands are packed
-    {"kernel/tiles.hpp", "kernel/tile.hpp"},                          // goes from tile to tile
-    {"kernel/tiles.hpp", "kernel/packing.hpp"},                       // of packed rows
-    {"kernel/panels.hpp", "kernel/scratch.hpp"},                      // where its operands are packed
-    {"kernel/panels.hpp", "kernel/packing.hpp"},                      // packs its operands
-    {"kernel/packing.hpp", "kernel/chunk.hpp"},                       // by sixteen columns
-    {"kernel/packing.hpp", "kernel/compiler.hpp"},                    // squares of packets in registers
-    {"kernel/tile.hpp", "kernel/chunk.hpp"},                          // the packets of a scalar
-    {"kernel/panels.hpp", "kernel/chunk.hpp"},                        // sixteen columns are a chunk
-    {"kernel/tile.hpp", "kernel/compiler.hpp"},                       // needs its registers
-    {"kernel/elementwise.hpp", "kernel/chunk.hpp"},                   // functions of chunks
-    {"kernel/rows.hpp", "kernel/chunk.hpp"},                          // the same
-    {"kernel/rows.hpp", "kernel/compiler.hpp"},                       // asks for the next row
-    {"kernel/row_softmax.hpp", "kernel/chunk.hpp"},                   // the same
-    {"kernel/selection.hpp", "kernel/chunk.hpp"},                     // the same
-    {"gating/top_k.hpp", "gating/choice_weights.hpp"},                // weighs what it chose
-    {"gating/variable_top_k.hpp", "gating/choice_weights.hpp"},       // the same
-    {"gating/scored_top_k.hpp", "gating/choice_weights.hpp"},         // names its epsilon alike
-    {"gating/scored_top_k.hpp", "gating/scores.hpp"},                 // weighs what it chose
-    {"gating/hash.hpp", "gating/scores.hpp"},                         // the same
-    {"gating/replay.hpp", "gating/scores.hpp"},                       // the same
-    {"gating/scores.hpp", "gating/choice_weights.hpp"},               // divides them alike
-    {"gating/scores.hpp", "gating/sigmoid_weights.hpp"},              // one of them is a sigmoid
-    {"gating/top_p.hpp", "gating/choice_weights.hpp"},                // the same
-    {"gating/hash.hpp", "gating/choice_weights.hpp"},                 // the same
-    {"gating/replay.hpp", "gating/choice_weights.hpp"},               // the same
-    {"gating/sparse_mixer.hpp", "gating/choice_weights.hpp"},         // the same
-    {"gating/sinkhorn.hpp", "gating/choice_weights.hpp"},             // the same
-    {"gating/sinkhorn.hpp", "gating/sigmoid_weights.hpp"},            // the same, for k = 1
-    {"gating/sinkhorn.hpp", "gating/top_k.hpp"},                      // top-k of a transport plan
-    {"gating/base_assignment.hpp", "gating/choice_weights.hpp"},      // weighs what it chose
-    {"gating/base_assignment.hpp", "gating/sigmoid_weights.hpp"},     // the same
-    {"gating/base_assignment.hpp", "gating/top_k.hpp"},               // top-1 in evaluation
-    {"gating/threshold.hpp", "gating/choice_weights.hpp"},            // weighs what it chose
-    {"gating/threshold.hpp", "gating/sigmoid_weights.hpp"},           // the same
-    {"gating/optional_choices.hpp", "gating/top_k.hpp"},              // top-k, some of it unsent
-    {"gating/gumbel_noise.hpp", "gating/top_k.hpp"},                  // noise in front of top-k, or of another gate
-    {"gating/prioritized.hpp", "gating/top_k.hpp"},                   // top-k, or another gate, in another order
-    {"gating/no_token_left_behind.hpp", "gating/top_k.hpp"},          // top-k, rerouted
-    {"objective/hierarchical_mixture.hpp", "objective/mixture.hpp"},  // a mixture of mixtures
-    {"gating/softmax.hpp", "gating/top_k.hpp"},                       // top-k with k = E
-    {"gating/switch_top1.hpp", "gating/top_k.hpp"},                   // top-k with k = 1
-    {"gating/fixed_noise.hpp", "gating/top_k.hpp"},                   // noise in front of top-k, or of another gate
-    {"gating/noisy_top_k.hpp", "gating/sigmoid_weights.hpp"},         // its standard deviations are softplus
-    {"gating/noisy_top_k.hpp", "gating/top_k.hpp"},                   // learned noise in front of top-k
-    {"expert/glu.hpp", "expert/mlp.hpp"},                             // starts its weights by the same options
-    {"expert/zero_computation.hpp", "expert/mix.hpp"},                // mixes a constant with the input
-    {"expert/clamped_swiglu.hpp", "expert/glu.hpp"},                  // is one of another form
+    {"core/random.hpp", "core/parameters.hpp"},                           // names its state as a buffer
+    {"core/check_gradient.hpp", "core/parameters.hpp"},                   // compares parameters
+    {"core/pool_executor.hpp", "core/executor.hpp"},                      // works alone without threads
+    {"kernel/linear_map.hpp", "kernel/gemm.hpp"},                         // a linear map is a product
+    {"kernel/panels.hpp", "kernel/compiler.hpp"},                         // asks for what it is about to write
+    {"kernel/packing.hpp", "kernel/tile.hpp"},                            // in the order that a tile reads
+    {"kernel/panels.hpp", "kernel/tiles.hpp"},                            // multiplies by tiles
+    {"kernel/panels.hpp", "kernel/lanes.hpp"},                            // multiplies few rows by lanes
+    {"kernel/lanes.hpp", "kernel/tile.hpp"},                              // as many panels as registers hold
+    {"kernel/lanes.hpp", "kernel/compiler.hpp"},                          // needs its registers
+    {"kernel/panels.hpp", "kernel/tile.hpp"},                             // turned round, for the input's gradient
+    {"kernel/gemm.hpp", "kernel/tiles.hpp"},                              // multiplies by tiles
+    {"kernel/gemm.hpp", "kernel/packing.hpp"},                            // packs its operands
+    {"kernel/gemm.hpp", "kernel/scratch.hpp"},                            // where its operands are packed
+    {"kernel/tiles.hpp", "kernel/tile.hpp"},                              // goes from tile to tile
+    {"kernel/tiles.hpp", "kernel/packing.hpp"},                           // of packed rows
+    {"kernel/panels.hpp", "kernel/scratch.hpp"},                          // where its operands are packed
+    {"kernel/panels.hpp", "kernel/packing.hpp"},                          // packs its operands
+    {"kernel/packing.hpp", "kernel/chunk.hpp"},                           // by sixteen columns
+    {"kernel/packing.hpp", "kernel/compiler.hpp"},                        // squares of packets in registers
+    {"kernel/tile.hpp", "kernel/chunk.hpp"},                              // the packets of a scalar
+    {"kernel/panels.hpp", "kernel/chunk.hpp"},                            // sixteen columns are a chunk
+    {"kernel/tile.hpp", "kernel/compiler.hpp"},                           // needs its registers
+    {"kernel/elementwise.hpp", "kernel/chunk.hpp"},                       // functions of chunks
+    {"kernel/rows.hpp", "kernel/chunk.hpp"},                              // the same
+    {"kernel/rows.hpp", "kernel/compiler.hpp"},                           // asks for the next row
+    {"kernel/row_softmax.hpp", "kernel/chunk.hpp"},                       // the same
+    {"kernel/selection.hpp", "kernel/chunk.hpp"},                         // the same
+    {"gating/top_k.hpp", "gating/choice_weights.hpp"},                    // weighs what it chose
+    {"gating/variable_top_k.hpp", "gating/choice_weights.hpp"},           // the same
+    {"gating/scored_top_k.hpp", "gating/choice_weights.hpp"},             // names its epsilon alike
+    {"gating/scored_top_k.hpp", "gating/scores.hpp"},                     // weighs what it chose
+    {"gating/hash.hpp", "gating/scores.hpp"},                             // the same
+    {"gating/replay.hpp", "gating/scores.hpp"},                           // the same
+    {"gating/scores.hpp", "gating/choice_weights.hpp"},                   // divides them alike
+    {"gating/scores.hpp", "gating/sigmoid_weights.hpp"},                  // one of them is a sigmoid
+    {"gating/top_p.hpp", "gating/choice_weights.hpp"},                    // the same
+    {"gating/hash.hpp", "gating/choice_weights.hpp"},                     // the same
+    {"gating/replay.hpp", "gating/choice_weights.hpp"},                   // the same
+    {"gating/sparse_mixer.hpp", "gating/choice_weights.hpp"},             // the same
+    {"gating/sinkhorn.hpp", "gating/choice_weights.hpp"},                 // the same
+    {"gating/sinkhorn.hpp", "gating/sigmoid_weights.hpp"},                // the same, for k = 1
+    {"gating/sinkhorn.hpp", "gating/top_k.hpp"},                          // top-k of a transport plan
+    {"gating/base_assignment.hpp", "gating/choice_weights.hpp"},          // weighs what it chose
+    {"gating/base_assignment.hpp", "gating/sigmoid_weights.hpp"},         // the same
+    {"gating/base_assignment.hpp", "gating/top_k.hpp"},                   // top-1 in evaluation
+    {"gating/threshold.hpp", "gating/choice_weights.hpp"},                // weighs what it chose
+    {"gating/threshold.hpp", "gating/sigmoid_weights.hpp"},               // the same
+    {"gating/optional_choices.hpp", "gating/top_k.hpp"},                  // top-k, some of it unsent
+    {"gating/gumbel_noise.hpp", "gating/top_k.hpp"},                      // noise in front of top-k, or of another gate
+    {"gating/prioritized.hpp", "gating/top_k.hpp"},                       // top-k, or another gate, in another order
+    {"gating/no_token_left_behind.hpp", "gating/top_k.hpp"},              // top-k, rerouted
+    {"objective/hierarchical_mixture.hpp", "objective/mixture.hpp"},      // a mixture of mixtures
+    {"gating/softmax.hpp", "gating/top_k.hpp"},                           // top-k with k = E
+    {"gating/switch_top1.hpp", "gating/top_k.hpp"},                       // top-k with k = 1
+    {"gating/fixed_noise.hpp", "gating/top_k.hpp"},                       // noise in front of top-k, or of another gate
+    {"gating/noisy_top_k.hpp", "gating/sigmoid_weights.hpp"},             // its standard deviations are softplus
+    {"gating/noisy_top_k.hpp", "gating/top_k.hpp"},                       // learned noise in front of top-k
+    {"expert/glu.hpp", "expert/mlp.hpp"},                                 // starts its weights by the same options
+    {"expert/zero_computation.hpp", "expert/mix.hpp"},                    // mixes a constant with the input
+    {"expert/clamped_swiglu.hpp", "expert/glu.hpp"},                      // is one of another form
+    {"objective/hierarchical_mixture.hpp", "objective/token_slots.hpp"},  // by the slots of each token
+    {"objective/mixture.hpp", "objective/token_slots.hpp"},               // the same
     {"expert/clamped_swiglu.hpp", "expert/activations.hpp"},
     {"expert/glu.hpp", "expert/activations.hpp"},            // their hidden units' function
     {"expert/glu.hpp", "expert/dropout.hpp"},                // and its dropout

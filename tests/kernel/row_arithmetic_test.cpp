@@ -25,6 +25,8 @@ TEST(RowArithmetic, RowsAreFilledScaledAndAdded) {
   const std::vector<double> other{1, 2, 3};
   detail::add_scaled_row(-1.0, other.data(), 3, row.data());
   EXPECT_EQ(row, (std::vector<double>{13, 12, -3}));
+  detail::add_scaled_difference(2.0, row.data(), other.data(), 2, row.data());
+  EXPECT_EQ(row, (std::vector<double>{37, 32, -3}));
 }
 
 TEST(RowArithmetic, TheSquaredDistanceIsThatOfEveryLength) {

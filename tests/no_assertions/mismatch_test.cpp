@@ -296,16 +296,19 @@ TEST(NoAssertions, Objectives) {
   const Matrix<float> y = tape.y_NO, fewer = y.topRows(1), narrow = x_TD.leftCols(1), few = x_TD.topRows(1);
   const auto expect_checked = [&](const auto& loss) {
     Matrix<float> dy = y, small_dy = fewer;
-    Vector<float> dweight = Vector<float>::Constant(1, 7);
+    Vector<float> dweight = Vector<float>::Constant(plan.slots(), 7), few_weights = Vector<float>::Constant(1, 7);
+    const Matrix<float> before = dy;
     expect_refused("outputs", [&] { (void)loss.value(plan, fewer, x_TD); });
     for (const auto* target : {&narrow, &few}) {
       expect_refused("targets", [&] { (void)loss.value(plan, y, *target); });
-      expect_refused("targets", [&] { loss.backward(plan, y, *target, dy, dweight); });
+      expect_refused("targets", [&] { loss.backward(plan, y, *target, 1, dy, dweight); });
     }
-    expect_refused("gradient", [&] { loss.backward(plan, y, x_TD, small_dy, dweight); });
-    expect_refused("no plan", [&] { loss.backward(Plan<float>{}, y, x_TD, dy, dweight); });
-    EXPECT_EQ(dweight, Vector<float>::Constant(1, 7));
-    EXPECT_NO_THROW(loss.backward(plan, y, x_TD, dy, dweight));
+    expect_refused("gradient", [&] { loss.backward(plan, y, x_TD, 1, small_dy, dweight); });
+    expect_refused("no plan", [&] { loss.backward(Plan<float>{}, y, x_TD, 1, dy, dweight); });
+    expect_refused("few weights", [&] { loss.backward(plan, y, x_TD, 1, dy, few_weights); });
+    EXPECT_EQ(dweight, Vector<float>::Constant(plan.slots(), 7));
+    EXPECT_EQ(dy, before);
+    EXPECT_NO_THROW(loss.backward(plan, y, x_TD, 1, dy, dweight));
   };
   expect_checked(CooperativeLoss{});
   expect_checked(CompetitiveLoss{});
@@ -334,12 +337,12 @@ TEST(NoAssertions, HierarchicalMixtures) {
   expect_refused("no pass", [&] { (void)loss.value(empty, target); });
   expect_refused("targets", [&] { (void)loss.value(tape, target.topRows(2)); });
   expect_refused("narrow targets", [&] { (void)loss.value(tape, target.leftCols(1)); });
-  expect_refused("another tape", [&] { loss.backward(outer, x_TD, target, other_tape, gradient); });
-  expect_refused("another gradient", [&] { loss.backward(outer, x_TD, target, tape, smaller); });
-  expect_refused("fewer tokens", [&] { loss.backward(outer, x_TD.topRows(2), target, tape, gradient); });
-  expect_refused("fewer targets", [&] { loss.backward(outer, x_TD, target.topRows(2), tape, gradient); });
+  expect_refused("another tape", [&] { loss.backward(outer, x_TD, target, other_tape, 1, gradient); });
+  expect_refused("another gradient", [&] { loss.backward(outer, x_TD, target, tape, 1, smaller); });
+  expect_refused("fewer tokens", [&] { loss.backward(outer, x_TD.topRows(2), target, tape, 1, gradient); });
+  expect_refused("fewer targets", [&] { loss.backward(outer, x_TD, target.topRows(2), tape, 1, gradient); });
   EXPECT_TRUE(support::same_parameters(gradient, zeros_like(outer)));
-  EXPECT_NO_THROW(loss.backward(outer, x_TD, target, tape, gradient));
+  EXPECT_NO_THROW(loss.backward(outer, x_TD, target, tape, 1, gradient));
 }
 
 TEST(NoAssertions, LossesOnRowsAndParameters) {
@@ -355,7 +358,7 @@ TEST(NoAssertions, LossesOnRowsAndParameters) {
     expect_refused("teacher", [&] { SoftLabelDistillation{}.backward<float>(x_TD, *teacher, 1, gradient); });
   }
   expect_refused("student", [&] { MeanSquaredDistillation{}.backward<float>(x_TD, x_TD, 1, small_gradient); });
-  expect_refused("diversity", [&] { ExpertDiversityLoss{}.backward(x_TD, small_gradient); });
+  expect_refused("diversity", [&] { ExpertDiversityLoss{}.backward(x_TD, 1, small_gradient); });
 }
 
 // Routers, experts and mixes, called directly.

@@ -4,9 +4,7 @@
 
 #include <cmath>
 #include <type_traits>
-#include <vector>
 
-#include "moe/objective/cross_entropy.hpp"
 #include "moe/testing/check_gradients.hpp"
 #include "support/expect_invalid.hpp"
 #include "support/matrices.hpp"
@@ -118,28 +116,10 @@ TEST(SoftLabelDistillation, CrossEntropyIsTheDivergenceAndTheTeachersEntropy) {
                  {"symmetric", "cross_entropy"});
 }
 
-// ln p = ln (3/4, 1/4) and ln (1/2, 1/2); the third row has no label.
-TEST(CrossEntropyLoss, IsTheMeanOverTheLabelledRows) {
-  const Matrix<double> logits{{std::log(3.0), 0}, {0, 0}, {5, 7}};
-  const std::vector<Index> labels{1, 0, -1};
-  EXPECT_NEAR(CrossEntropyLoss{}.value<double>(logits, labels), (std::log(4.0) + std::log(2.0)) / 2, 1e-15);
-  Matrix<double> dlogits = Matrix<double>::Zero(3, 2);
-  CrossEntropyLoss{}.backward<double>(logits, labels, 2, dlogits);
-  EXPECT_TRUE(dlogits.isApprox(Matrix<double>{{.75, -.75}, {-.5, .5}, {0, 0}}, 1e-15)) << dlogits;
-}
-
-TEST(CrossEntropyLoss, HugeLogitsAndNoLabels) {
-  EXPECT_EQ(CrossEntropyLoss{}.value<double>(Matrix<double>{{-1000, 1000}}, std::vector<Index>{0}), 2000);
-  EXPECT_EQ(CrossEntropyLoss{}.value<double>(student, std::vector<Index>{-1}), 0);
-  expect_invalid([] { CrossEntropyLoss{}.value<double>(student, std::vector<Index>{2}); }, {"row 0", "label 2 of 2"});
-  expect_invalid([] { CrossEntropyLoss{}.value<double>(student, std::vector<Index>{}); }, {"0 labels for 1"});
-}
-
 /// Matrices, blocks and expressions tell the scalar type by themselves; the old spelling, which names it, still works.
 template <class S>
 void expect_rows_tell_their_scalar() {
   const Matrix<S> y = support::random_matrix<S>(4, 6, 1), t = support::random_matrix<S>(4, 6, 2);
-  const std::vector<Index> labels{1, 0, -1, 2};
   Matrix<S> dy = Matrix<S>::Zero(4, 6), named = dy, wide = Matrix<S>::Zero(4, 8);
   const auto expect_all = [&](const auto& loss, const auto& target) {
     const auto value = loss.value(y, target);
@@ -157,7 +137,6 @@ void expect_rows_tell_their_scalar() {
   expect_all(MeanSquaredDistillation{}, t);
   expect_all(SoftLabelDistillation{.symmetric = true}, t);
   expect_all(SoftLabelDistillation{}, t.topRows(4));
-  expect_all(CrossEntropyLoss{}, labels);
 }
 
 TEST(Distillation, NoScalarTypeNeedsToBeWritten) {

@@ -24,14 +24,14 @@ TEST(ExpertDiversityLoss, OrthogonalRowsOnlyPayForTheirLength) {
   const Matrix<double> orthogonal{{2, 0}, {0, 4}};
   EXPECT_EQ(ExpertDiversityLoss{}.value(orthogonal), 3);
   Matrix<double> gradient = Matrix<double>::Zero(2, 2);
-  ExpertDiversityLoss{.coefficient = 4}.backward(orthogonal, gradient);
+  ExpertDiversityLoss{}.backward(orthogonal, 4, gradient);
   EXPECT_EQ(gradient, (Matrix<double>{{2, 0}, {0, 2}}));  // 4 / E times the direction
 }
 
-TEST(ExpertDiversityLoss, TheGradientIsAddedWithItsCoefficient) {
+TEST(ExpertDiversityLoss, TheGradientIsAddedTimesTheScale) {
   // Squared: d 2 (u1 . u2)^2 = 4 (u1 . u2) du; along w1 the part of u2 across u1, (1, 0) - 3/5 (3/5, 4/5), over 5.
   Matrix<double> gradient = Matrix<double>::Constant(2, 2, 100);
-  ExpertDiversityLoss{.coefficient = 10, .squared = true}.backward(weight_ED, gradient);
+  ExpertDiversityLoss{.squared = true}.backward(weight_ED, 10, gradient);
   const Matrix<double> expected{{100 + 10 * (2.4 * 0.64 / 5 + 0.3), 100 + 10 * (2.4 * -0.48 / 5 + 0.4)},
                                 {100 + 10 * 0.5, 100 + 10 * (2.4 * 0.8 / 2)}};
   EXPECT_TRUE(gradient.isApprox(expected, 1e-14)) << gradient << "\n\n" << expected;
@@ -41,10 +41,9 @@ TEST(ExpertDiversityLoss, ARowWithoutDirectionIsRefused) {
   expect_invalid([] { ExpertDiversityLoss{}.value(Matrix<double>{{1, 0}, {0, 0}}); }, {"expert 1 is 0"});
 }
 
-TEST(ExpertDiversityLoss, ACoefficientThatIsNotFiniteIsRefused) {
-  Matrix<double> gradient = Matrix<double>::Zero(2, 2);
-  expect_invalid([&] { ExpertDiversityLoss{.coefficient = support::nan_of<double>}.backward(weight_ED, gradient); },
-                 {"coefficient is", "nan"});
+TEST(ExpertDiversityLoss, AGradientOfAnotherShapeIsRefused) {
+  Matrix<double> gradient = Matrix<double>::Zero(3, 2);
+  expect_invalid([&] { ExpertDiversityLoss{}.backward(weight_ED, 1, gradient); }, {"3 x 2", "2 x 2"});
 }
 
 }  // namespace expert_diversity_test

@@ -15,7 +15,7 @@ using support::expect_invalid;
 // Token 0 goes to experts 0 and 1 with weights 1/4 and 3/4, token 1 nowhere. Outputs 1 and 3, target 2.
 struct Example {
   Matrix<double> y_NO{{1}, {3}}, target_TO{{2}, {100}}, dy_NO = Matrix<double>::Zero(2, 1);
-  Vector<double> dweight_N;
+  Vector<double> dweight_N = Vector<double>::Zero(2);
   Plan<double> plan;
 
   Example() {
@@ -31,7 +31,9 @@ struct Example {
   }
   template <class L>
   void backward(const L& loss) {
-    loss.backward(plan, y_NO, target_TO, dy_NO, dweight_N);
+    dy_NO.setZero();
+    dweight_N.setZero();
+    loss.backward(plan, y_NO, target_TO, 1, dy_NO, dweight_N);
   }
 };
 
@@ -95,7 +97,7 @@ TEST(MixtureLosses, BlocksAndMapsAreTaken) {
   Matrix<double> gradient_NO = Matrix<double>::Zero(2, 3);
   const CompetitiveLoss loss;
   EXPECT_EQ(loss.value(example.plan, wide_NO.leftCols(1), Matrix<double>::Map(example.target_TO.data(), 2, 1)), 1);
-  loss.backward(example.plan, wide_NO.leftCols(1), example.target_TO, gradient_NO.rightCols(1), example.dweight_N);
+  loss.backward(example.plan, wide_NO.leftCols(1), example.target_TO, 1, gradient_NO.rightCols(1), example.dweight_N);
   EXPECT_EQ(gradient_NO, (Matrix<double>{{0, 0, -0.5}, {0, 0, 1.5}}));
 }
 
@@ -112,13 +114,18 @@ TEST(MixtureLosses, AnEmptyBatchIsWorthZero) {
 
 template <class L>
 void expect_shapes_are_checked(const L& loss) {
-  Example wrong_target, wrong_outputs, wrong_gradient;
+  Example wrong_target, wrong_outputs, fits;
+  Matrix<double> wide_dy = Matrix<double>::Zero(2, 4);
+  Vector<double> few = Vector<double>::Zero(1);
+  const auto backward = [&](Matrix<double>& dy, Vector<double>& dweight) {
+    loss.backward(fits.plan, fits.y_NO, fits.target_TO, 1, dy, dweight);
+  };
   wrong_target.target_TO.resize(3, 1);
   wrong_outputs.y_NO.resize(3, 1);
-  wrong_gradient.dy_NO.resize(2, 4);
   expect_invalid([&] { wrong_target.value(loss); }, {"target is 3 x 1", "2 x 1"});
   expect_invalid([&] { wrong_outputs.value(loss); }, {"3 rows of outputs for 2 slots"});
-  expect_invalid([&] { wrong_gradient.backward(loss); }, {"gradient is 2 x 4", "2 x 1"});
+  expect_invalid([&] { backward(wide_dy, fits.dweight_N); }, {"gradient is 2 x 4", "2 x 1"});
+  expect_invalid([&] { backward(fits.dy_NO, few); }, {"1 entries", "2 slots"});
 }
 
 TEST(MixtureLosses, ShapesThatDoNotFitAreRefused) {

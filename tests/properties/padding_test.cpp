@@ -255,9 +255,9 @@ RC_GTEST_PROP(Padding, Objectives, ()) {
   layer.forward(batch, padded_tape);
   const auto assert_same = [&](const auto& loss) {
     const auto gradients = [&](const auto& of, const Matrix& target) {
-      Matrix dy_NO(of.y_NO.rows(), of.y_NO.cols());
-      moe::Vector<double> dweight_N;
-      loss.backward(of.plan, of.y_NO, target, dy_NO, dweight_N);
+      Matrix dy_NO = Matrix::Zero(of.y_NO.rows(), of.y_NO.cols());
+      moe::Vector<double> dweight_N = moe::Vector<double>::Zero(of.plan.slots());
+      loss.backward(of.plan, of.y_NO, target, 1, dy_NO, dweight_N);
       return std::pair(dy_NO, dweight_N);
     };
     RC_ASSERT(support::same_bits(loss.value(padded_tape.plan, padded_tape.y_NO, padded.dy_TD),
@@ -295,8 +295,8 @@ RC_GTEST_PROP(Padding, HierarchicalMixture, ()) {
   outer.forward(batch, padded_tape);
   const moe::HierarchicalMixtureLoss loss{.variance = 2};
   RC_ASSERT(support::same_bits(loss.value(padded_tape, padded.dy_TD), loss.value(tape, target_TD)));
-  const Matrix dx = loss.backward(outer, x_TD, target_TD, tape, gradient);
-  const Matrix padded_dx = loss.backward(outer, batch, padded.dy_TD, padded_tape, padded_gradient);
+  const Matrix dx = loss.backward(outer, x_TD, target_TD, tape, 1, gradient);
+  const Matrix padded_dx = loss.backward(outer, batch, padded.dy_TD, padded_tape, 1, padded_gradient);
   RC_ASSERT(support::same_bits(rows(padded_dx, padded.tokens), dx));
   RC_ASSERT(support::same_bits(moe::flatten(padded_gradient), moe::flatten(gradient)));
 }

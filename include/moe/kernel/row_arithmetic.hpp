@@ -34,6 +34,12 @@ void add_scaled_row(S factor, const S* from, Index size, S* to) {
   for (Index i = 0; i < size; ++i) to[i] += factor * from[i];
 }
 
+/// to += factor * (a - b).
+template <class S>
+void add_scaled_difference(S factor, const S* a, const S* b, Index size, S* to) {
+  for (Index i = 0; i < size; ++i) to[i] += factor * (a[i] - b[i]);
+}
+
 /// ||a - b||^2, by sixteen sums side by side, in one order wherever the rows lie.
 template <class S>
 S squared_distance(const S* a, const S* b, Index size) {

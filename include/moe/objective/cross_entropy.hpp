@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "moe/core/core.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -18,12 +19,12 @@ struct CrossEntropyLoss {
     S sum = 0;
     const Index labelled =
         for_each_labelled<S>(logits_TC, label_of_row, [&](Index r, Index label, const auto& total, const auto&) {
-          sum += total.shift - logits_TC(r, label) + std::log(total.sum);
+          sum += total.shift - detail::row_at(logits_TC, r)[label] + std::log(total.sum);
         });
     return labelled > 0 ? sum / static_cast<S>(labelled) : S(0);
   }
 
-  /// dlogits += scale * (softmax - one at the label) / labelled rows.
+  /// dlogits_TC += scale * d(value): (softmax - one at the label) / labelled rows.
   template <class Named = void, class Rows, class S = detail::NamedOrOwnScalar<Named, Rows>>
   void backward(const Eigen::MatrixBase<Rows>& logits, std::span<const Index> label_of_row,
                 std::type_identity_t<S> scale, detail::WrittenRows<S> dlogits_TC) const {
@@ -32,8 +33,9 @@ struct CrossEntropyLoss {
     const Index labelled = for_each_labelled<S>(logits_TC, label_of_row, [](Index, Index, const auto&, const auto&) {});
     for_each_labelled<S>(logits_TC, label_of_row, [&](Index r, Index label, const auto&, const Vector<S>& p) {
       const S share = scale / static_cast<S>(labelled);
-      dlogits_TC.row(r) += share * p.transpose();
-      dlogits_TC(r, label) -= share;
+      S* dlogits = detail::row_at(dlogits_TC, r);
+      detail::add_scaled_row(share, p.data(), p.size(), dlogits);
+      dlogits[label] -= share;
     });
   }
 
@@ -51,7 +53,7 @@ struct CrossEntropyLoss {
       if (label == -1) continue;
       require(label >= 0 && label < classes, "CrossEntropyLoss: row ", r, " has label ", label, " of ", classes);
       ++labelled;
-      const auto total = detail::softmax_row(logits_TC.row(r).data(), classes, p.data());
+      const auto total = detail::softmax_row(detail::row_at(logits_TC, r), classes, p.data());
       f(r, label, total, p);
     }
     return labelled;

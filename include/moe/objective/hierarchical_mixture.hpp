@@ -5,10 +5,11 @@
 #include <cstddef>
 #include <type_traits>
 
-#include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/executor.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
 #include "moe/objective/mixture.hpp"
+#include "moe/objective/token_slots.hpp"
 #include "moe/routing/batch.hpp"
 #include "moe/routing/plan.hpp"
 
@@ -37,17 +38,17 @@ struct HierarchicalMixtureLoss {
     Vector<S> fit_N;
     for_each_branch<S>(tape, target_TO, fit_N);
     for_each_token(tape.plan, fit_N, [&](Index, const Index* slot, const Index* end, S log_likelihood) {
-      for (; slot != end; ++slot)
-        fit_N(*slot) = tape.plan.weight[static_cast<std::size_t>(*slot)] * std::exp(fit_N(*slot) - log_likelihood);
+      detail::make_responsibilities(tape.plan, slot, end, log_likelihood, fit_N);
     });
     return fit_N;
   }
 
-  /// gradient += that of the loss; returns dx_TD. With h_i the outer posterior, each branch sees its own mixture
-  /// likelihood times h_i, and d g_i = -h_i / g_i.
+  /// gradient += scale * d(value), and the auxiliary losses' (times tape.loss_scale); returns dx_TD. With h_i the outer
+  /// posterior, each branch sees its own mixture likelihood times h_i, and d g_i = -h_i / g_i.
   template <class Outer, class Exec = DefaultExecutor, class S = typename Outer::Scalar>
   Matrix<S> backward(const Outer& outer, const std::type_identity_t<Batch<S>>& batch, detail::GivenRows<S> target_TO,
-                     typename Outer::Tape& tape, Outer& gradient, const Exec& executor = {}) const {
+                     typename Outer::Tape& tape, std::type_identity_t<S> scale, Outer& gradient,
+                     const Exec& executor = {}) const {
     Matrix<S> dx_TD(batch.tokens(), batch.x_TD.cols());
     outer.check_backward(batch, tape, dx_TD, gradient);
     Vector<S> fit_N;
@@ -55,10 +56,10 @@ struct HierarchicalMixtureLoss {
     Vector<S> share_N(fit_N.size()), dweight_N(fit_N.size());
     for_each_token(tape.plan, fit_N, [&](Index, const Index* slot, const Index* end, S log_likelihood) {
       for (; slot != end; ++slot) {
-        const S g = tape.plan.weight[static_cast<std::size_t>(*slot)];
-        const S ratio = g > 0 ? std::exp(fit_N(*slot) - log_likelihood) : S(0);
-        share_N(*slot) = g * ratio;
-        dweight_N(*slot) = -ratio;
+        const S g = detail::weight_of_slot(tape.plan, *slot);
+        const S ratio = g > 0 ? scale * std::exp(fit_N.data()[*slot] - log_likelihood) : S(0);
+        share_N.data()[*slot] = g * ratio;
+        dweight_N.data()[*slot] = -ratio;
       }
     });
     Matrix<S> dx_ND(tape.x_ND.rows(), tape.x_ND.cols());
@@ -67,14 +68,14 @@ struct HierarchicalMixtureLoss {
       if (rows == 0) continue;
       const auto at = static_cast<std::size_t>(e);
       auto& inner = tape.experts[at];
-      Matrix<S> dy(inner.y_NO.rows(), inner.y_NO.cols()), dx(rows, tape.x_ND.cols());
-      Vector<S> dweight;
+      Matrix<S> dy = Matrix<S>::Zero(inner.y_NO.rows(), inner.y_NO.cols()), dx(rows, tape.x_ND.cols());
+      Vector<S> dweight = Vector<S>::Zero(inner.plan.slots());
       MixtureNegativeLogLikelihood{variance}.backward<S>(inner.plan, inner.y_NO, branch_target<S>(tape, e, target_TO),
-                                                         dy, dweight);
+                                                         1, dy, dweight);
       for (Index n = 0; n < inner.plan.slots(); ++n) {
-        const S share = share_N(begin + inner.plan.token[static_cast<std::size_t>(n)]);
-        dy.row(n) *= share;
-        dweight(n) *= share;
+        const S share = share_N.data()[begin + inner.plan.token[static_cast<std::size_t>(n)]];
+        detail::set_scaled_row(share, detail::row_at(dy, n), dy.cols(), detail::row_at(dy, n));
+        dweight.data()[n] *= share;
       }
       const Matrix<S> x = tape.x_ND.middleRows(begin, rows);
       outer.experts[at].backward_from_slots(x, dy, dweight, inner, dx, gradient.experts[at], executor);
@@ -99,7 +100,7 @@ struct HierarchicalMixtureLoss {
   void for_each_branch(const OuterTape& tape, const ConstMatrixRef<S>& target_TO, Vector<S>& fit_N) const {
     require(target_TO.rows() == tape.plan.tokens(), "HierarchicalMixtureLoss: ", target_TO.rows(), " targets for ",
             tape.plan.tokens(), " tokens");
-    detail::resize(fit_N, tape.plan.slots());
+    fit_N.resize(tape.plan.slots());
     for (Index e = 0; e < tape.plan.experts(); ++e) {
       if (tape.plan.rows_of(e) == 0) continue;
       const auto& inner = tape.experts[static_cast<std::size_t>(e)];
@@ -112,7 +113,7 @@ struct HierarchicalMixtureLoss {
   /// Calls f(token, slots begin, end, log sum_i g_i exp(fit_i)).
   template <class S, class F>
   static void for_each_token(const Plan<S>& plan, const Vector<S>& fit_N, F&& f) {
-    detail::for_each_mixture(plan, [&](Index t, const Index* begin, const Index* end) {
+    detail::for_each_token_with_slots(plan, [&](Index t, const Index* begin, const Index* end) {
       f(t, begin, end, detail::log_mixture(plan, fit_N, begin, end));
     });
   }

@@ -1,81 +1,45 @@
 // The three objectives of the adaptive mixture of local experts. They need every expert's own output, so they are
-// losses on slots: they take a plan and y_NO, and give dy_NO and dweight_N, from which Layer::backward_from_slots goes
-// on.
+// losses on slots: they take a plan and y_NO, and add to dy_NO and dweight_N, from which Layer::backward_from_slots
+// goes on.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
-#include <cstddef>
-#include <limits>
 
-#include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
+#include "moe/kernel/row_softmax.hpp"
+#include "moe/objective/token_slots.hpp"
 #include "moe/routing/plan.hpp"
 
 MOE_NAMESPACE_BEGIN
-
-namespace detail {
-
-template <class S>
-void check_mixture(const Plan<S>& plan, ConstMatrixRef<S> y_NO, ConstMatrixRef<S> target_TO) {
-  require(y_NO.rows() == plan.slots(), "mixture loss: ", y_NO.rows(), " rows of outputs for ", plan.slots(), " slots");
-  require(target_TO.rows() == plan.tokens() && target_TO.cols() == y_NO.cols(), "mixture loss: the target is ",
-          target_TO.rows(), " x ", target_TO.cols(), ", it must be ", plan.tokens(), " x ", y_NO.cols());
-}
-
-template <class S>
-void check_mixture_gradient(const Plan<S>& plan, ConstMatrixRef<S> y_NO, ConstMatrixRef<S> dy_NO) {
-  require(dy_NO.rows() == plan.slots() && dy_NO.cols() == y_NO.cols(), "mixture loss: the outputs' gradient is ",
-          dy_NO.rows(), " x ", dy_NO.cols(), ", the outputs are ", y_NO.rows(), " x ", y_NO.cols());
-}
-
-/// Calls f(token, its slots begin, end) for the tokens that have slots; the others, padding among them, do not count.
-template <class S, class F>
-void for_each_mixture(const Plan<S>& plan, F&& f) {
-  for (Index t = 0; t < plan.tokens(); ++t) {
-    const Index* begin = plan.token_slots.data() + plan.first_of_token[static_cast<std::size_t>(t)];
-    const Index* end = plan.token_slots.data() + plan.first_of_token[static_cast<std::size_t>(t) + 1];
-    if (begin != end) f(t, begin, end);
-  }
-}
-
-/// log sum over the slots of weight * exp(fit), the largest fit taken out.
-template <class S>
-S log_mixture(const Plan<S>& plan, const Vector<S>& fit_N, const Index* begin, const Index* end) {
-  S best = -std::numeric_limits<S>::infinity(), sum = 0;
-  for (const Index* slot = begin; slot != end; ++slot)
-    if (plan.weight[static_cast<std::size_t>(*slot)] > 0) best = (std::max)(best, fit_N(*slot));
-  for (const Index* slot = begin; slot != end; ++slot) {
-    const S p = plan.weight[static_cast<std::size_t>(*slot)];
-    if (p > 0) sum += p * std::exp(fit_N(*slot) - best);
-  }
-  return best + std::log(sum);
-}
-
-}  // namespace detail
 
 /// sum over tokens of ||d - sum_e p_e o_e||^2 (Jacobs et al. 1991, eq. 1 there): the experts cooperate on a blend.
 struct CooperativeLoss {
   template <class S>
   S value(const Plan<S>& plan, detail::GivenRows<S> y_NO, detail::GivenRows<S> target_TO) const {
+    detail::check_slots<S>(plan, y_NO, target_TO);
     S sum = 0;
     Vector<S> residual;
-    for_each_residual<S>(plan, y_NO, target_TO, residual,
-                         [&](const Index*, const Index*) { sum += residual.squaredNorm(); });
+    for_each_residual<S>(plan, y_NO, target_TO, residual, [&](const Index*, const Index*) {
+      sum += detail::dot_rows(residual.data(), residual.data(), residual.size());
+    });
     return sum;
   }
 
+  /// dy_NO and dweight_N += scale * d(value).
   template <class S>
   void backward(const Plan<S>& plan, detail::GivenRows<S> y_NO, detail::GivenRows<S> target_TO,
-                detail::WrittenRows<S> dy_NO, Vector<S>& dweight_N) const {
-    detail::check_mixture<S>(plan, y_NO, target_TO);
-    detail::check_mixture_gradient<S>(plan, y_NO, dy_NO);
-    detail::resize(dweight_N, plan.slots());
+                std::type_identity_t<S> scale, detail::WrittenRows<S> dy_NO, detail::WrittenVector<S> dweight_N) const {
+    detail::check_slots<S>(plan, y_NO, target_TO);
+    detail::check_slots_gradient<S>(plan, y_NO, dy_NO, dweight_N);
+    const S twice = S(2) * scale;
     Vector<S> residual;
     for_each_residual<S>(plan, y_NO, target_TO, residual, [&](const Index* slot, const Index* end) {
       for (; slot != end; ++slot) {
-        dy_NO.row(*slot) = S(2) * plan.weight[static_cast<std::size_t>(*slot)] * residual.transpose();
-        dweight_N(*slot) = S(2) * y_NO.row(*slot).dot(residual);
+        detail::add_scaled_row(twice * detail::weight_of_slot(plan, *slot), residual.data(), residual.size(),
+                               detail::row_at(dy_NO, *slot));
+        dweight_N.data()[*slot] +=
+            twice * detail::dot_rows(detail::row_at(y_NO, *slot), residual.data(), residual.size());
       }
     });
   }
@@ -83,13 +47,14 @@ struct CooperativeLoss {
  private:
   /// Calls f(slots begin, end) with `residual` = sum_e p_e o_e - d.
   template <class S, class F>
-  static void for_each_residual(const Plan<S>& plan, ConstMatrixRef<S> y_NO, ConstMatrixRef<S> target_TO,
+  static void for_each_residual(const Plan<S>& plan, const ConstMatrixRef<S>& y_NO, const ConstMatrixRef<S>& target_TO,
                                 Vector<S>& residual, F&& f) {
-    detail::check_mixture<S>(plan, y_NO, target_TO);
-    detail::for_each_mixture(plan, [&](Index t, const Index* begin, const Index* end) {
-      residual = -target_TO.row(t).transpose();
+    residual.resize(y_NO.cols());
+    detail::for_each_token_with_slots(plan, [&](Index t, const Index* begin, const Index* end) {
+      detail::set_scaled_row(S(-1), detail::row_at(target_TO, t), residual.size(), residual.data());
       for (const Index* slot = begin; slot != end; ++slot)
-        residual += plan.weight[static_cast<std::size_t>(*slot)] * y_NO.row(*slot).transpose();
+        detail::add_scaled_row(detail::weight_of_slot(plan, *slot), detail::row_at(y_NO, *slot), residual.size(),
+                               residual.data());
       f(begin, end);
     });
   }
@@ -99,25 +64,28 @@ struct CooperativeLoss {
 struct CompetitiveLoss {
   template <class S>
   S value(const Plan<S>& plan, detail::GivenRows<S> y_NO, detail::GivenRows<S> target_TO) const {
-    detail::check_mixture<S>(plan, y_NO, target_TO);
+    detail::check_slots<S>(plan, y_NO, target_TO);
     S sum = 0;
-    detail::for_each_mixture(plan, [&](Index t, const Index* slot, const Index* end) {
+    detail::for_each_token_with_slots(plan, [&](Index t, const Index* slot, const Index* end) {
       for (; slot != end; ++slot)
-        sum += plan.weight[static_cast<std::size_t>(*slot)] * (target_TO.row(t) - y_NO.row(*slot)).squaredNorm();
+        sum += detail::weight_of_slot(plan, *slot) *
+               detail::squared_distance(detail::row_at(target_TO, t), detail::row_at(y_NO, *slot), y_NO.cols());
     });
     return sum;
   }
 
+  /// dy_NO and dweight_N += scale * d(value).
   template <class S>
   void backward(const Plan<S>& plan, detail::GivenRows<S> y_NO, detail::GivenRows<S> target_TO,
-                detail::WrittenRows<S> dy_NO, Vector<S>& dweight_N) const {
-    detail::check_mixture<S>(plan, y_NO, target_TO);
-    detail::check_mixture_gradient<S>(plan, y_NO, dy_NO);
-    detail::resize(dweight_N, plan.slots());
-    detail::for_each_mixture(plan, [&](Index t, const Index* slot, const Index* end) {
+                std::type_identity_t<S> scale, detail::WrittenRows<S> dy_NO, detail::WrittenVector<S> dweight_N) const {
+    detail::check_slots<S>(plan, y_NO, target_TO);
+    detail::check_slots_gradient<S>(plan, y_NO, dy_NO, dweight_N);
+    detail::for_each_token_with_slots(plan, [&](Index t, const Index* slot, const Index* end) {
       for (; slot != end; ++slot) {
-        dy_NO.row(*slot) = S(2) * plan.weight[static_cast<std::size_t>(*slot)] * (y_NO.row(*slot) - target_TO.row(t));
-        dweight_N(*slot) = (target_TO.row(t) - y_NO.row(*slot)).squaredNorm();
+        const S *d = detail::row_at(target_TO, t), *o = detail::row_at(y_NO, *slot);
+        detail::add_scaled_difference(S(2) * scale * detail::weight_of_slot(plan, *slot), o, d, y_NO.cols(),
+                                      detail::row_at(dy_NO, *slot));
+        dweight_N.data()[*slot] += scale * detail::squared_distance(d, o, y_NO.cols());
       }
     });
   }
@@ -142,8 +110,9 @@ struct MixtureNegativeLogLikelihood {
   template <class S>
   Vector<S> log_likelihoods(const Plan<S>& plan, detail::GivenRows<S> y_NO, detail::GivenRows<S> target_TO) const {
     Vector<S> fit_N, result_T = Vector<S>::Zero(plan.tokens());
-    for_each_fit<S>(plan, y_NO, target_TO, fit_N,
-                    [&](Index t, const Index*, const Index*, S log_likelihood) { result_T(t) = log_likelihood; });
+    for_each_fit<S>(plan, y_NO, target_TO, fit_N, [&](Index t, const Index*, const Index*, S log_likelihood) {
+      result_T.data()[t] = log_likelihood;
+    });
     return result_T;
   }
 
@@ -152,40 +121,44 @@ struct MixtureNegativeLogLikelihood {
   Vector<S> responsibilities(const Plan<S>& plan, detail::GivenRows<S> y_NO, detail::GivenRows<S> target_TO) const {
     Vector<S> fit_N;
     for_each_fit<S>(plan, y_NO, target_TO, fit_N, [&](Index, const Index* slot, const Index* end, S log_likelihood) {
-      for (; slot != end; ++slot)
-        fit_N(*slot) = plan.weight[static_cast<std::size_t>(*slot)] * std::exp(fit_N(*slot) - log_likelihood);
+      detail::make_responsibilities(plan, slot, end, log_likelihood, fit_N);
     });
     return fit_N;
   }
 
-  /// With h the responsibility: d o_e = h (o_e - d) / variance, and d p_e = -h / p_e.
+  /// dy_NO and dweight_N += scale * d(value). With h the responsibility: d o_e = h (o_e - d) / variance, and d p_e =
+  /// -h / p_e.
   template <class S>
   void backward(const Plan<S>& plan, detail::GivenRows<S> y_NO, detail::GivenRows<S> target_TO,
-                detail::WrittenRows<S> dy_NO, Vector<S>& dweight_N) const {
-    detail::check_mixture_gradient<S>(plan, y_NO, dy_NO);
-    for_each_fit<S>(plan, y_NO, target_TO, dweight_N,
-                    [&](Index t, const Index* slot, const Index* end, S log_likelihood) {
-                      for (; slot != end; ++slot) {
-                        const S p = plan.weight[static_cast<std::size_t>(*slot)];
-                        const S ratio = p > 0 ? std::exp(dweight_N(*slot) - log_likelihood) : S(0);  // h / p
-                        dy_NO.row(*slot) = p * ratio / static_cast<S>(variance) * (y_NO.row(*slot) - target_TO.row(t));
-                        dweight_N(*slot) = -ratio;
-                      }
-                    });
+                std::type_identity_t<S> scale, detail::WrittenRows<S> dy_NO, detail::WrittenVector<S> dweight_N) const {
+    detail::check_slots<S>(plan, y_NO, target_TO);
+    detail::check_slots_gradient<S>(plan, y_NO, dy_NO, dweight_N);
+    Vector<S> fit_N;
+    for_each_fit<S>(plan, y_NO, target_TO, fit_N, [&](Index t, const Index* slot, const Index* end, S log_likelihood) {
+      for (; slot != end; ++slot) {
+        const S p = detail::weight_of_slot(plan, *slot);
+        const S ratio = p > 0 ? scale * std::exp(fit_N.data()[*slot] - log_likelihood) : S(0);  // scale * h / p
+        detail::add_scaled_difference(p * ratio / static_cast<S>(variance), detail::row_at(y_NO, *slot),
+                                      detail::row_at(target_TO, t), y_NO.cols(), detail::row_at(dy_NO, *slot));
+        dweight_N.data()[*slot] -= ratio;
+      }
+    });
   }
 
  private:
   /// Calls f(token, slots begin, end, log sum_e p_e exp(fit_e)) with fit_N = -||d - o_e||^2 / (2 variance).
   template <class S, class F>
-  void for_each_fit(const Plan<S>& plan, ConstMatrixRef<S> y_NO, ConstMatrixRef<S> target_TO, Vector<S>& fit_N,
-                    F&& f) const {
+  void for_each_fit(const Plan<S>& plan, const ConstMatrixRef<S>& y_NO, const ConstMatrixRef<S>& target_TO,
+                    Vector<S>& fit_N, F&& f) const {
     require(detail::has_finite_bits(variance) && variance > 0, "MixtureNegativeLogLikelihood: variance is ", variance,
             ", it must be finite and more than 0");
-    detail::check_mixture<S>(plan, y_NO, target_TO);
-    detail::resize(fit_N, plan.slots());
-    detail::for_each_mixture(plan, [&](Index t, const Index* begin, const Index* end) {
+    detail::check_slots<S>(plan, y_NO, target_TO);
+    fit_N.resize(plan.slots());
+    detail::for_each_token_with_slots(plan, [&](Index t, const Index* begin, const Index* end) {
       for (const Index* slot = begin; slot != end; ++slot)
-        fit_N(*slot) = -(target_TO.row(t) - y_NO.row(*slot)).squaredNorm() / static_cast<S>(2 * variance);
+        fit_N.data()[*slot] =
+            -detail::squared_distance(detail::row_at(target_TO, t), detail::row_at(y_NO, *slot), y_NO.cols()) /
+            static_cast<S>(2 * variance);
       f(t, begin, end, detail::log_mixture(plan, fit_N, begin, end));
     });
   }
