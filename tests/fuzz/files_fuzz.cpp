@@ -85,7 +85,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const fuzz::File file("input");
   file.write(in.rest(), in.left());
   attempt([&] { read_all(file.path()); });
-  const moe::io::LoadOptions options{.allow_lossy = (mode & 1) != 0, .ignore_extra = (mode & 2) != 0};
+  const moe::io::LoadOptions options{
+      .precision = (mode & 1) != 0 ? moe::io::Precision::rounded : moe::io::Precision::exact,
+      .ignore_extra = (mode & 2) != 0};
   if ((mode & 4) == 0)
     load_any(file.path(), layer<float>(), options);
   else if ((mode & 8) == 0)

@@ -150,7 +150,7 @@ TEST(ModelFile, WideningIsFreeAndRoundingNeedsLeave) {
   const Net<float> before = net;
   EXPECT_NE(load_error(folder / "wide", net).find("mismatches: 5"), std::string::npos);
   EXPECT_TRUE(net == before);
-  moe::io::load(folder / "wide", net, {.allow_lossy = true});
+  moe::io::load(folder / "wide", net, {.precision = moe::io::Precision::rounded});
   EXPECT_EQ(net.w2(0, 0), 0.1f);
   EXPECT_EQ(net.bias, wide.bias.cast<float>());
 }
@@ -174,7 +174,7 @@ TEST(ModelFile, NothingFiniteBecomesInfinite) {
   const Net<float> before = net;
   wide.w2(1, 2) = -1e300;
   moe::io::save(folder / "wide", wide);
-  const std::string message = load_error(folder / "wide", net, {.allow_lossy = true});
+  const std::string message = load_error(folder / "wide", net, {.precision = moe::io::Precision::rounded});
   EXPECT_NE(message.find("tensor 'w2': value 6, counted from 0, is a F64 that does not fit F32"), std::string::npos)
       << message;
   EXPECT_TRUE(net == before);
@@ -186,7 +186,7 @@ TEST(ModelFile, NothingFiniteBecomesInfinite) {
   wide.w2(0, 1) = 1e-300;
   wide.w2(0, 2) = std::numeric_limits<double>::quiet_NaN();
   moe::io::save(folder / "wide", wide);
-  moe::io::load(folder / "wide", net, {.allow_lossy = true});
+  moe::io::load(folder / "wide", net, {.precision = moe::io::Precision::rounded});
   EXPECT_EQ(net.w2(1, 2), std::numeric_limits<float>::max());
   EXPECT_EQ(net.w2(0, 0), std::numeric_limits<float>::infinity());
   EXPECT_EQ(net.w2(0, 1), 0.0f);
@@ -221,7 +221,7 @@ TEST(ModelFile, KindsOfNumbersAreNotMixed) {
   writer.add("bias", DType::I8, {4}, std::vector<std::int8_t>(4));
   writer.add("counts", DType::U64, {4}, std::vector<std::uint64_t>(4));
   writer.write(folder / "net");
-  const std::string message = load_error(folder / "net", net, {.allow_lossy = true});
+  const std::string message = load_error(folder / "net", net, {.precision = moe::io::Precision::rounded});
   EXPECT_NE(message.find("'bias': I8 in the file, F32 in the model"), std::string::npos) << message;
   EXPECT_NE(message.find("'counts': U64 in the file, I64 in the model"), std::string::npos) << message;
   EXPECT_TRUE(net == before);

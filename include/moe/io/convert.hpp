@@ -1,15 +1,15 @@
-// From the bytes of a file to values of a C++ type: which conversions keep every value, and the conversion itself.
+// From the bytes of a file to values of a C++ type.
 #pragma once
 
 #include <bit>
 #include <cstddef>
-#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <span>
 #include <type_traits>
 #include <utility>
 
+#include "moe/io/conversion.hpp"
 #include "moe/io/dtype.hpp"
 
 static_assert(std::endian::native == std::endian::little,
@@ -17,77 +17,7 @@ static_assert(std::endian::native == std::endian::little,
 
 MOE_NAMESPACE_BEGIN
 
-namespace io {
-
-/// What reading may do to a value: `exact` refuses a narrower floating-point type and every integer that the target
-/// cannot hold; `rounded` lets floating-point targets round, also to 0, but not from a finite number to infinity.
-enum class Precision { exact, rounded };
-
-/// How one element type goes over into another.
-enum class Conversion {
-  exact,      ///< every value survives
-  rounds,     ///< floating point to a type of fewer digits or smaller range
-  by_value,   ///< integers: survives if the value lies in the range in which the target holds every integer
-  impossible  ///< floating point to integer, or a type without a counterpart in C++
-};
-
-}  // namespace io
-
 namespace detail {
-
-template <class From, class To>
-constexpr io::Conversion conversion_between() {
-  using of = std::numeric_limits<From>;
-  using to = std::numeric_limits<To>;
-  if constexpr (std::is_same_v<From, To>)
-    return io::Conversion::exact;
-  else if constexpr (is_float_scalar<From> && !is_float_scalar<To>)
-    return io::Conversion::impossible;
-  else if constexpr (is_float_scalar<From>)
-    return of::digits <= to::digits && of::max_exponent <= to::max_exponent && of::min_exponent >= to::min_exponent
-               ? io::Conversion::exact
-               : io::Conversion::rounds;
-  else
-    return of::digits <= to::digits && (to::is_signed || !of::is_signed) &&
-                   (!is_float_scalar<To> || of::digits < to::max_exponent)
-               ? io::Conversion::exact
-               : io::Conversion::by_value;
-}
-
-/// Calls f(From{}) with a value of the C++ counterpart of dtype; false if it has none.
-template <class F>
-bool with_dtype(io::DType dtype, F&& f) {
-  using io::DType;
-  switch (dtype) {
-    case DType::F64:
-      return f(double{}), true;
-    case DType::F32:
-      return f(float{}), true;
-    case DType::F16:
-      return f(Eigen::half{}), true;
-    case DType::BF16:
-      return f(Eigen::bfloat16{}), true;
-    case DType::I64:
-      return f(std::int64_t{}), true;
-    case DType::I32:
-      return f(std::int32_t{}), true;
-    case DType::I16:
-      return f(std::int16_t{}), true;
-    case DType::I8:
-      return f(std::int8_t{}), true;
-    case DType::U64:
-      return f(std::uint64_t{}), true;
-    case DType::U32:
-      return f(std::uint32_t{}), true;
-    case DType::U16:
-      return f(std::uint16_t{}), true;
-    case DType::U8:
-    case DType::BOOL:
-      return f(std::uint8_t{}), true;
-    default:
-      return false;
-  }
-}
 
 /// Whether To holds this integer and every integer between it and zero.
 template <class To, class From>
@@ -104,22 +34,6 @@ constexpr bool holds_integer(From value) {
     }
   }
 }
-
-}  // namespace detail
-
-namespace io {
-
-/// How elements of dtype become values of type S.
-template <moe::detail::FileScalar S>
-Conversion conversion_to(DType dtype) {
-  Conversion result = Conversion::impossible;
-  moe::detail::with_dtype(dtype, [&]<class From>(From) { result = moe::detail::conversion_between<From, S>(); });
-  return result;
-}
-
-}  // namespace io
-
-namespace detail {
 
 /// Whether To holds the number as it was read into `to`: an integer exactly, unless precision lets it round, and
 /// nothing finite as an infinity.
