@@ -85,6 +85,22 @@ TEST(Names, OptionsExist) {
       EXPECT_NE(build.find(option), std::string::npos) << document.name << ": " << option;
 }
 
+TEST(Names, MutationOptionsExist) {
+  const std::string program = readme::text_of(readme::root() / "tests/mutation/mutate.py");
+  const std::string text = text_of_today(readme::document("tests/mutation/README.md"));
+  for (const std::string& option : all_matches(text, "(--[a-z]+)"))
+    EXPECT_NE(program.find(option), std::string::npos) << option;
+}
+
+// Who contributes tests as the README says.
+TEST(Names, CommandsAreTheSame) {
+  std::vector<std::string> commands;
+  for (const readme::Block& block : readme::document("README.md").blocks)
+    if (block.language == "sh") commands.push_back(block.code);
+  ASSERT_GE(commands.size(), 2u);
+  EXPECT_EQ(readme::document(".github/CONTRIBUTING.md").blocks.front().code, commands[1]);
+}
+
 // The README is read in a few minutes, and a glossary that is longer explains nothing.
 TEST(Names, DocumentsStayShort) {
   EXPECT_LE(readme::document("README.md").lines.size(), 220u);
