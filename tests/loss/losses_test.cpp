@@ -145,5 +145,17 @@ TEST(Losses, OneValuePrintsWithItsCoefficient) {
   EXPECT_EQ(out.str(), "sum 3 (x 0.5)");
 }
 
+/// The losses of a pass are its layer's; a copy is another layer, as in the backward pass.
+TEST(Losses, AuxiliaryLossRefusesTheTapeOfAnotherLayer) {
+  std::mt19937_64 rng(1);
+  const Layer layer{Router<double>::random(4, 3, rng), TopK{.k = 2}, make_experts<Mlp<double>>(4, 3, 5, rng),
+                    Losses{RouterZLoss{}}};
+  const auto copy = layer;
+  decltype(layer)::Tape tape;
+  layer.forward(support::random_matrix<double>(6, 3, 2), tape);
+  EXPECT_GT(layer.auxiliary_loss(tape), 0);
+  expect_invalid([&] { (void)copy.auxiliary_loss(tape); }, {"Layer::auxiliary_loss", "another layer's"});
+}
+
 }  // namespace losses_test
 }  // namespace moe

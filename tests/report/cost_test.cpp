@@ -168,6 +168,25 @@ TEST(Cost, ATapeOfFewerExpertsIsRefused) {
   support::expect_invalid([&] { cost_of(layer, tape); }, {"a pass of 5 experts", "6"});
 }
 
+template <class SomeLayer>
+void expect_own_tape_needed(const SomeLayer& layer) {
+  const SomeLayer other = layer;  // a copy is another layer
+  typename SomeLayer::Tape tape;
+  layer.forward(support::random_matrix<float>(tokens, width, 2), tape);
+  EXPECT_GT(cost_of(layer, tape).multiply_adds, 0);
+  support::expect_invalid([&] { cost_of(other, tape); }, {"cost_of", "another layer's"});
+}
+
+TEST(Cost, ATapeOfAnotherLayerOfTheSameShapeIsRefused) {
+  std::mt19937_64 generator{3};
+  const auto bag = make_experts<Mlp<float>>(2, width, hidden, generator);
+  expect_own_tape_needed(top2_layer());
+  expect_own_tape_needed(Shared{top2_layer(), bag[0]});
+  expect_own_tape_needed(SoftLayer<float, Mlp<float>>{random_matrix<float>(4, width, generator), bag});
+  expect_own_tape_needed(
+      Layer{Router<float>::random(2, width, generator), top1, std::vector{top2_layer(), top2_layer()}});
+}
+
 TEST(Cost, ATapeWithoutAPassIsRefused) {
   const auto layer = top2_layer();
   const decltype(layer)::Tape tape;

@@ -199,9 +199,12 @@ auto as_vector(Numbers& numbers) {
 /// Walks the parameters of a part, if it has any, each as "name.parameter". Nothing happens for a type that has no
 /// visit_parameters, a plain matrix too, which f names. For the visitor of what holds parts:
 ///   static void visit_parameters(F&& f, Self&... self) { moe::visit_part("moe", f, self.moe...); ... }
+/// An f that has `part(name, part)` gets the part itself, not its parameters.
 template <class F, class Part, class... Parts>
 void visit_part(std::string_view name, F& f, Part& part, Parts&... parts) {
-  if constexpr (requires { std::remove_const_t<Part>::visit_parameters(f, part, parts...); })
+  if constexpr (requires { f.part(name, part, parts...); })
+    f.part(name, part, parts...);
+  else if constexpr (requires { std::remove_const_t<Part>::visit_parameters(f, part, parts...); })
     std::remove_const_t<Part>::visit_parameters(detail::with_prefix(name, f), part, parts...);
 }
 

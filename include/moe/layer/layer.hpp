@@ -123,6 +123,7 @@ struct Layer {
   S auxiliary_loss(const Tape& tape) const {
     require(tape.width >= 0 && tape.experts.size() == experts.size(),
             "Layer::auxiliary_loss: the tape holds no forward pass of a layer of ", experts.size(), " experts");
+    detail::require_own_tape("Layer::auxiliary_loss", tape.layer, experts.data());
     S sum = losses.value(tape.routing);
     if constexpr (detail::HasAuxiliaryLoss<X>)
       for (Index e = 0; e < tape.plan.experts(); ++e)

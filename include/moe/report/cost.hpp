@@ -10,6 +10,7 @@
 #include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/parameters.hpp"
+#include "moe/layer/tape.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -81,6 +82,7 @@ Cost cost_of_part(const Part& part, const PartTape& tape, Index rows) {
                 }) {
     require(tape.experts.size() == part.experts.size(), "cost_of: the tape is of a pass of ", tape.experts.size(),
             " experts, the layer has ", part.experts.size());
+    require_own_tape("cost_of", tape.layer, part.experts.data());
     cost += cost_of_rows(part.router, rows);
     cost += cost_of_rows(part.gate, rows);
     for (std::size_t e = 0; e < part.experts.size(); ++e)
@@ -91,6 +93,7 @@ Cost cost_of_part(const Part& part, const PartTape& tape, Index rows) {
                        }) {
     require(tape.experts.size() == part.experts.size(), "cost_of: the tape is of a pass of ", tape.experts.size(),
             " experts, the layer has ", part.experts.size());
+    require_own_tape("cost_of", tape.layer, part.experts.data());
     cost = cost_of_rows(part, rows);  // every token has to do with every expert
     const Index slots_of_expert = tape.in_QD.rows() / static_cast<Index>(part.experts.size());
     cost.multiply_adds = 3 * rows * part.slot_PD.size();  // logits, dispatch, combine
@@ -121,7 +124,7 @@ Cost cost_of_part(const Part& part, const PartTape& tape, Index rows) {
 }  // namespace detail
 
 /// Of the pass that `tape` recorded; experts count for the rows that they got, those that are layers as layers.
-/// Throws std::invalid_argument if there is none, or it is of another number of experts.
+/// Throws std::invalid_argument if there is none, or the pass was another layer's (a copy is another one).
 template <class SomeLayer>
 Cost cost_of(const SomeLayer& layer, const typename SomeLayer::Tape& tape) {
   require(tape.width >= 0 && tape.experts.size() > 0, "cost_of: the tape holds no forward pass");

@@ -1,4 +1,5 @@
-// A layer in a few lines of text: its parts, their shapes, parameters and bytes. std::cout << layer.
+// A model in a few lines of text: its parts, their shapes, parameters and bytes. std::cout << moe::summary(model), or
+// << layer.
 #pragma once
 
 #include <concepts>
@@ -15,146 +16,202 @@
 #include "moe/layer/layer.hpp"
 #include "moe/layer/shared.hpp"
 #include "moe/layer/soft_layer.hpp"
-#include "moe/report/cost.hpp"
+#include "moe/report/type_name.hpp"
 
 MOE_NAMESPACE_BEGIN
 
+/// What a model is made of, and its totals. Print it.
+struct Summary {
+  std::string text;                     ///< A line for each part; neighbours that look alike on one.
+  Index parameters = 0, bytes = 0;      ///< What is trained.
+  Index buffers = 0, buffer_bytes = 0;  ///< What is saved and not trained: numbers, and their bytes.
+
+  friend std::ostream& operator<<(std::ostream& out, const Summary& summary) { return out << summary.text; }
+};
+
 namespace detail {
 
+/// The lines of a part; those after the first begin with `indent`. Adds what it holds to the totals.
 template <class Part>
-constexpr std::string_view signature_of() {
-#if defined(__GNUC__)
-  return __PRETTY_FUNCTION__;  // "... [with Part = moe::v0::TopK; ...]", or "... [Part = moe::TopK]"
-#else
-  return "Part = part";
-#endif
+std::string lines_of(const Part& part, const std::string& indent, Summary& totals);
+
+/// Visits a part: what it names itself is written behind its title, its own parts are lines.
+class PartLines {
+ public:
+  explicit PartLines(std::string indent) : indent_(std::move(indent)) {}
+
+  /// A matrix or vector: "weight 3 x 4", "bias 3"; what is empty is left out.
+  template <class Parameter>
+  void operator()(std::string_view name, const Parameter& parameter) {
+    totals.parameters += parameter.size();
+    totals.bytes += parameter.size() * static_cast<Index>(sizeof(*parameter.data()));
+    if (parameter.size() == 0) return;
+    own += joined(", ", name, " ", Index{parameter.rows()});
+    if (parameter.cols() != 1) own += joined(" x ", Index{parameter.cols()});
+  }
+
+  /// What visit_part calls.
+  template <class Part>
+  void part(std::string_view name, const Part& part) {
+    const std::size_t dot = name.rfind('.');
+    const bool is_listed = dot != std::string_view::npos && name.find_first_not_of("0123456789", dot + 1) == name.npos;
+    entries_.push_back(
+        {std::string(is_listed ? name.substr(0, dot) : name), is_listed, lines_of(part, indent_ + "  ", totals)});
+  }
+
+  /// One entry for neighbours in a list that look alike, and as many as eight entries of a list.
+  std::string lines() const {
+    std::string text;
+    for (std::size_t begin = 0, end = 0; begin < entries_.size(); begin = end) {
+      const auto is_of_list = [&](std::size_t i) {
+        return i < entries_.size() && entries_[i].is_listed && entries_[i].name == entries_[begin].name;
+      };
+      for (end = begin + 1; entries_[begin].is_listed && is_of_list(end);) ++end;
+      int written = 0;
+      for (std::size_t first = begin, next = begin; first < end; first = next) {
+        if (++written > 8) {
+          text += indent_ + joined("and ", end - first, " more ", entries_[begin].name, "\n");
+          break;
+        }
+        for (next = first + 1; next < end && entries_[next].lines == entries_[first].lines;) ++next;
+        text += indent_ + entries_[first].name;
+        if (next > first + 1)
+          text += joined(" ", first - begin, " to ", next - 1 - begin, ", each");
+        else if (entries_[first].is_listed)
+          text += joined(" ", first - begin);
+        text += ' ' + entries_[first].lines;
+      }
+    }
+    return text;
+  }
+
+  std::string own;
+  Summary totals;
+
+ private:
+  struct Entry {
+    std::string name;
+    bool is_listed;
+    std::string lines;
+  };
+
+  std::string indent_;
+  std::vector<Entry> entries_;
+};
+
+/// What a part is called: its type, or what it is as a layer.
+template <class Part>
+std::string title_of(const Part& part) {
+  std::string title = type_name<Part>();
+  if constexpr (requires {
+                  { part.k } -> std::convertible_to<Index>;
+                })
+    title += joined(", k = ", Index{part.k});
+  return title;
+}
+template <class R, class G, class X, class L>
+std::string title_of(const Layer<R, G, X, L>& layer) {
+  return joined("Layer of ", layer.experts.size(), " experts");
+}
+template <class L, class X, class M>
+std::string title_of(const Shared<L, X, M>&) {
+  return "Shared";
+}
+template <class S, class X>
+std::string title_of(const SoftLayer<S, X>& layer) {
+  return joined("SoftLayer of ", layer.experts.size(), " experts");
 }
 
-/// A type as it is written after `using namespace moe`; without run-time type information.
+/// "loss router_z, coefficient 0.001", a line each, where there are losses.
 template <class Part>
-std::string type_name() {
-  std::string_view signature = signature_of<Part>();
-  signature.remove_prefix(signature.find("Part = ") + 7);
-  std::string name(signature.substr(0, signature.find_first_of(";]")));
-  for (const std::string_view own : {"moe::v0::", "moe::"})
-    for (std::size_t at = name.find(own); at != std::string::npos; at = name.find(own, at))
-      if (at == 0 || std::string_view("<, ").find(name[at - 1]) != std::string_view::npos)
-        name.erase(at, own.size());
-      else
-        at += own.size();
-  return name;
-}
-
-/// "Linear<float>, weight 3 x 4, bias 3"; what is empty is left out.
-template <class Part>
-std::string description_of(const Part& part) {
+std::string loss_lines_of(const Part& part, const std::string& indent) {
   std::string text;
-  if constexpr (requires { part.visit([](const auto&, auto) {}); }) {
-    part.visit([&](const auto& own, auto) { text = description_of(own); });
+  if constexpr (requires { part.losses.all; })
+    std::apply(
+        [&](const auto&... loss) {
+          ((text += indent + joined("loss ", std::string_view(loss.name()), ", coefficient ",
+                                    static_cast<double>(loss.coefficient), "\n")),
+           ...);
+        },
+        part.losses.all);
+  return text;
+}
+
+/// ": 99 parameters (396 bytes), buffers of 56 bytes"; nothing where there are none.
+inline std::string size_text(const Summary& totals) {
+  std::string text;
+  if (totals.parameters > 0) text += joined(totals.parameters, " parameters (", totals.bytes, " bytes)");
+  if (totals.buffers > 0) text += joined(text.empty() ? "" : ", ", "buffers of ", totals.buffer_bytes, " bytes");
+  return text.empty() ? text : ": " + text;
+}
+
+inline void add(const Summary& part, Summary& totals) {
+  totals.parameters += part.parameters, totals.bytes += part.bytes;
+  totals.buffers += part.buffers, totals.buffer_bytes += part.buffer_bytes;
+}
+
+template <class Part>
+std::string lines_of(const Part& part, const std::string& indent, Summary& totals) {
+  if constexpr (requires { part.visit([](const auto&, auto) {}); }) {  // one of several types: the one at hand
+    std::string text;
+    part.visit([&](const auto& own, auto) { text = lines_of(own, indent, totals); });
+    return text;
   } else {
-    text = type_name<Part>();
-    if constexpr (requires {
-                    { part.k } -> std::convertible_to<Index>;
-                  })
-      text += joined(", k = ", Index{part.k});
-    if constexpr (NamesParameters<Part>)
-      for_each_parameter(
-          [&](std::string_view name, const auto& parameter) {
-            if (parameter.size() == 0) return;
-            text += joined(", ", name, " ", Index{parameter.rows()});
-            if (parameter.cols() != 1) text += joined(" x ", Index{parameter.cols()});
-          },
-          part);
+    PartLines parts(indent);
+    if constexpr (requires { Part::visit_parameters(parts, part); }) Part::visit_parameters(parts, part);
+    Summary& own = parts.totals;
+    own.buffers = own.buffer_bytes = 0;  // those of its parts are among its own
+    for_each_buffer(
+        [&](std::string_view, const auto& buffer) {
+          own.buffers += buffer.size();
+          own.buffer_bytes += buffer.size() * static_cast<Index>(sizeof(*buffer.data()));
+        },
+        part);
+    add(own, totals);
+    return title_of(part) + parts.own + size_text(own) + '\n' + parts.lines() + loss_lines_of(part, indent);
   }
-  return text;
-}
-
-/// ": 99 parameters (396 bytes)"; nothing where there are none.
-template <class Part>
-std::string size_text_of(const Part& part) {
-  const Cost cost = cost_of_rows(part, 0);
-  return cost.parameters > 0 ? joined(": ", cost.parameters, " parameters (", cost.bytes, " bytes)") : "";
-}
-
-/// The lines of a part; those after the first begin with `indent`.
-template <class Part>
-std::string lines_of(const Part& part, const std::string&) {
-  return description_of(part) + size_text_of(part) + '\n';
-}
-template <class R, class G, class X, class L>
-std::string lines_of(const Layer<R, G, X, L>& layer, const std::string& indent);
-template <class L, class X, class M>
-std::string lines_of(const Shared<L, X, M>& shared, const std::string& indent);
-template <class S, class X>
-std::string lines_of(const SoftLayer<S, X>& layer, const std::string& indent);
-
-/// One entry for neighbours that look alike, and as many as eight entries.
-template <class X>
-std::string lines_of_list(const std::vector<X>& experts, const std::string& indent) {
-  std::string text;
-  std::size_t entries = 0;
-  for (std::size_t first = 0, next = 0; first < experts.size(); first = next) {
-    const std::string one = lines_of(experts[first], indent + "  ");
-    if (++entries > 8) return text + indent + joined("and ", experts.size() - first, " more experts\n");
-    for (next = first + 1; next < experts.size() && lines_of(experts[next], indent + "  ") == one;) ++next;
-    const bool is_alone = next == first + 1;
-    text += indent + (is_alone ? joined("expert ", first) : joined("experts ", first, " to ", next - 1, ", each"));
-    text += ' ' + one;
-  }
-  return text;
-}
-
-template <class R, class G, class X, class L>
-std::string lines_of(const Layer<R, G, X, L>& layer, const std::string& indent) {
-  std::string text = joined("Layer of ", layer.experts.size(), " experts") + size_text_of(layer) + '\n';
-  text += indent + "router " + lines_of(layer.router, indent);
-  text += indent + "gate " + lines_of(layer.gate, indent);
-  text += lines_of_list(layer.experts, indent);
-  std::apply(
-      [&](const auto&... loss) {
-        ((text += indent + joined("loss ", std::string_view(loss.name()), ", coefficient ",
-                                  static_cast<double>(loss.coefficient), "\n")),
-         ...);
-      },
-      layer.losses.all);
-  return text;
-}
-
-template <class L, class X, class M>
-std::string lines_of(const Shared<L, X, M>& shared, const std::string& indent) {
-  std::string text = "Shared" + size_text_of(shared) + '\n';
-  text += indent + "layer " + lines_of(shared.layer, indent + "  ");
-  text += indent + "expert of every token " + lines_of(shared.expert, indent + "  ");
-  if constexpr (Shared<L, X, M>::is_mixed) text += indent + "mix " + lines_of(shared.mix, indent + "  ");
-  return text;
-}
-
-template <class S, class X>
-std::string lines_of(const SoftLayer<S, X>& layer, const std::string& indent) {
-  return joined("SoftLayer of ", layer.experts.size(), " experts, ", layer.slots(), " slots of width ",
-                Index{layer.slot_PD.cols()}) +
-         size_text_of(layer) + '\n' + lines_of_list(layer.experts, indent);
 }
 
 }  // namespace detail
 
-/// Its parts, a line each, experts that look alike on one:
-///   Layer of 4 experts: 136 parameters (544 bytes)
-///     router Router<float>, weight 4 x 3, bias 4: 16 parameters (64 bytes)
-///     gate TopK, k = 2
-///     experts 0 to 3, each Mlp<float>, w1 5 x 3, w2 3 x 5: 30 parameters (120 bytes)
-///     loss router_z, coefficient 0.001
+/// Of whatever names its parameters by visit_parameters: a layer, an expert, a struct of layers and matrices. A part
+/// that visit_part or visit_list names has lines of its own, a matrix stands behind its owner's name; equal neighbours
+/// in a list share a line:
+///   Model, head 10 x 3: 166 parameters (664 bytes)
+///     moe Layer of 4 experts: 136 parameters (544 bytes)
+///       router Router<float>, weight 4 x 3, bias 4: 16 parameters (64 bytes)
+///       gate TopK, k = 2
+///       experts 0 to 3, each Mlp<float>, w1 5 x 3, w2 3 x 5: 30 parameters (120 bytes)
+///       loss router_z, coefficient 0.001
+template <class Model>
+Summary summary(const Model& model) {
+  Summary totals;
+  totals.text = detail::lines_of(model, "  ", totals);
+  return totals;
+}
+
+/// Of a list of layers or other parts.
+template <class Part>
+Summary summary(const std::vector<Part>& list) {
+  detail::PartLines parts("  ");
+  for (std::size_t i = 0; i < list.size(); ++i) parts.part("part." + std::to_string(i), list[i]);
+  Summary totals = parts.totals;
+  totals.text = detail::joined("list of ", list.size()) + detail::size_text(totals) + '\n' + parts.lines();
+  return totals;
+}
+
+/// The summary of a layer.
 template <class R, class G, class X, class L>
 std::ostream& operator<<(std::ostream& out, const Layer<R, G, X, L>& layer) {
-  return out << detail::lines_of(layer, "  ");
+  return out << summary(layer);
 }
 template <class L, class X, class M>
 std::ostream& operator<<(std::ostream& out, const Shared<L, X, M>& shared) {
-  return out << detail::lines_of(shared, "  ");
+  return out << summary(shared);
 }
 template <class S, class X>
 std::ostream& operator<<(std::ostream& out, const SoftLayer<S, X>& layer) {
-  return out << detail::lines_of(layer, "  ");
+  return out << summary(layer);
 }
 
 MOE_NAMESPACE_END
