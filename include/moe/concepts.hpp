@@ -51,7 +51,8 @@ concept ScoringRouter = requires(const R router, const Batch<typename R::Scalar>
 };
 
 /// Turns logits into probabilities and choices. Required:
-/// - `route(batch, routing, random) const`: writes `routing.probabilities_TE` (T, E) and appends to `routing.choices`, in
+/// - `route(batch, routing, random) const`: writes `routing.probabilities_TE` (T, E) and appends to `routing.choices`,
+/// in
 ///   order of priority, none for padding. `random` is null outside training: then nothing may be drawn.
 ///
 /// It chooses by `routing.selection_logits_TE()` and weighs by `routing.weighing_logits_TE()`: both are the logits, but

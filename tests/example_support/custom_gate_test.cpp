@@ -56,7 +56,7 @@ TEST(CustomGate, StrongNoiseDecides) {
 }
 
 TEST(CustomGate, NoiseThatDoesNotWeighChangesTheChoicesAlone) {
-  const auto [pairs, routing] = chosen_by(GumbelNoise{.gate = gate, .temperature = 10});
+  const auto [pairs, routing] = chosen_by(GumbelNoise<HighScores>{.gate = gate, .temperature = 10});
   EXPECT_EQ(pairs, high_ones(routing.noise.logits_TE));
   EXPECT_NE(pairs, high_ones(routing.logits_TE));
   for (const auto& choice : routing.choices)
@@ -74,7 +74,7 @@ void expect_right_gradients(const G& some_gate) {
 TEST(CustomGate, GradientsAreRightWithNoiseTooThatWeighsOrDoesNot) {
   expect_right_gradients(gate);
   expect_right_gradients(FixedNoise{gate, 4});
-  expect_right_gradients(GumbelNoise{.gate = gate, .temperature = 1});
+  expect_right_gradients(GumbelNoise<HighScores>{.gate = gate, .temperature = 1});
 }
 
 }  // namespace custom_gate_test

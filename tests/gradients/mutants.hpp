@@ -87,7 +87,64 @@ struct NoisyLogitsGradientDropped : moe::NoisyTopK<double> {
   }
 };
 
+/// The slips that only another writer of the same gradient brings to light: `=` in place of `+=`.
+struct LogitsGradientOverwritten : moe::TopK {
+  void backward(const Routing& routing, Routing& drouting) const {
+    Routing own = drouting;
+    own.logits_TE.setZero();
+    TopK::backward(routing, own);
+    drouting.logits_TE = own.logits_TE;
+  }
+};
+
+/// Of the chosen entries alone, since their weights are these probabilities.
+struct ProbabilitiesGradientOverwritten : moe::TopK {
+  void backward(const Routing& routing, Routing& drouting) const {
+    for (auto& choice : drouting.choices) {
+      drouting.probabilities_TE(choice.token, choice.expert) = choice.weight;
+      choice.weight = 0;
+    }
+    TopK::backward(routing, drouting);
+  }
+};
+
+struct InputGradientOverwritten : moe::NoisyTopK<double> {
+  void backward(const Batch& batch, const Routing& routing, Routing& drouting, MatrixRef dx_TD,
+                InputGradientOverwritten& gradient) const {
+    dx_TD.setZero();
+    moe::NoisyTopK<double>::backward(batch, routing, drouting, dx_TD, gradient);
+  }
+};
+
 // Losses.
+
+struct OverwritesLogits : moe::RouterZLoss {
+  void backward(const Routing& routing, double scale, Routing& drouting) const {
+    drouting.logits_TE.setZero();
+    RouterZLoss::backward(routing, scale, drouting);
+  }
+};
+
+struct OverwritesProbabilities : moe::LoadBalanceLoss {
+  void backward(const Routing& routing, double scale, Routing& drouting) const {
+    drouting.probabilities_TE.setZero();
+    LoadBalanceLoss::backward(routing, scale, drouting);
+  }
+};
+
+struct OverwritesWeights : moe::ImportanceLoss {
+  void backward(const Routing& routing, double scale, Routing& drouting) const {
+    for (auto& choice : drouting.choices) choice.weight = 0;
+    ImportanceLoss::backward(routing, scale, drouting);
+  }
+};
+
+struct OverwritesNoise : moe::LoadLoss {
+  void backward(const Routing& routing, double scale, Routing& drouting) const {
+    drouting.noise.stddev_TE.setZero();
+    LoadLoss::backward(routing, scale, drouting);
+  }
+};
 
 template <class L>
 struct OnePercentOff : L {
@@ -119,6 +176,14 @@ struct RouterInputGradientDropped : moe::Router<double> {
                 RouterInputGradientDropped& gradient) const {
     Matrix scratch = dx_TD;
     Router::backward(batch, routing, drouting, tape, scratch, gradient);
+  }
+};
+
+struct RouterOverwritesInputGradient : moe::Router<double> {
+  void backward(const Batch& batch, const Routing& routing, Routing& drouting, Tape& tape, MatrixRef dx_TD,
+                RouterOverwritesInputGradient& gradient) const {
+    dx_TD.setZero();
+    Router::backward(batch, routing, drouting, tape, dx_TD, gradient);
   }
 };
 

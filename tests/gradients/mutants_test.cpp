@@ -155,6 +155,41 @@ TEST(GradientMutants, InLayers) {
   expect_found(report_of(mutants::LossesForgotten<Original>{original}, evaluation));
 }
 
+/// Named, though every number is right as long as nobody else writes there.
+void expect_overwriting(const moe::testing::GradientReport& report, const std::string& who, const std::string& what) {
+  EXPECT_FALSE(report) << report;
+  EXPECT_FALSE(report.differ) << report;
+  ASSERT_EQ(report.faults.size(), 1u) << report;
+  EXPECT_EQ(report.faults[0].find(who + ": backward writes over "), 0u) << report;
+  EXPECT_NE(report.faults[0].find(" entries of " + what + ", to which it must add"), std::string::npos) << report;
+}
+
+TEST(GradientMutants, ThatWriteOverWhatAnotherWroteAreNamed) {
+  using namespace mutants;
+  const auto of_gate = [](const auto& gate) { return report_of(moe::Layer{router(), gate, experts()}, training); };
+  expect_overwriting(of_gate(LogitsGradientOverwritten{top_2(ChoiceWeights::probabilities)}), "the gate",
+                     "drouting's logits_TE");
+  expect_overwriting(of_gate(ProbabilitiesGradientOverwritten{top_2(ChoiceWeights::probabilities)}), "the gate",
+                     "drouting's probabilities_TE");
+  expect_overwriting(of_gate(noisy_gate<InputGradientOverwritten>()), "the gate", "dx");
+  const auto of_loss = [](const auto& loss) { return report_with_losses(training, loss); };
+  expect_overwriting(of_loss(OverwritesLogits{{.coefficient = 1}}), "router_z", "drouting's logits_TE");
+  expect_overwriting(of_loss(OverwritesProbabilities{{.coefficient = 1}}), "load_balance",
+                     "drouting's probabilities_TE");
+  expect_overwriting(of_loss(OverwritesWeights{{.coefficient = 1}}), "importance", "drouting's choices' weights");
+  expect_overwriting(of_loss(OverwritesNoise{{.coefficient = 1}}), "load", "drouting's noise.stddev_TE");
+  expect_overwriting(
+      report_of(moe::Layer{router<RouterOverwritesInputGradient>(), moe::TopK{.k = 2}, experts()}, training),
+      "the router", "dx");
+}
+
+TEST(GradientMutants, ThatWriteOverAreNamedInWhatIsAroundALayer) {
+  const moe::Shared shared{
+      moe::Layer{router(), moe::TopK{.k = 2}, experts(), moe::Losses{mutants::OverwritesLogits{{.coefficient = 1}}}},
+      experts().front()};
+  expect_overwriting(report_of(shared, training), "router_z", "drouting's logits_TE");
+}
+
 /// A slot loss that forgets one of its two gradients.
 template <class SlotLoss, bool of_weights>
 struct HalfOf : SlotLoss {

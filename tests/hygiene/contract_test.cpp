@@ -18,6 +18,9 @@ const std::map<std::string, std::string> of_others{
     {"IsVectorAtCompileTime", "an Eigen matrix"},
     {"derived", "an Eigen matrix"},
     {"cols", "an Eigen matrix"},
+    {"rows", "an Eigen matrix"},
+    {"data", "an Eigen matrix"},
+    {"value", "a type trait, and an activation"},
     {"matrix", "Weights"},
     {"emplace", "a std::optional, the tape's random"},
     {"index", "a std::variant, that of VariantExpert"},
@@ -57,13 +60,14 @@ std::size_t end_of_bracket(const std::string& code, std::size_t begin) {
 /// The members that the requires-expressions of this code look for: x.name, X::name. `requires (condition)` is none.
 std::set<std::string> looked_for(const std::string& code) {
   static const std::regex keyword{R"(\brequires\b)"};
-  static const std::regex member{R"((\.|\b[A-Z]\w*::)\s*(?:template\s+)?([A-Za-z]\w*))"};
+  static const std::regex member{R"((\.|(?:\b[A-Z]\w*|>)::)\s*(?:template\s+)?([A-Za-z]\w*))"};
   const auto skip_spaces = [&](std::size_t at) {
     while (at < code.size() && std::isspace(static_cast<unsigned char>(code[at]))) ++at;
     return at;
   };
   std::set<std::string> names;
   for (std::sregex_iterator it(code.begin(), code.end(), keyword), end; it != end; ++it) {
+    if (it->position() > 0 && code[static_cast<std::size_t>(it->position()) - 1] == '!') continue;  // must not be there
     std::size_t at = skip_spaces(static_cast<std::size_t>(it->position()) + 8);
     if (at < code.size() && code[at] == '(') {
       const std::size_t close = end_of_bracket(code, at);
@@ -99,9 +103,11 @@ TEST(Contract, WhatIsLookedForIsSeen) {
   EXPECT_EQ(looked_for("if constexpr (requires { gate.check(experts); }) gate.run();"), Names{"check"});
   EXPECT_EQ(looked_for("requires(typename X::Tape of) { of.random = of.random; }"), Names{"random"});
   EXPECT_EQ(looked_for("requires { Part::visit_parameters(f, part); }"), Names{"visit_parameters"});
+  EXPECT_EQ(looked_for("requires { std::remove_const_t<Part>::visit_parameters(f); }"), Names{"visit_parameters"});
   EXPECT_EQ(looked_for("requires { std::is_same_v<int, int>; }"), Names{});
   EXPECT_EQ(looked_for("void f() const requires(Expert<Xs, S>&&...) { x.run(); }"), Names{});
   EXPECT_EQ(looked_for("requires Expert<X> void f() { x.run(); }"), Names{});
+  EXPECT_EQ(looked_for("static_assert(!requires { part.visit_parameter(); });"), Names{});
   EXPECT_EQ(looked_for("requires { form.template value<S>(chunk); }"), Names{"value"});
   EXPECT_EQ(looked_for(code_of({"requires {", "  x.a;  // x.b", "}"})), Names{"a"});
 }

@@ -22,7 +22,7 @@ const std::vector<std::vector<std::string>> floors{
     {"core/require.hpp", "core/rows_ref.hpp"},
     {"core/core.hpp"},
     {"core/function_ref.hpp"},
-    {"core/first_exception.hpp", "core/mersenne_twister.hpp"},
+    {"core/first_exception.hpp", "core/mersenne_twister.hpp", "core/visitors.hpp"},
     {"core/executor_ref.hpp", "core/helpers.hpp"},
     {"core/team.hpp"},
     {"core"},

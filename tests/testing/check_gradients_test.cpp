@@ -6,6 +6,7 @@
 #include <random>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "moe/moe.hpp"
@@ -194,6 +195,31 @@ TEST(CheckGradients, SlipsOfAnExpertAreNamedInALayerToo) {
                "writes over the gradient of 'experts.0.scale'");
   EXPECT_FALSE(check_in_a_layer(Scaling{scale, Scaling::Fault::no_gradient}));
   expect_named(check_in_a_layer(ScalingAndShift<true, false>{scale, scale}), "it forgets a parameter");
+}
+
+/// A loss on the logits that is the only one in its layer.
+struct LogitSize {
+  bool overwrites = false;
+  double coefficient = 1;
+
+  static constexpr std::string_view name() { return "logit size"; }
+  double value(const Routing<double>& routing) const { return routing.logits_TE.squaredNorm() / 2; }
+  void backward(const Routing<double>& routing, double scale, Routing<double>& drouting) const {
+    if (overwrites) drouting.logits_TE.setZero();
+    drouting.logits_TE += scale * routing.logits_TE;
+  }
+};
+
+TEST(CheckGradients, ALossThatWritesOverTheRoutingsGradientIsNamed) {
+  std::mt19937_64 rng(1);
+  const auto check = [&](LogitSize loss) {
+    const Layer layer{Router<double>::random(3, 3, rng), TopK{.k = 2}, make_experts<Linear<double>>(3, 3, 3, rng),
+                      Losses{loss}};
+    return testing::check_layer_gradients(layer, support::random_matrix<double>(6, 3, 2));
+  };
+  EXPECT_TRUE(check({})) << check({});
+  expect_named(check({.overwrites = true}),
+               "logit size: backward writes over 18 entries of drouting's logits_TE, to which it must add (+=, not =)");
 }
 
 TEST(CheckGradients, TooManyKinksAreSaidToBeThat) {

@@ -18,27 +18,9 @@
 #include <vector>
 
 #include "moe/core/core.hpp"
+#include "moe/core/visitors.hpp"
 
 MOE_NAMESPACE_BEGIN
-
-namespace detail {
-
-struct AnyVisitor {
-  template <class... Parameters>
-  void operator()(std::string_view, Parameters&...) const {}
-};
-
-template <class Part>
-concept NamesParameters = requires(Part& part) {
-  Part::visit_parameters(AnyVisitor{}, part);
-};
-
-template <class Part>
-concept NamesBuffers = requires(Part& part) {
-  Part::visit_buffers(AnyVisitor{}, part);
-};
-
-}  // namespace detail
 
 /// Calls f(name, parameter_of_model, parameter_of_models...) for each parameter: an Eigen matrix or vector, or Weights,
 /// which has Scalar, rows(), cols(), size(), data(), array() and setZero() as they do. All models are of one type
@@ -50,12 +32,16 @@ void for_each_parameter(F&& f, Model& model, Models&... models) {
   static_assert(has_visitor,
                 "moe: this type does not name its parameters: it needs template <class F, class... Self> static void "
                 "visit_parameters(F&& f, Self&... self); see moe/core/parameters.hpp");
-  if constexpr (has_visitor) M::visit_parameters(f, model, models...);
+  if constexpr (has_visitor) {
+    detail::check_visitors<M>();
+    M::visit_parameters(f, model, models...);
+  }
 }
 
 /// The same for saved state that is not trained; a model without any needs no visit_buffers.
 template <class F, class Model, class... Models>
 void for_each_buffer(F&& f, Model& model, Models&... models) {
+  detail::check_visitors<Model>();
   if constexpr (requires { std::remove_const_t<Model>::visit_buffers(f, model, models...); })
     std::remove_const_t<Model>::visit_buffers(f, model, models...);
 }
@@ -197,11 +183,13 @@ auto as_vector(Numbers& numbers) {
 }  // namespace detail
 
 /// Walks the parameters of a part, if it has any, each as "name.parameter". Nothing happens for a type that has no
-/// visit_parameters, a plain matrix too, which f names. For the visitor of what holds parts:
+/// visit_parameters, a plain matrix too, which f names; a part that keeps matrices and names none is refused at compile
+/// time. For the visitor of what holds parts:
 ///   static void visit_parameters(F&& f, Self&... self) { moe::visit_part("moe", f, self.moe...); ... }
 /// An f that has `part(name, part)` gets the part itself, not its parameters.
 template <class F, class Part, class... Parts>
 void visit_part(std::string_view name, F& f, Part& part, Parts&... parts) {
+  detail::check_visitors<Part>();
   if constexpr (requires { f.part(name, part, parts...); })
     f.part(name, part, parts...);
   else if constexpr (requires { std::remove_const_t<Part>::visit_parameters(f, part, parts...); })
@@ -211,6 +199,7 @@ void visit_part(std::string_view name, F& f, Part& part, Parts&... parts) {
 /// The same for its buffers, in visit_buffers.
 template <class F, class Part, class... Parts>
 void visit_part_buffers(std::string_view name, F& f, Part& part, Parts&... parts) {
+  detail::check_visitors<Part>();
   if constexpr (requires { std::remove_const_t<Part>::visit_buffers(f, part, parts...); })
     std::remove_const_t<Part>::visit_buffers(detail::with_prefix(name, f), part, parts...);
 }

@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "moe/core/core.hpp"
+#include "moe/core/visitors.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -23,6 +24,7 @@ decltype(auto) visit_alternative(Variant& variant, F&& f) {
 /// The parameters of a value that may have some or not.
 template <class F, class Part, class... More>
 void visit_own_parameters(F& f, Part& part, More&... more) {
+  check_visitors<Part>();
   if constexpr (requires { std::remove_const_t<Part>::visit_parameters(f, part, more...); })
     std::remove_const_t<Part>::visit_parameters(f, part, more...);
 }
