@@ -12,6 +12,7 @@
 #include "moe/core/random.hpp"
 #include "moe/core/team.hpp"
 #include "moe/core/version.hpp"
+#include "moe/core/visit_parts.hpp"
 #include "moe/core/weights.hpp"
 #include "moe/expert/activations.hpp"
 #include "moe/expert/clamped_swiglu.hpp"

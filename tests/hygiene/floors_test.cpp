@@ -23,7 +23,7 @@ const std::vector<std::vector<std::string>> floors{
     {"core/core.hpp"},
     {"core/function_ref.hpp"},
     {"core/first_exception.hpp", "core/mersenne_twister.hpp", "core/visitors.hpp"},
-    {"core/executor_ref.hpp", "core/helpers.hpp"},
+    {"core/executor_ref.hpp", "core/helpers.hpp", "core/parameter_view.hpp", "core/visit_parts.hpp"},
     {"core/team.hpp"},
     {"core"},
     {"kernel"},

@@ -49,11 +49,5 @@ TEST(GradientNorm, ALimitThatIsNotPositiveIsRefused) {
   EXPECT_EQ(flatten(gradient), (Vector<double>{{1, 2, 3}}));
 }
 
-TEST(GradientNorm, AllFiniteSeesEveryEntry) {
-  EXPECT_TRUE(detail::all_finite(toy(1e308, -1e308, 3e38f)));
-  EXPECT_FALSE(detail::all_finite(toy(support::nan_of<double>, 0, 0)));
-  EXPECT_FALSE(detail::all_finite(toy(0, 0, -support::infinity_of<float>)));
-}
-
 }  // namespace gradient_norm_test
 }  // namespace moe

@@ -4,15 +4,13 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <string_view>
 #include <tuple>
-#include <type_traits>
 
 #include "moe/core/core.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/optim/check_step.hpp"
 #include "moe/optim/frozen.hpp"
-#include "moe/optim/gradient_norm.hpp"
+#include "moe/optim/parameter_updates.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -22,6 +20,46 @@ struct AdamWOptions {
   double epsilon = 1e-8;
   double weight_decay = 0;  ///< Decoupled: parameters shrink by learning_rate * weight_decay.
 };
+
+namespace detail {
+
+/// The settings of one step.
+struct AdamWRule {
+  double beta1, beta2, rate, unbias, epsilon, keep;
+
+  template <class S>
+  static void update(const AdamWRule& rule, const EntriesOfStep& at, Index count);
+
+  /// Whether the squares of all entries are finite in the entries' own type.
+  template <class S>
+  static bool accepts(const S* slope, Index count) {
+    return all_finite(slope, count, [](S entry) { return entry * entry; });
+  }
+};
+
+template <class S>
+void AdamWRule::update(const AdamWRule& rule, const EntriesOfStep& at, Index count) {
+  using namespace Eigen::internal;
+  S *const p = static_cast<S*>(at.parameter), *const m = static_cast<S*>(at.moments[0]),
+           *const v = static_cast<S*>(at.moments[1]);
+  const S* const g = static_cast<const S*>(at.slope);
+  const S beta1 = static_cast<S>(rule.beta1), beta2 = static_cast<S>(rule.beta2), rate = static_cast<S>(rule.rate);
+  const S unbias = static_cast<S>(rule.unbias), epsilon = static_cast<S>(rule.epsilon),
+          keep = static_cast<S>(rule.keep);
+  const S rest1 = S(1) - beta1, rest2 = S(1) - beta2;
+  for_each_packet<S>(count, [&](Index i, auto kind) {
+    using V = decltype(kind);
+    const V slope = ploadu<V>(g + i);
+    const V mean = padd(pmul(pset1<V>(beta1), ploadu<V>(m + i)), pmul(pset1<V>(rest1), slope));
+    const V square = padd(pmul(pset1<V>(beta2), ploadu<V>(v + i)), pmul(pset1<V>(rest2), pmul(slope, slope)));
+    pstoreu(m + i, mean);
+    pstoreu(v + i, square);
+    const V step = pdiv(pmul(pset1<V>(rate), mean), padd(pmul(pset1<V>(unbias), psqrt(square)), pset1<V>(epsilon)));
+    pstoreu(p + i, psub(pmul(pset1<V>(keep), ploadu<V>(p + i)), step));
+  });
+}
+
+}  // namespace detail
 
 /// m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;
 /// p <- p - learning_rate (m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon) + weight_decay p)
@@ -45,29 +83,15 @@ class AdamW {
   [[nodiscard]] bool step(Model& model, const Model& gradient) {
     check();
     detail::check_step("AdamW::step", frozen, model, gradient, mean_, square_);
-    if (!detail::all_squares_finite(gradient)) return false;
-    const auto t = static_cast<double>(steps + 1);
-    detail::Updates updates;
+    detail::UpdatesOf<detail::AdamWRule> updates;
+    bool is_finite = true;
+    for_each_parameter(detail::UpdateLister<detail::AdamWRule>{frozen, updates, is_finite}, model, gradient, mean_,
+                       square_);
+    if (!is_finite) return false;
+    const auto t = static_cast<double>(++steps);
     const double mean_bias = 1 - std::pow(options.beta1, t), square_bias = 1 - std::pow(options.beta2, t);
-    for_each_parameter(
-        [&](std::string_view name, auto& parameter, const auto& slope, auto& mean, auto& square) {
-          using S = typename std::remove_cvref_t<decltype(parameter)>::Scalar;
-          const S beta1 = static_cast<S>(options.beta1), beta2 = static_cast<S>(options.beta2);
-          const S rate = static_cast<S>(options.learning_rate / mean_bias);
-          const S unbias = static_cast<S>(1 / std::sqrt(square_bias)), epsilon = static_cast<S>(options.epsilon);
-          const S keep = static_cast<S>(1 - options.learning_rate * options.weight_decay);
-          frozen.for_each_trained_run(name, parameter, [&](Index begin, Index count) {
-            updates.add([=, p = detail::run_of(parameter, begin, count), m = detail::run_of(mean, begin, count),
-                         v = detail::run_of(square, begin, count), g = detail::run_of(slope, begin, count)]() mutable {
-              m = beta1 * m + (1 - beta1) * g;
-              v = beta2 * v + (1 - beta2) * g.abs2();
-              p = keep * p - rate * m / (unbias * v.sqrt() + epsilon);
-            });
-          });
-        },
-        model, gradient, mean_, square_);
-    ++steps;
-    updates.run();
+    updates.make({options.beta1, options.beta2, options.learning_rate / mean_bias, 1 / std::sqrt(square_bias),
+                  options.epsilon, 1 - options.learning_rate * options.weight_decay});
     return true;
   }
 

@@ -32,7 +32,7 @@ void check_companion(std::string_view step, std::string_view what, std::string_v
 /// Throws std::invalid_argument unless what is frozen is part of the model, and the gradient and the moments have its
 /// shapes.
 template <class Model, class... Moments>
-void check_step(std::string_view step, const Frozen& frozen, const Model& model, const Model& gradient,
+void check_step(std::string_view step, const Frozen& frozen, Model& model, const Model& gradient,
                 const Moments&... moments) {
   frozen.check(model);
   check_companion(step, "the gradient",

@@ -1,16 +1,13 @@
 // Stochastic gradient descent with momentum.
 #pragma once
 
-#include <cmath>
-#include <string_view>
 #include <tuple>
-#include <type_traits>
 
 #include "moe/core/core.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/optim/check_step.hpp"
 #include "moe/optim/frozen.hpp"
-#include "moe/optim/gradient_norm.hpp"
+#include "moe/optim/parameter_updates.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -20,6 +17,40 @@ struct SgdOptions {
   double weight_decay = 0;  ///< Decoupled: parameters shrink by learning_rate * weight_decay.
   bool nesterov = false;
 };
+
+namespace detail {
+
+/// The settings of one step.
+struct SgdRule {
+  double momentum, rate, keep;
+  bool nesterov;
+
+  template <class S>
+  static void update(const SgdRule& rule, const EntriesOfStep& at, Index count);
+
+  template <class S>
+  static bool accepts(const S* slope, Index count) {
+    return all_finite(slope, count, [](S entry) { return entry; });
+  }
+};
+
+template <class S>
+void SgdRule::update(const SgdRule& rule, const EntriesOfStep& at, Index count) {
+  using namespace Eigen::internal;
+  S *const p = static_cast<S*>(at.parameter), *const v = static_cast<S*>(at.moments[0]);
+  const S* const g = static_cast<const S*>(at.slope);
+  const S momentum = static_cast<S>(rule.momentum), rate = static_cast<S>(rule.rate), keep = static_cast<S>(rule.keep);
+  for_each_packet<S>(count, [&](Index i, auto kind) {
+    using V = decltype(kind);
+    const V slope = ploadu<V>(g + i);
+    const V velocity = padd(pmul(pset1<V>(momentum), ploadu<V>(v + i)), slope);
+    pstoreu(v + i, velocity);
+    const V step = rule.nesterov ? padd(slope, pmul(pset1<V>(momentum), velocity)) : velocity;
+    pstoreu(p + i, psub(pmul(pset1<V>(keep), ploadu<V>(p + i)), pmul(pset1<V>(rate), step)));
+  });
+}
+
+}  // namespace detail
 
 /// v <- momentum v + g;  p <- p - learning_rate (v + weight_decay p), with g + momentum v in place of v for Nesterov's.
 template <class Model>
@@ -38,27 +69,12 @@ class Sgd {
   [[nodiscard]] bool step(Model& model, const Model& gradient) {
     check();
     detail::check_step("Sgd::step", frozen, model, gradient, velocity_);
-    if (!detail::all_finite(gradient)) return false;
-    detail::Updates updates;
-    for_each_parameter(
-        [&](std::string_view name, auto& parameter, const auto& slope, auto& velocity) {
-          using S = typename std::remove_cvref_t<decltype(parameter)>::Scalar;
-          const S rate = static_cast<S>(options.learning_rate), momentum = static_cast<S>(options.momentum);
-          const S keep = static_cast<S>(1 - options.learning_rate * options.weight_decay);
-          frozen.for_each_trained_run(name, parameter, [&](Index begin, Index count) {
-            updates.add([=, nesterov = options.nesterov, p = detail::run_of(parameter, begin, count),
-                         v = detail::run_of(velocity, begin, count),
-                         g = detail::run_of(slope, begin, count)]() mutable {
-              v = momentum * v + g;
-              if (nesterov)
-                p = keep * p - rate * (g + momentum * v);
-              else
-                p = keep * p - rate * v;
-            });
-          });
-        },
-        model, gradient, velocity_);
-    updates.run();
+    detail::UpdatesOf<detail::SgdRule> updates;
+    bool is_finite = true;
+    for_each_parameter(detail::UpdateLister<detail::SgdRule>{frozen, updates, is_finite}, model, gradient, velocity_);
+    if (!is_finite) return false;
+    updates.make(
+        {options.momentum, options.learning_rate, 1 - options.learning_rate * options.weight_decay, options.nesterov});
     return true;
   }
 

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cmath>
+#include <functional>
 #include <string_view>
 #include <type_traits>
+#include <vector>
 
 #include "moe/core/core.hpp"
 #include "moe/core/parameters.hpp"
@@ -19,7 +21,7 @@ template <class Model, class Generator>
 void add_noise(Model& model, double relative, Generator& generator) {
   require(detail::has_finite_bits(relative) && relative >= 0, "add_noise: relative is ", relative,
           ", it must be finite and 0 or more");
-  detail::Updates updates;
+  std::vector<std::function<void()>> updates;  // made once all memory is there
   for_each_parameter(
       [&](std::string_view, auto& parameter) {
         using S = typename std::remove_cvref_t<decltype(parameter)>::Scalar;
@@ -30,12 +32,12 @@ void add_noise(Model& model, double relative, Generator& generator) {
           squares += entry * entry;
         }
         const double stddev = relative * std::sqrt(squares / static_cast<double>(parameter.size()));
-        updates.add([&generator, stddev, values = parameter.data(), size = parameter.size()] {
+        updates.emplace_back([&generator, stddev, values = parameter.data(), size = parameter.size()] {
           for (Index i = 0; i < size; ++i) values[i] += static_cast<S>(stddev * detail::random_normal(generator));
         });
       },
       model);
-  updates.run();
+  for (const auto& update : updates) update();
 }
 
 MOE_NAMESPACE_END

@@ -1,0 +1,107 @@
+// A parameter without its type: what is done entry by entry needs no more than where the entries lie, and is compiled
+// once instead of once for each type of layer.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <string_view>
+#include <type_traits>
+
+#include "moe/core/core.hpp"
+#include "moe/core/function_ref.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// How entries of one scalar type are read and written.
+struct EntryType {
+  std::size_t bytes;
+  bool is_number;  ///< Of the language: 0 is bytes that are 0.
+  void (*read)(const void* from, Index count, double* to);
+  void (*write)(const double* from, Index count, void* to);
+};
+
+template <class S>
+void read_entries(const void* from, Index count, double* to) {
+  for (Index i = 0; i < count; ++i) to[i] = static_cast<double>(static_cast<const S*>(from)[i]);
+}
+template <class S>
+void write_entries(const double* from, Index count, void* to) {
+  for (Index i = 0; i < count; ++i) static_cast<S*>(to)[i] = static_cast<S>(from[i]);
+}
+
+template <class S>
+inline constexpr EntryType entry_type{sizeof(S), std::is_arithmetic_v<S>, read_entries<S>, write_entries<S>};
+
+/// Where a parameter lies, its entries one after the other. The view of a const parameter is only read.
+struct ParameterView {
+  const EntryType* type;
+  void* data;
+  Index rows, cols;
+  bool has_rows_as_runs;  ///< A row is a run of entries: not of Weights, whose rows lie in panels.
+
+  Index size() const { return rows * cols; }
+
+  void read(Index begin, Index count, double* to) const { type->read(entry(begin), count, to); }
+  void write(Index begin, Index count, const double* from) const { type->write(from, count, entry(begin)); }
+
+  void set_zero() const {
+    if (size() > 0 && type->is_number) {
+      std::memset(data, 0, static_cast<std::size_t>(size()) * type->bytes);
+      return;
+    }
+    const double zero = 0;
+    for (Index i = 0; i < size(); ++i) write(i, 1, &zero);
+  }
+
+  /// Calls f(begin, values, count) for all entries in order, in blocks.
+  template <class F>
+  void for_each_block(F&& f) const {
+    double values[block];
+    for (Index begin = 0; begin < size(); begin += block) {
+      const Index count = (std::min)(block, size() - begin);
+      read(begin, count, values);
+      f(begin, values, count);
+    }
+  }
+
+ private:
+  static constexpr Index block = 256;
+
+  void* entry(Index i) const { return static_cast<char*>(data) + static_cast<std::size_t>(i) * type->bytes; }
+};
+
+template <class Parameter>
+constexpr bool has_rows_as_runs() {
+  if constexpr (requires { Parameter::IsRowMajor; })
+    return Parameter::IsRowMajor || Parameter::ColsAtCompileTime == 1;
+  else
+    return false;
+}
+
+template <class Parameter>
+ParameterView view_of(Parameter& parameter) {
+  using Entry = std::remove_pointer_t<decltype(parameter.data())>;
+  using S = std::remove_const_t<Entry>;
+  static_assert(std::is_const_v<Parameter> || !std::is_const_v<Entry>,
+                "moe: a parameter whose entries are const, such as a map of const memory, cannot be set");
+  return {&entry_type<S>, const_cast<S*>(parameter.data()), static_cast<Index>(parameter.rows()),
+          static_cast<Index>(parameter.cols()), has_rows_as_runs<std::remove_const_t<Parameter>>()};
+}
+
+/// The visitor that hands over views.
+struct ViewVisitor {
+  FunctionRef<void(std::string_view name, const ParameterView* parameters)> f;
+
+  template <class... Parameters>
+  void operator()(std::string_view name, Parameters&... parameters) const {
+    const ParameterView views[] = {view_of(parameters)...};
+    f(name, views);
+  }
+};
+
+}  // namespace detail
+
+MOE_NAMESPACE_END
