@@ -125,6 +125,7 @@ const std::set<std::pair<std::string, std::string>> sideways{
     {"loss/importance.hpp", "loss/variation.hpp"},           // is a squared coefficient of variation
     {"loss/load.hpp", "loss/variation.hpp"},                 // the same
     {"loss/load.hpp", "loss/noise_tail.hpp"},                // sums how likely noise is to exceed a margin
+    {"loss/load_balance.hpp", "loss/choice_count.hpp"},      // of the choices that it counts
     {"loss/load_balance.hpp", "loss/groups.hpp"},            // balances each group by itself
     {"loss/device_balance.hpp", "loss/groups.hpp"},          // the same
     {"loss/second_choice.hpp", "loss/groups.hpp"},           // the same

@@ -10,7 +10,7 @@
 #include "moe/core/core.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
-#include "moe/kernel/selection.hpp"
+#include "moe/loss/choice_count.hpp"
 #include "moe/loss/groups.hpp"
 #include "moe/routing/gate_properties.hpp"
 #include "moe/routing/routing.hpp"
@@ -23,19 +23,7 @@ MOE_NAMESPACE_BEGIN
 /// coefficient. With expert choice, whose ranks are places in an expert's list, tokens have no first choices: use
 /// all_choices there; the default would count one token for each expert.
 struct LoadBalanceLoss {
-  enum class Count {
-    first_choices,       ///< f_e = first choices of e / T (GShard, Switch, V-MoE, DeepSpeed top-2); balanced: 1
-    all_choices,         ///< f_e = choices of e / T (transformers' Mixtral family, flaxformer); balanced: k
-    all_choices_share,   ///< f_e = choices of e / all choices (Megatron-Core, MegaBlocks, DeepSpeed top-k); balanced: 1
-    kept_first_choices,  ///< f_e = first choices of e that have a slot / T (lucidrains' ST-MoE, whose dropped ones
-                         ///< vanish)
-    dropped_to_first_expert,   ///< as first_choices, but a dropped one counts for expert 0 (transformers' Switch, as it
-                               ///< feeds the loss)
-    kept_first_choices_share,  ///< f_e = first choices of e that have a slot / n, and P_e = sum of p_e / n, with n
-                               ///< their number over all experts (FastMoE's Switch gate)
-    plain_top_k_share,  ///< f_e = tokens with e among their k most probable / (k T), whatever bias, groups or noise
-                        ///< made the choices (Megatron-Core with sigmoid scores or groups)
-  };
+  using Count = ChoiceCount;
   enum class Scope {
     batch,     ///< f and P over all tokens (micro-batch)
     sequence,  ///< f and P over each group of the batch, and the mean over groups (DeepSeek-V2 and V3 with
@@ -59,7 +47,7 @@ struct LoadBalanceLoss {
   /// tokens than for others.
   template <class G>
   void check(Index, const G& gate) const {
-    require(count != Count::plain_top_k_share || !detail::choices_differ(gate), not_fixed);
+    require(count != Count::plain_top_k_share || !detail::choices_differ(gate), detail::not_fixed_number);
   }
 
   /// Adds this pass to `earlier`: f is then over the whole batch, while P and the gradient are the present
@@ -74,7 +62,7 @@ struct LoadBalanceLoss {
     const Index experts = routing.experts(), groups = routing.tokens() / group_size(routing);
     Buffer<Matrix<S>> count_GE;
     std::vector<Index> indices;
-    count_choices(routing, groups, count_GE, indices);
+    detail::count_choices(routing, count, groups, count_GE, indices);
     require(earlier.count_E.size() == 0 || earlier.count_E.size() == experts, "LoadBalanceLoss: earlier counts of ",
             earlier.count_E.size(), " experts, the routing has ", experts);
     if (earlier.count_E.size() == 0) earlier.count_E = Vector<double>::Zero(experts);
@@ -84,7 +72,7 @@ struct LoadBalanceLoss {
       earlier.count_E.data()[i % experts] += count_here;
       counted += count_here;
     }
-    earlier.total += is_share() ? counted : static_cast<double>(routing.valid_tokens);
+    earlier.total += detail::is_share(count) ? counted : static_cast<double>(routing.valid_tokens);
   }
 
   template <class S>
@@ -109,14 +97,6 @@ struct LoadBalanceLoss {
   }
 
  private:
-  static constexpr std::string_view not_fixed =
-      "LoadBalanceLoss: the gate does not choose a fixed number k of experts for each token";
-
-  bool is_share() const {
-    return count == Count::all_choices_share || count == Count::plain_top_k_share ||
-           count == Count::kept_first_choices_share;
-  }
-
   template <class S>
   Index group_size(const Routing<S>& routing) const {
     return scope == Scope::batch ? routing.tokens() : detail::group_size_of(routing);
@@ -128,7 +108,7 @@ struct LoadBalanceLoss {
                       F&& f) const {
     if (routing.tokens() == 0) return;
     const Index experts = routing.experts(), size = group_size(routing), groups = routing.tokens() / size;
-    count_choices(routing, groups, slope_GE, indices);
+    detail::count_choices(routing, count, groups, slope_GE, indices);
     const bool has_earlier = earlier.count_E.size() > 0;
     require(!has_earlier || (groups == 1 && earlier.count_E.size() == experts), "LoadBalanceLoss: earlier counts of ",
             earlier.count_E.size(), " experts for ", experts, " experts and ", groups, " groups, which must be one");
@@ -139,7 +119,7 @@ struct LoadBalanceLoss {
       const auto tokens = static_cast<S>(indices[static_cast<std::size_t>(g)]);
       S chosen = 0;
       for (Index e = 0; e < experts; ++e) chosen += slope_E[e];
-      const S present = is_share() ? chosen : tokens;
+      const S present = detail::is_share(count) ? chosen : tokens;
       const S counted = present + static_cast<S>(earlier.total);
       const S averaged = count == Count::kept_first_choices_share ? present : tokens;
       if (has_earlier)
@@ -150,39 +130,6 @@ struct LoadBalanceLoss {
     }
     for (Index t = 0; t < routing.tokens(); ++t)
       if (routing.is_valid(t)) f(t, detail::row_at(slope_GE, t / size));
-  }
-
-  template <class S>
-  void count_choices(const Routing<S>& routing, Index groups, Buffer<Matrix<S>>& count_GE,
-                     std::vector<Index>& best) const {
-    const Index size = routing.tokens() / groups, experts = routing.experts();
-    count_GE.resize(groups, experts);
-    detail::fill_row(count_GE.data(), count_GE.size(), S(0));
-    if (count == Count::plain_top_k_share) return count_most_probable(routing, size, count_GE, best);
-    const bool only_kept = count == Count::kept_first_choices || count == Count::kept_first_choices_share;
-    const bool all = count == Count::all_choices || count == Count::all_choices_share;
-    for (const Choice<S>& c : routing.choices) {
-      if (!all && c.rank > 0) continue;
-      if (only_kept && c.fate != Fate::sent) continue;
-      const bool moved = count == Count::dropped_to_first_expert && c.fate == Fate::dropped;
-      detail::row_at(count_GE, c.token / size)[moved ? 0 : c.expert] += S(1);
-    }
-  }
-
-  template <class S>
-  static void count_most_probable(const Routing<S>& routing, Index size, Buffer<Matrix<S>>& count_GE,
-                                  std::vector<Index>& best) {
-    const Index k = routing.choices_per_token, experts = routing.experts();
-    require(k > 0, not_fixed);
-    require(k <= experts, "LoadBalanceLoss: plain_top_k_share needs a token's ", k,
-            " choices to be different experts, there are ", experts);
-    if (routing.choices.empty()) return;
-    best.resize(static_cast<std::size_t>(k));
-    for (Index t = 0; t < routing.tokens(); ++t) {
-      if (!routing.is_valid(t)) continue;
-      detail::top_k(detail::row_at(routing.probabilities_TE, t), experts, k, best.data());
-      for (const Index e : best) detail::row_at(count_GE, t / size)[e] += S(1);
-    }
   }
 };
 
