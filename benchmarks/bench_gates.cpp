@@ -57,7 +57,7 @@ void sizes(benchmark::internal::Benchmark* b) {
 }
 
 std::mt19937_64 rng(3);
-const TopK top2{.k = 2}, top2_of_all{.k = 2, .weights = ChoiceWeights::probabilities};
+const TopK top2{.k = 2}, top2_of_all{.k = 2, .weights = ChoiceWeights::probabilities()};
 
 /// The same gate for any number of experts.
 template <class G>
@@ -83,7 +83,7 @@ MOE_BENCH_GATE(softmax, always(moe::Softmax{}));
 MOE_BENCH_GATE(switch_top1, always(moe::switch_top1()));
 MOE_BENCH_GATE(top2, always(top2));
 MOE_BENCH_GATE(top8, always(TopK{.k = 8}));
-MOE_BENCH_GATE(top8_renormalized, always(TopK{.k = 8, .weights = ChoiceWeights::renormalized}));
+MOE_BENCH_GATE(top8_renormalized, always(TopK{.k = 8, .weights = ChoiceWeights::renormalized()}));
 MOE_BENCH_GATE(variable_top_k, always(moe::VariableTopK{.k_T = one_to_four()}));
 MOE_BENCH_GATE(top_p, always(moe::TopP{.p = 0.5, .most = 8}));
 MOE_BENCH_GATE(threshold, always(moe::Threshold{.threshold = 0.9}));
@@ -93,13 +93,14 @@ MOE_BENCH_GATE(deepseek_v3, [](Index e) {
   return moe::ScoredTopK{
       .k = 8, .selection_bias_E = moe::Vector<double>::Zero(e), .groups = e > 8 ? 8 : 1, .groups_used = e > 8 ? 4 : 1};
 });
-MOE_BENCH_GATE(sqrt_softplus_top8, always(moe::ScoredTopK{.k = 8, .score = moe::ScoredTopK::Score::sqrt_softplus}));
+MOE_BENCH_GATE(sqrt_softplus_top8, always(moe::ScoredTopK{.k = 8, .scores = moe::Scores::sqrt_softplus()}));
 MOE_BENCH_GATE(noisy_top2, [](Index e) { return moe::NoisyTopK<float>::zeros(e, width, {.k = 2}); });
 MOE_BENCH_GATE(fixed_noise_top2, always(moe::FixedNoise{top2, 1.0}));
 MOE_BENCH_GATE(gumbel_noise_top2, always(moe::GumbelNoise<TopK>{top2}));
 MOE_BENCH_GATE(expert_choice, always(moe::ExpertChoice{.factor = 2}));
 MOE_BENCH_GATE(expert_choice_over_tokens,
-               always(moe::ExpertChoice{.factor = 2, .over = moe::ExpertChoice::Over::tokens, .average = true}));
+               always(moe::ExpertChoice{
+                   .factor = 2, .softmax_axis = moe::ExpertChoice::Axis::tokens, .average = true}));
 MOE_BENCH_GATE(hash, [](Index e) { return moe::Hash::random(1000, e, rng); });
 MOE_BENCH_GATE(multi_hash, [](Index e) { return multi_hash(e); });
 MOE_BENCH_GATE(sparse_mixer, always(moe::SparseMixer{}));

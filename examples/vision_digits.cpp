@@ -38,7 +38,7 @@ using Ffn = example::MoeLayer<float>;
 
 const std::vector<double> factors{1.05, 0.75, 0.5, 0.35, 0.25, 0.1};
 constexpr std::size_t widest = 0, tight = 4;  // of these, what is compared
-constexpr moe::TopK gate{.k = 2, .weights = moe::ChoiceWeights::probabilities};
+constexpr moe::TopK gate{.k = 2, .weights = moe::ChoiceWeights::probabilities()};
 
 struct Sizes {
   example::VisionSize model;

@@ -60,7 +60,7 @@ struct Run {
 example::MoeLayer<float> make_ffn(const System& system, const Sizes& sizes, moe::Random& random) {
   const Index width = sizes.model.width;
   if (system.experts == 1) return example::dense_layer<float>(width, sizes.hidden, random);
-  const moe::TopK gate{.k = 2, .weights = moe::ChoiceWeights::probabilities};
+  const moe::TopK gate{.k = 2, .weights = moe::ChoiceWeights::probabilities()};
   return {moe::Router<float>::random(system.experts, width, random), moe::FixedNoise{gate, 1.0},
           moe::make_experts<moe::Mlp<float, moe::Relu>>(system.experts, width, sizes.hidden / 2, random),
           example::LossCoefficients{.load_balance = 0.01}.losses()};

@@ -49,8 +49,8 @@ class MoeLayer final : public Peer {
   static moe::Router<float> router_of(const Problem& problem) { return {problem.router_ED}; }
 
   static moe::TopK gate_of(const Problem& problem) {
-    using enum moe::ChoiceWeights;
-    return {.k = problem.shape.k, .weights = problem.shape.k == 1 ? probabilities : renormalized};
+    using W = moe::ChoiceWeights;
+    return {.k = problem.shape.k, .weights = problem.shape.k == 1 ? W::probabilities() : W::renormalized()};
   }
 
   static std::vector<X> experts_of(const Problem& problem) {

@@ -26,7 +26,7 @@ auto make_layer(const Shape& shape) {
   std::mt19937_64 rng(42);
   const moe::TopK gate{
       .k = shape.k,
-      .weights = shape.k == 1 ? moe::ChoiceWeights::probabilities : moe::ChoiceWeights::softmax_of_chosen};
+      .weights = shape.k == 1 ? moe::ChoiceWeights::probabilities() : moe::ChoiceWeights::softmax_of_chosen()};
   return moe::Layer{moe::Router<float>::random(shape.experts, shape.width, rng), gate,
                     std::vector<X>(static_cast<std::size_t>(shape.experts), X::random(shape.width, shape.hidden, rng)),
                     moe::Losses{moe::LoadBalanceLoss{}, moe::RouterZLoss{}}};

@@ -60,7 +60,7 @@ inline SharedLayer deepseek_layer(bool dense, const Settings& settings, moe::Ran
   const Index quarter = share_of_hidden(settings, 4), experts = 4 * settings.experts - 1;
   Layer layer = example::dense_layer<float>(size.width, size.hidden - quarter, random);
   if (!dense) {
-    moe::ScoredTopK gate{.k = 3, .scale = 1};
+    moe::ScoredTopK gate{.k = 3};
     gate.selection_bias_E.setZero(experts);
     layer = {moe::Router<float>::random(experts, size.width, random), gate,
              moe::make_experts<Expert>(experts, size.width, quarter, random), example::LossCoefficients{}.losses()};

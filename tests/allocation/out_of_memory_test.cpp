@@ -158,7 +158,10 @@ TEST(OutOfMemory, OfTapesOfOtherLayersThatGrow) {
   const auto four = make_experts<SwiGlu<float>>(4, width, hidden, generator);
   const auto grouped = [&](Index groups) {
     return Layer{Router<float>::random(4, width, generator),
-                 ScoredTopK{.k = 1, .normalize = false, .groups = groups, .group_score = ScoredTopK::GroupScore::best},
+                 ScoredTopK{.k = 1,
+                            .scores = Scores::sigmoid({.normalize = false}),
+                            .groups = groups,
+                            .group_score = ScoredTopK::GroupScore::best},
                  four};
   };
   expect_tape_survives_growth(grouped(2), x_TD, grouped(4), x_TD);
@@ -178,7 +181,7 @@ TEST(OutOfMemory, OfEveryGate) {
   expect(TopP{});
   expect(Threshold{});
   expect(ExpertChoice{});
-  expect(ExpertChoice{.over = ExpertChoice::Over::tokens, .average = true});
+  expect(ExpertChoice{.softmax_axis = ExpertChoice::Axis::tokens, .average = true});
   expect(Sinkhorn{.k = 2});
   expect(BaseAssignment{});
   expect(SparseMixer{});

@@ -117,8 +117,8 @@ TEST(SteadyState, OfTopK) {
 }
 
 TEST(SteadyState, OfEveryKindOfWeight) {
-  for (const auto weights : {ChoiceWeights::softmax_of_chosen, ChoiceWeights::renormalized,
-                             ChoiceWeights::probabilities, ChoiceWeights::uniform})
+  for (const auto& weights : {ChoiceWeights::softmax_of_chosen(), ChoiceWeights::renormalized(),
+                              ChoiceWeights::probabilities(), ChoiceWeights::uniform()})
     expect_steady_state(Layer{make_router(), TopK{.k = 3, .weights = weights}, some_experts(), losses});
 }
 
@@ -162,12 +162,12 @@ TEST(SteadyState, OfSparseMixer) { expect_steady_state(Layer{make_router(), Spar
 TEST(SteadyState, OfReplay) {
   Replay<float> replay{Replay<float>::uniform(3, experts, 2).choices};  // of tokens that are never padding
   expect_steady_state(Layer{make_router(), replay, some_experts(), losses});
-  replay.reweigh = true;
+  replay.weights = ChoiceWeights::softmax_of_chosen();
   expect_steady_state(Layer{make_router(), replay, some_experts(), losses});
 }
 
 TEST(SteadyState, OfOrdersOfPriority) {
-  const TopK gate{.k = 2, .weights = ChoiceWeights::probabilities};
+  const TopK gate{.k = 2, .weights = ChoiceWeights::probabilities()};
   const auto capacity = Capacity::factor(0.5);
   for (const auto priority : {Priority::token, Priority::best_probability, Priority::weight, Priority::logit,
                               Priority::logit_against_zero, Priority::random})

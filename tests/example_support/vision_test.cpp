@@ -31,7 +31,7 @@ Model tiny_model(bool shared) {
   moe::Random random(7);
   const auto ffn = [&](Index block) {
     if (!shared && block == 0) return example::dense_layer<double>(tiny.width, 5, random);
-    const moe::TopK gate{.k = 2, .weights = moe::ChoiceWeights::probabilities};
+    const moe::TopK gate{.k = 2, .weights = moe::ChoiceWeights::probabilities()};
     return Ffn{moe::Router<double>::random(3, tiny.width, random), moe::FixedNoise{gate, 1.0},
                moe::make_experts<moe::Mlp<double, moe::Relu>>(3, tiny.width, 5, random),
                example::LossCoefficients{.importance = 0.1, .load = 0.1, .load_balance = 0.1}.losses()};

@@ -71,7 +71,7 @@ static_assert(Any<float>::stages == 2 && VariantExpert<float, ZeroExpert<float>>
 template <class S>
 Inner<S> inner_layer(std::mt19937_64& rng) {
   std::vector<Mlp<S>> experts{Mlp<S>::random(width, 3, rng), Mlp<S>::random(width, 8, rng)};
-  return {Router<S>::random(2, width, rng), TopK{.k = 1, .weights = ChoiceWeights::probabilities}, std::move(experts),
+  return {Router<S>::random(2, width, rng), TopK{.k = 1, .weights = ChoiceWeights::probabilities()}, std::move(experts),
           Losses{RouterZLoss{.coefficient = 0.1}}};
 }
 

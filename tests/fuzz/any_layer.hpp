@@ -64,20 +64,46 @@ inline Tokens any_tokens(Bytes& in) {
   return tokens;
 }
 
+inline moe::Epsilon any_epsilon(Bytes& in, double value) {
+  return in.flag() ? moe::Epsilon::floor(value) : moe::Epsilon(value);
+}
+
+inline moe::Scores any_scores(Bytes& in) {
+  const Index function = in.index(3);
+  moe::ScoreOptions options{.normalize = in.flag()};
+  options.epsilon = any_epsilon(in, 1e-20);
+  options.scale = 1.0 + in.whole(3);
+  return function == 0   ? moe::Scores::softmax(options)
+         : function == 1 ? moe::Scores::sigmoid(options)
+                         : moe::Scores::sqrt_softplus(options);
+}
+
+inline moe::ChoiceWeights any_weights(Bytes& in) {
+  switch (in.index(6)) {
+    case 0:
+      return moe::ChoiceWeights::softmax_of_chosen();
+    case 1: {
+      const double value = in.whole(3) * 1e-9;
+      const moe::Epsilon epsilon = any_epsilon(in, value);
+      return moe::ChoiceWeights::renormalized({.epsilon = epsilon, .norm = 1.0 + in.whole(2)});
+    }
+    case 2:
+      return moe::ChoiceWeights::probabilities();
+    case 3:
+      return moe::ChoiceWeights::uniform();
+    case 4:
+      return moe::ChoiceWeights::sigmoid();
+    default:
+      return any_scores(in);
+  }
+}
+
 inline moe::TopK any_top_k(Bytes& in, Index experts) {
-  return {.k = 1 + in.index(experts),
-          .weights = in.one_of<moe::ChoiceWeights>(4),
-          .epsilon = in.whole(3) * 1e-9,
-          .epsilon_is = in.one_of<moe::Epsilon>(2),
-          .norm = 1 + in.whole(2)};
+  return {.k = 1 + in.index(experts), .weights = any_weights(in)};
 }
 
 inline moe::ScoredTopK any_scored(Bytes& in, Index experts) {
-  moe::ScoredTopK gate{.k = 1 + in.index(experts),
-                       .score = in.one_of<moe::ScoredTopK::Score>(3),
-                       .normalize = in.flag(),
-                       .epsilon_is = in.one_of<moe::Epsilon>(2),
-                       .scale = 1.0 + in.whole(3)};
+  moe::ScoredTopK gate{.k = 1 + in.index(experts), .scores = any_scores(in)};
   if (in.flag()) {
     gate.groups = 1 + in.index(experts);
     gate.groups_used = 1 + in.index(gate.groups);
@@ -117,16 +143,13 @@ inline AnyGate any_gate(Bytes& in, const Tokens& tokens) {
       gate.tables.resize(1 + static_cast<std::size_t>(in.index(9)));
       for (auto& table : gate.tables)
         for (int id = 0; id < 4; ++id) table.push_back(in.index(experts));
-      if (in.flag())
-        gate.scores = moe::Scores{.score = in.one_of<moe::Scores::Score>(3), .normalize = in.flag()};
-      else
-        gate.weights = in.one_of<moe::ChoiceWeights>(4);
+      gate.weights = any_weights(in);
       return gate;
     }
     case 3:
       return moe::ExpertChoice{.factor = 0.5 * (1 + in.whole(2 * experts)),
-                               .rounding = in.one_of<moe::ExpertChoice::Rounding>(3),
-                               .over = in.one_of<moe::ExpertChoice::Over>(2),
+                               .rounding = in.one_of<moe::Rounding>(3),
+                               .softmax_axis = in.one_of<moe::ExpertChoice::Axis>(2),
                                .average = in.flag(),
                                .minimum = 1 + in.index(3),
                                .multiple = 1 + in.index(3)};
@@ -139,10 +162,10 @@ inline AnyGate any_gate(Bytes& in, const Tokens& tokens) {
     case 7:
       return moe::TopP{.p = 0.05 * (1 + in.whole(20)),
                        .most = in.index(experts + 1),
-                       .weights = in.one_of<moe::ChoiceWeights>(4),
+                       .weights = any_weights(in),
                        .stay_below = in.flag()};
     case 8: {
-      moe::VariableTopK gate{.k_T = {}, .weights = in.one_of<moe::ChoiceWeights>(4)};
+      moe::VariableTopK gate{.k_T = {}, .weights = any_weights(in)};
       for (Index t = 0; t < tokens.count; ++t) gate.k_T.push_back(in.index(experts + 1));
       return gate;
     }
@@ -155,9 +178,7 @@ inline AnyGate any_gate(Bytes& in, const Tokens& tokens) {
       for (Index i = in.index(20); i > 0; --i)
         gate.choices.push_back({in.index(tokens.count + 1), in.index(experts), in.number(),
                                 static_cast<int>(in.index(3)), in.one_of<moe::Fate>(3)});
-      gate.reweigh = in.flag();
-      gate.weights = in.one_of<moe::ChoiceWeights>(4);
-      if (in.flag()) gate.scores = moe::Scores{.score = in.one_of<moe::Scores::Score>(3), .normalize = in.flag()};
+      if (in.flag()) gate.weights = any_weights(in);
       return gate;
     }
     case 12:
@@ -166,7 +187,7 @@ inline AnyGate any_gate(Bytes& in, const Tokens& tokens) {
                                   .threshold = 0.1 * in.whole(11)};
     case 13: {
       moe::TopK top_k = any_top_k(in, experts);
-      top_k.weights = moe::ChoiceWeights::probabilities;
+      top_k.weights = moe::ChoiceWeights::probabilities();
       return moe::NoTokenLeftBehind{.top_k = top_k, .capacity = any_capacity(in), .attempts = in.index(4)};
     }
     case 14:
@@ -201,7 +222,7 @@ inline AnyExpert any_expert(Bytes& in, Index width, std::mt19937_64& rng) {
       return moe::ClampedSwiGlu<S>::random(width, 1 + in.index(4), rng, options);
     default:
       return Inner{moe::Router<S>::random(2, width, rng),
-                   moe::TopK{.k = 1 + in.index(2), .weights = moe::ChoiceWeights::probabilities},
+                   moe::TopK{.k = 1 + in.index(2), .weights = moe::ChoiceWeights::probabilities()},
                    moe::make_experts<moe::Linear<S>>(2, width, width, rng),
                    {moe::RouterZLoss{.coefficient = in.number()}}};
   }

@@ -72,7 +72,9 @@ auto layer() {
   auto router = moe::Router<S>::random(2, 1, rng);
   router.bias_E.setOnes(2);
   return moe::Layer{router,
-                    moe::ScoredTopK{.k = 1, .selection_bias_E = moe::Vector<double>::Ones(2), .normalize = false},
+                    moe::ScoredTopK{.k = 1,
+                                    .scores = moe::Scores::sigmoid({.normalize = false}),
+                                    .selection_bias_E = moe::Vector<double>::Ones(2)},
                     std::vector<Any>{moe::Linear<S>::random(1, 1, rng), moe::ConstantExpert<S>::random(1, rng)}};
 }
 

@@ -14,7 +14,6 @@ namespace moe {
 namespace expert_choice_test {
 
 using support::expect_invalid;
-using Rounding = ExpertChoice::Rounding;
 
 // Probabilities of expert 0: 3/4, 1/2, 1/4, 2/3.
 const Matrix<double> logits_TE{{std::log(3.0), 0}, {0, 0}, {0, std::log(3.0)}, {std::log(2.0), 0}};
@@ -92,7 +91,7 @@ TEST(ExpertChoice, AFactorOutsideItsIntervalIsRefused) {
 
 TEST(ExpertChoice, ATokenOfNaNLeavesTheOthersAlone) {
   const Matrix<double> z{{1}, {std::nan("")}, {2}};
-  const ExpertChoice gate{.factor = 1, .over = ExpertChoice::Over::tokens};
+  const ExpertChoice gate{.factor = 1, .softmax_axis = ExpertChoice::Axis::tokens};
   const auto routing = gating::route(gate, z);
   EXPECT_EQ(gating::tokens_of(routing), (std::vector<Index>{2, 0, 1}));
   EXPECT_NEAR(routing.choices[0].weight, 1 / (1 + std::exp(-1.)), 1e-15);
@@ -105,9 +104,9 @@ TEST(ExpertChoice, ATokenOfNaNLeavesTheOthersAlone) {
 
 TEST(ExpertChoice, AnExpertThatAllTokensMaskWeighsNothing) {
   const double masked = -support::infinity_of<double>;
-  for (const auto over : {ExpertChoice::Over::experts, ExpertChoice::Over::tokens}) {
+  for (const auto axis : {ExpertChoice::Axis::experts, ExpertChoice::Axis::tokens}) {
     const auto routing =
-        gating::route(ExpertChoice{.factor = 1, .over = over}, Matrix<double>{{0, masked}, {1, masked}});
+        gating::route(ExpertChoice{.factor = 1, .softmax_axis = axis}, Matrix<double>{{0, masked}, {1, masked}});
     for (const auto& c : routing.choices) {
       EXPECT_TRUE(c.expert == 1 ? c.weight == 0 : c.weight > 0) << c.weight;
     }
@@ -117,8 +116,8 @@ TEST(ExpertChoice, AnExpertThatAllTokensMaskWeighsNothing) {
 // In float every probability of expert 1 is 0; its best token is the one of the largest logarithm.
 TEST(ExpertChoice, TokensAreToldApartWhereProbabilitiesUnderflow) {
   const Matrix<float> z{{0, -300}, {0, -200}, {0, -250}};
-  for (const auto over : {ExpertChoice::Over::experts, ExpertChoice::Over::tokens})
-    EXPECT_EQ(gating::tokens_of(gating::route(ExpertChoice{.factor = 2. / 3, .over = over}, z)),
+  for (const auto axis : {ExpertChoice::Axis::experts, ExpertChoice::Axis::tokens})
+    EXPECT_EQ(gating::tokens_of(gating::route(ExpertChoice{.factor = 2. / 3, .softmax_axis = axis}, z)),
               (std::vector<Index>{0, 1}));
 }
 

@@ -15,7 +15,7 @@ namespace fixed_noise_test {
 
 using support::expect_invalid;
 
-const FixedNoise gate{TopK{.k = 1, .weights = ChoiceWeights::probabilities}, 0.5};
+const FixedNoise gate{TopK{.k = 1, .weights = ChoiceWeights::probabilities()}, 0.5};
 const Matrix<float> logits_TE{{1, 2}};
 
 TEST(FixedNoise, TheNoisyLogitsDecide) {

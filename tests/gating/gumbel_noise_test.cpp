@@ -12,7 +12,7 @@
 namespace moe {
 namespace gumbel_noise_test {
 
-constexpr TopK top(Index k) { return {.k = k, .weights = ChoiceWeights::probabilities}; }
+constexpr TopK top(Index k) { return {.k = k, .weights = ChoiceWeights::probabilities()}; }
 const Matrix<double> logits_TE{{2, 1, 0}};
 
 TEST(GumbelNoise, DecidesButDoesNotWeigh) {
@@ -59,12 +59,12 @@ TEST(GumbelNoise, ChoosesInProportionToTheProbabilities) {
 // gradients.
 TEST(GumbelNoise, ExpertsThatChooseTokensWeighWithoutIt) {
   const Matrix<double> z{{1, 0}, {0, 0}, {-1, 0}};
-  for (const auto over : {ExpertChoice::Over::experts, ExpertChoice::Over::tokens}) {
-    const ExpertChoice chooser{.factor = 2. / 3, .over = over};
+  for (const auto axis : {ExpertChoice::Axis::experts, ExpertChoice::Axis::tokens}) {
+    const ExpertChoice chooser{.factor = 2. / 3, .softmax_axis = axis};
     const GumbelNoise<ExpertChoice> gate{chooser};
     Random random = Random::recorded({0, 0, 0, 0, 9, 0});
     const auto routing = gating::route(gate, z, {}, 0, &random), clean = gating::route(chooser, z);
-    EXPECT_EQ(gating::tokens_of(routing), (std::vector<Index>{2, over == ExpertChoice::Over::experts ? 1 : 0}));
+    EXPECT_EQ(gating::tokens_of(routing), (std::vector<Index>{2, axis == ExpertChoice::Axis::experts ? 1 : 0}));
     EXPECT_EQ(routing.probabilities_TE, clean.probabilities_TE);
     EXPECT_EQ(routing.choices[0].weight, clean.probabilities_TE(2, 0));
     const auto drouting = gating::backward(gate, routing, {1., 0.});

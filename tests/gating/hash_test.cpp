@@ -124,7 +124,7 @@ TEST(Hash, ProbabilitiesThatUnderflowHaveWeights) {
   const Matrix<float> logits{{0, -200, -200}};
   const std::vector<std::int64_t> ids{0};
   for (const double epsilon : {0., 1e-100}) {
-    const Hash gate{.tables = {{1}, {2}}, .weights = ChoiceWeights::renormalized, .epsilon = epsilon};
+    const Hash gate{.tables = {{1}, {2}}, .weights = ChoiceWeights::renormalized({.epsilon = epsilon})};
     const Matrix<float> token = Matrix<float>::Zero(1, 1);
     Batch<float> batch = token;
     batch.ids = ids;
@@ -137,8 +137,7 @@ TEST(Hash, ProbabilitiesThatUnderflowHaveWeights) {
 }
 
 TEST(Hash, ScoresMayWeigh) {
-  const Hash two{.tables = {{1, 0, 1}, {0, 2, 2}},
-                 .scores = Scores{.score = Scores::Score::sqrt_softplus, .scale = 1.5}};
+  const Hash two{.tables = {{1, 0, 1}, {0, 2, 2}}, .weights = Scores::sqrt_softplus({.scale = 1.5})};
   const Matrix<double> logits{{1, 2, 3}, {-1, 0, 4}}, x = Matrix<double>::Zero(2, 1);
   Batch<double> batch = x;
   const std::vector<std::int64_t> ids{0, 2};
@@ -150,33 +149,27 @@ TEST(Hash, ScoresMayWeigh) {
   EXPECT_NEAR(routing.choices[2].weight, 1.5 * score(1) / (score(2) + score(1)), 1e-15);
   EXPECT_NEAR(routing.choices[3].weight, 1.5 * score(4) / (score(0) + score(4)), 1e-15);
   gating::expect_exact_gradient(two, batch, logits, {1, -2, 3, .5});
-  expect_invalid([] { (Hash{.tables = {{0}}, .scores = Scores{.scale = 0}}.check(1)); }, {"Hash: scale 0"});
 }
 
 TEST(Hash, ProbabilitiesMayBeDividedAsInTopK) {
-  const Hash two{.tables = {{1}, {0}}, .weights = ChoiceWeights::renormalized, .epsilon = .25, .norm = 2};
+  const Hash two{.tables = {{1}, {0}}, .weights = ChoiceWeights::renormalized({.epsilon = .25, .norm = 2})};
   const Matrix<double> logits = Matrix<double>{{.3, .4, .3}}.array().log(), x = Matrix<double>::Zero(1, 1);
   Batch<double> batch = x;
   const std::vector<std::int64_t> ids{0};
   batch.ids = ids;
   EXPECT_NEAR(gating::route(two, batch, logits).choices[0].weight, .4 / (.5 + .25), 1e-15);
-  expect_invalid([] { (Hash{.tables = {{0}}, .norm = 0}.check(1)); }, {"Hash: norm is 0"});
 }
 
 TEST(Hash, WeightsThatTeachTheRouterNothingAreRefused) {
   const std::vector<std::vector<Index>> one{{0, 1}}, two{{0, 1}, {1, 1}};
-  for (const auto weights : {ChoiceWeights::softmax_of_chosen, ChoiceWeights::renormalized}) {
+  for (const auto& weights : {ChoiceWeights::softmax_of_chosen(), ChoiceWeights::renormalized()}) {
     expect_invalid([&] { (Hash{.tables = one, .weights = weights}.check(2)); }, {"one table", "learns nothing"});
     EXPECT_NO_THROW((Hash{.tables = two, .weights = weights}.check(2)));
   }
-  expect_invalid([&] { (Hash{.tables = one, .scores = Scores{}}.check(2)); }, {"one table", "normalize = false"});
-  EXPECT_NO_THROW((Hash{.tables = one, .scores = Scores{.normalize = false}}.check(2)));
-  EXPECT_NO_THROW((Hash{.tables = one, .weights = ChoiceWeights::probabilities}.check(2)));
-}
-
-TEST(Hash, ScoresAndWeightsTogetherAreRefused) {
-  const Hash both{.tables = {{0}, {1}}, .weights = ChoiceWeights::probabilities, .scores = Scores{}};
-  expect_invalid([&] { both.check(2); }, {"both set"});
+  expect_invalid([&] { (Hash{.tables = one, .weights = Scores::sigmoid()}.check(2)); },
+                 {"one table", "normalize = false"});
+  EXPECT_NO_THROW((Hash{.tables = one, .weights = Scores::sigmoid({.normalize = false})}.check(2)));
+  EXPECT_NO_THROW((Hash{.tables = one, .weights = ChoiceWeights::probabilities()}.check(2)));
 }
 
 }  // namespace hash_test

@@ -29,7 +29,7 @@ TEST(NoTokenLeftBehind, TheOverflowGoesToTheNextBestWithRoom) {
 }
 
 TEST(NoTokenLeftBehind, WhereNoExpertIsLeftTheChoiceIsDropped) {
-  const NoTokenLeftBehind gate{.top_k = {.k = 2, .weights = ChoiceWeights::probabilities},
+  const NoTokenLeftBehind gate{.top_k = {.k = 2, .weights = ChoiceWeights::probabilities()},
                                .capacity = Capacity::exactly(1)};
   Routing<double> routing = gating::route(gate, logits_TE);
   Plan<double> plan;
@@ -88,7 +88,7 @@ TEST(NoTokenLeftBehind, AgreesWithRoundsOverAllTokens) {
 
 /// Both of a token's choices look for a place at once: they must not find the same.
 TEST(NoTokenLeftBehind, ATokenNeverHasAnExpertTwice) {
-  const NoTokenLeftBehind gate{.top_k = {.k = 2, .weights = ChoiceWeights::probabilities},
+  const NoTokenLeftBehind gate{.top_k = {.k = 2, .weights = ChoiceWeights::probabilities()},
                                .capacity = Capacity::exactly(1)};
   const Matrix<double> logits{{4, 3, 2, 1}, {4, 3, 2, 1}};
   EXPECT_EQ(gating::experts_of(gating::route(gate, logits)), (std::vector<Index>{0, 2, 1, 3}));

@@ -16,7 +16,7 @@ namespace noisy_top_k_test {
 
 using support::expect_invalid;
 
-const TopK top1{.k = 1, .weights = ChoiceWeights::probabilities};
+const TopK top1{.k = 1, .weights = ChoiceWeights::probabilities()};
 const Matrix<double> x_TD{{1, 2}}, logits_TE{{1, 2}};
 
 /// softplus(0) = ln 2 for both experts.

@@ -57,7 +57,7 @@ TEST(OptionalChoices, SaysHowManyChoicesMayBeSent) {
   EXPECT_EQ((OptionalChoices{.send = Send::never}.most_choices(4)), 1);
   EXPECT_EQ((OptionalChoices{.send = Send::above_threshold, .threshold = 0.5}.most_choices(4)), 1);
   EXPECT_EQ((OptionalChoices{.send = Send::above_threshold, .threshold = 0.4}.most_choices(4)), 2);
-  const TopK squares{.k = 2, .weights = ChoiceWeights::renormalized, .norm = 2};  // two weights of 0.7
+  const TopK squares{.k = 2, .weights = ChoiceWeights::renormalized({.norm = 2})};  // two weights of 0.7
   EXPECT_EQ((OptionalChoices{.top_k = squares, .send = Send::above_threshold, .threshold = 0.6}.most_choices(4)), 2);
 }
 

@@ -14,7 +14,7 @@ namespace prioritized_test {
 
 using Pairs = std::set<std::pair<Index, Index>>;  // token, expert
 
-constexpr TopK top(Index k) { return {.k = k, .weights = ChoiceWeights::probabilities}; }
+constexpr TopK top(Index k) { return {.k = k, .weights = ChoiceWeights::probabilities()}; }
 
 /// Who has a slot where each expert has room for so many.
 template <class G>
@@ -52,7 +52,7 @@ TEST(Prioritized, BatchPriorityServesTheSurestTokensFirst) {
 TEST(Prioritized, BatchPriorityComparesProbabilitiesWhateverTheWeights) {
   Matrix<double> p(2, 3);
   p << .4, .3, .3, .5, .5, 1e-9;
-  for (const ChoiceWeights weights : {ChoiceWeights::probabilities, ChoiceWeights::renormalized}) {
+  for (const ChoiceWeights& weights : {ChoiceWeights::probabilities(), ChoiceWeights::renormalized()}) {
     const Prioritized<TopK> gate{{.k = 2, .weights = weights}};
     EXPECT_EQ(gating::tokens_of(gating::route(gate, Matrix<double>(p.array().log()))),
               (std::vector<Index>{1, 0, 1, 0}));
@@ -61,9 +61,8 @@ TEST(Prioritized, BatchPriorityComparesProbabilitiesWhateverTheWeights) {
 
 // V-MoE's and Tutel's gates as the documents write them.
 TEST(Prioritized, IsMadeFromAGateAlone) {
-  const Prioritized v_moe{TopK{.k = 2, .weights = ChoiceWeights::probabilities}};
-  const Prioritized tutel{
-      TopK{.k = 2, .weights = ChoiceWeights::renormalized, .epsilon = 1e-9, .epsilon_is = Epsilon::floor}};
+  const Prioritized v_moe{TopK{.k = 2, .weights = ChoiceWeights::probabilities()}};
+  const Prioritized tutel{TopK{.k = 2, .weights = ChoiceWeights::renormalized({.epsilon = Epsilon::floor(1e-9)})}};
   EXPECT_EQ(v_moe.priority, Priority::best_probability);
   EXPECT_EQ(tutel.gate.k, 2);
 }

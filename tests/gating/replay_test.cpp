@@ -27,7 +27,7 @@ const Matrix<float> logits_TE{{1, 2, 3}, {3, 1, 2}};
 TEST(Replay, ARecordedPassIsRepeatedToTheBit) {
   const auto recorded = gating::route(TopK{.k = 2}, logits_TE);
   const Matrix<float> other_TE = -logits_TE;
-  const auto replayed = gating::route(Replay<float>::of(recorded), other_TE);
+  const auto replayed = gating::route(Replay<float>::recorded(recorded), other_TE);
   EXPECT_EQ(gating::experts_of(replayed), gating::experts_of(recorded));
   EXPECT_EQ(gating::weights_of(replayed), gating::weights_of(recorded));
 }
@@ -35,7 +35,7 @@ TEST(Replay, ARecordedPassIsRepeatedToTheBit) {
 TEST(Replay, WeightsMayComeFromTheNewLogits) {
   const auto recorded = gating::route(TopK{.k = 2}, logits_TE);
   const Matrix<float> other_TE = -logits_TE;
-  const auto replayed = gating::route(Replay<float>::of(recorded, true), other_TE);
+  const auto replayed = gating::route(Replay<float>::recorded(recorded, ChoiceWeights::softmax_of_chosen()), other_TE);
   EXPECT_EQ(gating::experts_of(replayed), gating::experts_of(recorded));
   EXPECT_LT(replayed.choices[0].weight, .5f);  // the best then is the worse now
 }
@@ -61,7 +61,8 @@ TEST(Replay, ARecordOfAnotherNumberOfTokensIsRefused) {
   const Matrix<float> eight_TE = Matrix<float>::Zero(8, 3), eleven_TE = Matrix<float>::Zero(11, 3);
   const auto recorded = gating::route(TopK{.k = 2}, eight_TE);
   for (const auto& replay :
-       {Replay<float>::of(recorded), Replay<float>::of(recorded, true), Replay<float>::uniform(8, 3, 2)}) {
+       {Replay<float>::recorded(recorded), Replay<float>::recorded(recorded, ChoiceWeights::softmax_of_chosen()),
+        Replay<float>::uniform(8, 3, 2)}) {
     EXPECT_NO_THROW(gating::route(replay, eight_TE));
     for (const Index tokens : {7, 11})
       expect_invalid([&] { gating::route(replay, Matrix<float>(eleven_TE.topRows(tokens))); },
@@ -77,7 +78,7 @@ TEST(Replay, TokensThatTheLayerTakesForPaddingAreLeftOut) {
   const std::vector<Linear<float>> experts{{weight}, {2 * weight}};
   for (const bool reweigh : {false, true}) {
     auto replay = Replay<float>::uniform(3, 2, 2);
-    replay.reweigh = reweigh;
+    if (reweigh) replay.weights = ChoiceWeights::softmax_of_chosen();
     const Layer layer{Router<float>::zeros(2, 1), replay, experts, options};
     const Matrix<float> x_TD{{1}, {support::nan_of<float>}, {2}};
     EXPECT_EQ(layer.forward(x_TD), (Matrix<float>{{1.5f}, {0}, {3}}));
@@ -87,45 +88,41 @@ TEST(Replay, TokensThatTheLayerTakesForPaddingAreLeftOut) {
 /// Indices recorded, weights anew: what the same gate would give for the same logits.
 TEST(Replay, WeightsThatAreAlwaysOneAreRefused) {
   const Matrix<float> logits{{1, 0}, {0, 1}};
-  auto replay = Replay<float>::of(gating::route(switch_top1(), logits), true);
-  expect_invalid([&] { replay.check(2); }, {"no token has more than one choice", "ChoiceWeights::probabilities"});
-  replay.allow_constant_weights = true;
+  auto replay = Replay<float>::recorded(gating::route(switch_top1(), logits), ChoiceWeights::softmax_of_chosen());
+  expect_invalid([&] { replay.check(2); }, {"no token has more than one choice", "ChoiceWeights::probabilities()"});
+  replay.weights = ChoiceWeights::renormalized({.allow_constant = true});
   EXPECT_NO_THROW(replay.check(2));
-  replay.allow_constant_weights = false;
-  replay.weights = ChoiceWeights::probabilities;
+  replay.weights = ChoiceWeights::probabilities();
   EXPECT_NO_THROW(replay.check(2));
-  EXPECT_NO_THROW(Replay<float>::of(gating::route(switch_top1(), logits)).check(2));  // constants, and meant to be
+  EXPECT_NO_THROW(
+      Replay<float>::recorded(gating::route(switch_top1(), logits)).check(2));  // constants, and meant to be
 }
 
 // A gate that could have made more choices may have made one for each token of this batch.
 TEST(Replay, ARecordOfADifferingNumberMayHaveOneChoiceAToken) {
   Routing<float> routing = gating::route(switch_top1(), Matrix<float>{{1, 0}, {0, 1}});
   routing.choices_per_token = 0;
-  EXPECT_NO_THROW(Replay<float>::of(routing, true).check(2));
+  EXPECT_NO_THROW(Replay<float>::recorded(routing, ChoiceWeights::softmax_of_chosen()).check(2));
 }
 
 TEST(Replay, ScoresMayWeigh) {
-  const ScoredTopK gate{.k = 2, .epsilon = .1, .scale = 2.5};
+  const ScoredTopK gate{.k = 2, .scores = Scores::sigmoid({.epsilon = .1, .scale = 2.5})};
   const auto recorded = gating::route(gate, logits_TE);
-  auto replay = Replay<float>::of(recorded, true);
-  replay.scores = Scores{.epsilon = .1, .scale = 2.5};
+  const auto replay = Replay<float>::recorded(recorded, gate.scores);
   const auto replayed = gating::route(replay, logits_TE);
   EXPECT_EQ(gating::weights_of(replayed), gating::weights_of(recorded));
   EXPECT_EQ(replayed.probabilities_TE, recorded.probabilities_TE);
-  expect_invalid([] { (Replay<float>{.scores = Scores{.epsilon = -1}}.check(1)); }, {"Replay: scale 1 and epsilon -1"});
 }
 
 TEST(Replay, ProbabilitiesMayBeDividedAsInTopK) {
-  const TopK gate{.k = 2, .weights = ChoiceWeights::renormalized, .epsilon = .1, .norm = 2};
+  const TopK gate{.k = 2, .weights = ChoiceWeights::renormalized({.epsilon = .1, .norm = 2})};
   const auto recorded = gating::route(gate, logits_TE);
-  Replay<float> replay = Replay<float>::of(recorded, true);
-  replay.weights = gate.weights, replay.epsilon = gate.epsilon, replay.norm = gate.norm;
+  const Replay<float> replay = Replay<float>::recorded(recorded, gate.weights);
   EXPECT_EQ(gating::weights_of(gating::route(replay, logits_TE)), gating::weights_of(recorded));
-  expect_invalid([] { (Replay<float>{.epsilon = 1}.check(1)); }, {"Replay: epsilon is 1"});
 }
 
 TEST(Replay, TheRecordIsShownFieldByField) {
-  const auto gate = Replay<float>::of(gating::route(TopK{.k = 2}, logits_TE));
+  const auto gate = Replay<float>::recorded(gating::route(TopK{.k = 2}, logits_TE));
   std::vector<std::string> names;
   for_each_buffer(
       [&](std::string_view name, const auto& values) {

@@ -18,7 +18,7 @@ double sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
 
 TEST(ScoredTopK, TheBiasSelectsButDoesNotWeigh) {
   const Matrix<double> z{{2, 1, 0}};
-  ScoredTopK gate{.k = 2, .normalize = false, .scale = 2};
+  ScoredTopK gate{.k = 2, .scores = Scores::sigmoid({.normalize = false, .scale = 2})};
   EXPECT_EQ(gating::experts_of(gating::route(gate, z)), (std::vector<Index>{0, 1}));
   gate.selection_bias_E = Vector<double>{{-1, 0, 1}};
   const auto routing = gating::route(gate, z);
@@ -28,21 +28,22 @@ TEST(ScoredTopK, TheBiasSelectsButDoesNotWeigh) {
 }
 
 TEST(ScoredTopK, NormalisedWeightsAddUpToTheScale) {
-  const auto routing = gating::route(ScoredTopK{.k = 2, .scale = 2.5}, Matrix<double>{{2, 1, 0}});
+  const auto routing =
+      gating::route(ScoredTopK{.k = 2, .scores = Scores::sigmoid({.scale = 2.5})}, Matrix<double>{{2, 1, 0}});
   EXPECT_NEAR(routing.choices[0].weight + routing.choices[1].weight, 2.5, 1e-15);
   EXPECT_NEAR(routing.probabilities_TE.sum(), 1, 1e-15);
 }
 
 // All biased scores are negative: groups that are out must rank below them, not at 0.
 TEST(ScoredTopK, MaskedGroupsLoseAlsoAgainstNegativeScores) {
-  ScoredTopK gate{.k = 2, .normalize = false, .groups = 2, .groups_used = 1};
+  ScoredTopK gate{.k = 2, .scores = Scores::sigmoid({.normalize = false}), .groups = 2, .groups_used = 1};
   gate.selection_bias_E = Vector<double>::Constant(4, -5);
   EXPECT_EQ(gating::experts_of(gating::route(gate, Matrix<double>{{0, 0, 1, 2}})), (std::vector<Index>{3, 2}));
 }
 
 // Group 0 has the best expert, group 1 the best pair.
 TEST(ScoredTopK, GroupsAreRankedByTheirBestOrByTheirBestTwo) {
-  ScoredTopK gate{.k = 2, .normalize = false, .groups = 2, .groups_used = 1};
+  ScoredTopK gate{.k = 2, .scores = Scores::sigmoid({.normalize = false}), .groups = 2, .groups_used = 1};
   const Matrix<double> z{{3, -3, 2, 2}};
   gate.group_score = ScoredTopK::GroupScore::best;
   EXPECT_EQ(gating::experts_of(gating::route(gate, z)), (std::vector<Index>{0, 1}));
@@ -51,7 +52,7 @@ TEST(ScoredTopK, GroupsAreRankedByTheirBestOrByTheirBestTwo) {
 }
 
 TEST(ScoredTopK, SqrtSoftplus) {
-  const auto routing = gating::route(ScoredTopK{.k = 2, .score = ScoredTopK::Score::sqrt_softplus, .normalize = false},
+  const auto routing = gating::route(ScoredTopK{.k = 2, .scores = Scores::sqrt_softplus({.normalize = false})},
                                      Matrix<double>{{0, 50, -800}});
   EXPECT_NEAR(routing.scores_TE(0, 0), std::sqrt(std::log(2.)), 1e-15);
   EXPECT_NEAR(routing.scores_TE(0, 1), std::sqrt(50.), 1e-12);
@@ -62,7 +63,6 @@ TEST(ScoredTopK, WhatCannotBeDoneIsRefused) {
   expect_invalid([] { ScoredTopK{.k = 5}.check(4); }, {"k is 5"});
   expect_invalid([] { ScoredTopK{.k = 1}.check(4); }, {"k = 1"});
   expect_invalid([] { (ScoredTopK{.k = 2, .groups = 3}.check(4)); }, {"4 experts", "3 groups"});
-  expect_invalid([] { (ScoredTopK{.epsilon = support::infinity_of<double>}.check(4)); }, {"epsilon inf"});
   expect_invalid([] { (ScoredTopK{.k = 3, .groups = 2, .groups_used = 1}.check(4)); }, {"k = 3"});
   expect_invalid([] { (ScoredTopK{.k = 2, .groups = 4, .groups_used = 2}.check(4)); }, {"adds 2 experts", "has 1"});
   expect_invalid([] { (ScoredTopK{.k = 2, .selection_bias_E = Vector<double>::Zero(3)}.check(4)); }, {"bias of 3"});
@@ -70,9 +70,11 @@ TEST(ScoredTopK, WhatCannotBeDoneIsRefused) {
 
 TEST(ScoredTopK, TheSumMayHaveAFloor) {
   const Matrix<double> logits{{0, 0, -40}};  // scores 1/2, 1/2
-  const ScoredTopK gate{.k = 2, .epsilon = 4, .epsilon_is = Epsilon::floor};
+  const ScoredTopK gate{.k = 2, .scores = Scores::sigmoid({.epsilon = Epsilon::floor(4)})};
   EXPECT_NEAR(gating::route(gate, logits).choices[0].weight, 0.125, 1e-15);
-  EXPECT_NEAR(gating::route(ScoredTopK{.k = 2, .epsilon = 0.5, .epsilon_is = Epsilon::floor}, logits).choices[0].weight,
+  EXPECT_NEAR(gating::route(ScoredTopK{.k = 2, .scores = Scores::sigmoid({.epsilon = Epsilon::floor(0.5)})}, logits)
+                  .choices[0]
+                  .weight,
               0.5, 1e-15);
 }
 
@@ -85,22 +87,21 @@ S mean_of_experts_1_and_3(const ScoredTopK& gate) {
 }
 
 TEST(ScoredTopK, ScoresThatUnderflowHaveWeights) {
-  using Score = ScoredTopK::Score;
-  EXPECT_NEAR(mean_of_experts_1_and_3<float>({.k = 2, .score = Score::sqrt_softplus}), 1.4058, 1e-4);
-  EXPECT_NEAR(mean_of_experts_1_and_3<double>({.k = 2, .score = Score::sqrt_softplus}), 1.4058, 1e-4);
+  EXPECT_NEAR(mean_of_experts_1_and_3<float>({.k = 2, .scores = Scores::sqrt_softplus()}), 1.4058, 1e-4);
+  EXPECT_NEAR(mean_of_experts_1_and_3<double>({.k = 2, .scores = Scores::sqrt_softplus()}), 1.4058, 1e-4);
   for (const double epsilon : {0., 1e-60}) {
-    EXPECT_NEAR(mean_of_experts_1_and_3<float>({.k = 2, .score = Score::sqrt_softplus, .epsilon = epsilon}),
+    EXPECT_NEAR(mean_of_experts_1_and_3<float>({.k = 2, .scores = Scores::sqrt_softplus({.epsilon = epsilon})}),
                 1 + 2 * sigmoid(-1), 1e-5);
-    EXPECT_NEAR(mean_of_experts_1_and_3<float>({.k = 2, .epsilon = epsilon}), 1 + 2 * sigmoid(-2), 1e-5);
+    EXPECT_NEAR(mean_of_experts_1_and_3<float>({.k = 2, .scores = Scores::sigmoid({.epsilon = epsilon})}),
+                1 + 2 * sigmoid(-2), 1e-5);
   }
 }
 
 // Where scores are powers of e, a shift of all logits changes neither quotients nor their gradients.
 TEST(ScoredTopK, ScoresThatUnderflowHaveGradients) {
-  using Score = ScoredTopK::Score;
   const Matrix<double> z{{-40, -41, -42}}, far = z.array() - 800;
-  for (const Score score : {Score::sigmoid, Score::sqrt_softplus}) {
-    const ScoredTopK gate{.k = 2, .score = score, .epsilon = 0};
+  for (const Scores& scores : {Scores::sigmoid({.epsilon = 0}), Scores::sqrt_softplus({.epsilon = 0})}) {
+    const ScoredTopK gate{.k = 2, .scores = scores};
     const auto near_gradient = gating::backward(gate, gating::route(gate, z), {1., 0.}).logits_TE;
     const auto far_gradient = gating::backward(gate, gating::route(gate, far), {1., 0.}).logits_TE;
     EXPECT_LT((near_gradient - far_gradient).cwiseAbs().maxCoeff(), 1e-12);
@@ -127,7 +128,7 @@ TEST(ScoredTopK, AMaskedExpertOfAGoodGroupComesBeforeTheOtherGroups) {
 }
 
 TEST(ScoredTopK, OneChoiceOfConstantWeightMayBeMeant) {
-  EXPECT_NO_THROW((ScoredTopK{.k = 1, .allow_constant_weights = true}.check(4)));
+  EXPECT_NO_THROW((ScoredTopK{.k = 1, .scores = Scores::sigmoid({.allow_constant = true})}.check(4)));
 }
 
 }  // namespace scored_top_k_test

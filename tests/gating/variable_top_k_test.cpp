@@ -28,12 +28,11 @@ TEST(VariableTopK, OfOneNumberIsTopK) {
   std::mt19937_64 rng(1);
   const auto logits = random_matrix<double>(9, 5, rng);
   using W = ChoiceWeights;
-  for (const TopK& top_k : {TopK{.k = 2}, TopK{.k = 2, .weights = W::probabilities},
-                            TopK{.k = 2, .weights = W::renormalized, .epsilon = .1, .norm = 2},
-                            TopK{.k = 2, .weights = W::renormalized, .epsilon = .9, .epsilon_is = Epsilon::floor}}) {
+  for (const TopK& top_k : {TopK{.k = 2}, TopK{.k = 2, .weights = W::probabilities()},
+                            TopK{.k = 2, .weights = W::renormalized({.epsilon = .1, .norm = 2})},
+                            TopK{.k = 2, .weights = W::renormalized({.epsilon = Epsilon::floor(.9)})}}) {
     const auto plain = gating::route(top_k, logits);
-    const auto variable = gating::route(
-        VariableTopK{std::vector<Index>(9, 2), top_k.weights, top_k.epsilon, top_k.epsilon_is, top_k.norm}, logits);
+    const auto variable = gating::route(VariableTopK{std::vector<Index>(9, 2), top_k.weights}, logits);
     EXPECT_EQ(gating::tokens_of(variable), gating::tokens_of(plain));
     EXPECT_EQ(gating::experts_of(variable), gating::experts_of(plain));
     EXPECT_EQ(gating::weights_of(variable), gating::weights_of(plain));
@@ -49,7 +48,6 @@ TEST(VariableTopK, PaddingChoosesNothing) {
 TEST(VariableTopK, NumbersThatDoNotFitAreRefused) {
   support::expect_invalid([] { (VariableTopK{.k_T = {1, 4}}.check(3)); }, {"k of token 1 is 4", "0 .. 3"});
   support::expect_invalid([] { (VariableTopK{.k_T = {-1}}.check(3)); }, {"k of token 0 is -1"});
-  support::expect_invalid([] { (VariableTopK{.k_T = {2}, .epsilon = -1}.check(3)); }, {"VariableTopK: epsilon is -1"});
   support::expect_invalid([] { gating::route(VariableTopK{.k_T = {1}}, Matrix<double>(Matrix<double>::Zero(2, 3))); },
                           {"1 k for 2 tokens"});
 }

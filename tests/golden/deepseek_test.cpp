@@ -37,9 +37,9 @@ template <class S>
 void expect_deepseek(const std::string& name) {
   Fixture fixture(name);
   const ScoredTopK gate{.k = fixture.size("k"),
+                        .scores = moe::Scores::sigmoid({.normalize = fixture.flag("renormalize"),
+                                                        .scale = fixture.number("routed_scaling_factor")}),
                         .selection_bias_E = fixture.matrix<double>("router.correction_bias"),
-                        .normalize = fixture.flag("renormalize"),
-                        .scale = fixture.number("routed_scaling_factor"),
                         .groups = fixture.size("n_group"),
                         .groups_used = fixture.size("topk_group")};
   const Layer routed{router_of<S>(fixture), gate, experts_of<moe::SwiGlu<S>>(fixture)};
@@ -59,7 +59,7 @@ TEST(Qwen2, SharedExpertWithGate) {
     Fixture fixture(name);
     const TopK gate{
         .k = fixture.size("k"),
-        .weights = fixture.flag("renormalize") ? ChoiceWeights::renormalized : ChoiceWeights::probabilities};
+        .weights = fixture.flag("renormalize") ? ChoiceWeights::renormalized() : ChoiceWeights::probabilities()};
     const Layer routed{router_of<double>(fixture), gate, experts_of<moe::SwiGlu<double>>(fixture)};
     const moe::SigmoidMix<double> mix{fixture.matrix<double>("shared.gate.weight")};
     expect_task(fixture, moe::Shared{routed, shared_expert<double>(fixture), mix});
@@ -71,7 +71,8 @@ TEST(Qwen2, SharedExpertWithGate) {
 
 TEST(DeepSeek, BiasUpdate) {
   Fixture fixture("aux_loss_free_bias");
-  auto layer = logits_layer(fixture.size("E"), ScoredTopK{.k = fixture.size("k"), .epsilon = 0});
+  auto layer = logits_layer(fixture.size("E"),
+                            ScoredTopK{.k = fixture.size("k"), .scores = moe::Scores::sigmoid({.epsilon = 0})});
   layer.gate.selection_bias_E.setZero(fixture.size("E"));
   const auto steps = static_cast<std::uint64_t>(fixture.size("steps"));
   for (std::uint64_t step = 0; step <= steps; ++step) {

@@ -33,7 +33,7 @@ void expect_fixture(const std::string& name, const G& gate, Random draws, bool r
   fixture.finish(fixture.left_but({"noise.uniform", "noise.gumbel"}));  // the draws were read by the caller
 }
 
-constexpr TopK top(Index k) { return {.k = k, .weights = ChoiceWeights::probabilities}; }
+constexpr TopK top(Index k) { return {.k = k, .weights = ChoiceWeights::probabilities()}; }
 constexpr auto first = LoadBalanceLoss::Count::first_choices, share = LoadBalanceLoss::Count::all_choices_share;
 
 TEST(DeepSpeed, TopOneWithRandomTokenSelection) {

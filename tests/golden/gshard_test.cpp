@@ -66,7 +66,7 @@ template <class X>
 void expect_lucidrains(const std::string& name) {
   Fixture file(name);
   const std::string policy = file.text("second_policy");
-  OptionalChoices gate{.top_k = {.k = 2, .weights = ChoiceWeights::renormalized, .epsilon = 1e-9},
+  OptionalChoices gate{.top_k = {.k = 2, .weights = ChoiceWeights::renormalized({.epsilon = 1e-9})},
                        .send = policy == "all"      ? OptionalChoices::Send::always
                                : policy == "random" ? OptionalChoices::Send::sampled
                                                     : OptionalChoices::Send::above_threshold,

@@ -21,7 +21,7 @@ class LossBundle : public testing::TestWithParam<const char*> {};
 TEST_P(LossBundle, Fixture) {
   Fixture fixture(GetParam());
   const Index experts = fixture.size("E");
-  const auto layer = logits_layer(experts, TopK{.k = fixture.size("k"), .weights = ChoiceWeights::renormalized});
+  const auto layer = logits_layer(experts, TopK{.k = fixture.size("k"), .weights = ChoiceWeights::renormalized()});
   decltype(layer)::Tape tape;
   const Matrix<double> logits = fixture.matrix<double>("logits");
   layer.forward(logits, tape);

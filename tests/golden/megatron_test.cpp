@@ -67,7 +67,7 @@ TEST(Megatron, SoftmaxAfterTopK) {
 
 TEST(Megatron, SoftmaxBeforeTopKAndDroppingByWeight) {
   Fixture fixture("megatron_softmax_pre_drop");
-  const TopK top_k{.k = fixture.size("k"), .weights = ChoiceWeights::probabilities};
+  const TopK top_k{.k = fixture.size("k"), .weights = ChoiceWeights::probabilities()};
   expect_fixture(fixture, logits_layer(fixture.size("E"), moe::Prioritized{top_k, moe::Priority::weight},
                                        moe::Capacity::factor(fixture.number("capacity_factor"))));
 }
@@ -75,8 +75,8 @@ TEST(Megatron, SoftmaxBeforeTopKAndDroppingByWeight) {
 TEST(Megatron, SigmoidScoresWithBiasAndGroups) {
   Fixture fixture("megatron_sigmoid_bias_groups");
   const moe::ScoredTopK gate{.k = fixture.size("k"),
+                             .scores = moe::Scores::sigmoid({.scale = fixture.number("scaling_factor")}),
                              .selection_bias_E = fixture.matrix<double>("router.correction_bias"),
-                             .scale = fixture.number("scaling_factor"),
                              .groups = fixture.size("n_group"),
                              .groups_used = fixture.size("topk_group"),
                              .group_score = moe::ScoredTopK::GroupScore::best_share};

@@ -17,8 +17,7 @@ const LoadBalanceLoss balance{.coefficient = 1, .count = LoadBalanceLoss::Count:
 template <class S>
 void expect_fixture(const std::string& name, ChoiceWeights weights) {
   Fixture fixture(name);
-  const Layer layer{router_of<S>(fixture),
-                    TopK{.k = fixture.size("k"), .weights = weights, .allow_constant_weights = true},
+  const Layer layer{router_of<S>(fixture), TopK{.k = fixture.size("k"), .weights = weights.allowing_constant()},
                     experts_of<moe::SwiGlu<S>>(fixture)};
   typename decltype(layer)::Tape tape;
   const Matrix<S> x = fixture.matrix<S>("x");
@@ -29,9 +28,9 @@ void expect_fixture(const std::string& name, ChoiceWeights weights) {
 
 class Renormalized : public testing::TestWithParam<const char*> {};
 
-TEST_P(Renormalized, DividingByTheKeptSum) { expect_fixture<double>(GetParam(), ChoiceWeights::renormalized); }
+TEST_P(Renormalized, DividingByTheKeptSum) { expect_fixture<double>(GetParam(), ChoiceWeights::renormalized()); }
 
-TEST_P(Renormalized, SoftmaxOfTheChosen) { expect_fixture<double>(GetParam(), ChoiceWeights::softmax_of_chosen); }
+TEST_P(Renormalized, SoftmaxOfTheChosen) { expect_fixture<double>(GetParam(), ChoiceWeights::softmax_of_chosen()); }
 
 INSTANTIATE_TEST_SUITE_P(Mixtral, Renormalized,
                          testing::Values("mixtral_top2_basic", "mixtral_E1", "mixtral_all_to_one",
@@ -39,15 +38,16 @@ INSTANTIATE_TEST_SUITE_P(Mixtral, Renormalized,
                                          "qwen3_moe_norm"));
 
 TEST(Mixtral, SinglePrecision) {
-  expect_fixture<float>("f32_mixtral_top2", ChoiceWeights::renormalized);
-  expect_fixture<float>("f32_mixtral_top2", ChoiceWeights::softmax_of_chosen);
+  expect_fixture<float>("f32_mixtral_top2", ChoiceWeights::renormalized());
+  expect_fixture<float>("f32_mixtral_top2", ChoiceWeights::softmax_of_chosen());
 }
 
-TEST(Mixtral, WithoutRenormalization) { expect_fixture<double>("olmoe_nonorm", ChoiceWeights::probabilities); }
+TEST(Mixtral, WithoutRenormalization) { expect_fixture<double>("olmoe_nonorm", ChoiceWeights::probabilities()); }
 
 // Renormalised, the weight of one choice is always 1. The gate refuses that unless it is meant.
 TEST(Mixtral, OneChoice) {
-  for (const auto weights : {ChoiceWeights::renormalized, ChoiceWeights::softmax_of_chosen, ChoiceWeights::uniform})
+  for (const auto& weights :
+       {ChoiceWeights::renormalized(), ChoiceWeights::softmax_of_chosen(), ChoiceWeights::uniform()})
     expect_fixture<double>("mixtral_top1_T1", weights);
 }
 
@@ -58,7 +58,7 @@ TEST(Mixtral, JitterOfTheWholeBlocksInput) {
   const Matrix<double> x = fixture.matrix<double>("x").cwiseProduct(factor);
   fixture.expect("x.jittered", flat(x));
 
-  const Layer layer{router_of<double>(fixture), TopK{.k = fixture.size("k"), .weights = ChoiceWeights::renormalized},
+  const Layer layer{router_of<double>(fixture), TopK{.k = fixture.size("k"), .weights = ChoiceWeights::renormalized()},
                     experts_of<moe::SwiGlu<double>>(fixture)};
   decltype(layer)::Tape tape;
   Values values = task_values(layer, x, fixture.matrix<double>("dy"), tape);

@@ -15,7 +15,7 @@ TEST(Sgd, FiveSteps) {
   Fixture fixture("mixtral_sgd5");
   const double coefficient = fixture.number("balance_coef");
   fixture.step = 0;
-  Layer layer{router_of<double>(fixture), TopK{.k = fixture.size("k"), .weights = ChoiceWeights::renormalized},
+  Layer layer{router_of<double>(fixture), TopK{.k = fixture.size("k"), .weights = ChoiceWeights::renormalized()},
               experts_of<moe::SwiGlu<double>>(fixture),
               Losses{LoadBalanceLoss{.coefficient = coefficient, .count = LoadBalanceLoss::Count::all_choices}}};
   moe::Sgd sgd{layer, {.learning_rate = fixture.number("lr")}};

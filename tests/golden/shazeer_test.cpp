@@ -51,7 +51,7 @@ struct Setting {
 class Shazeer : public testing::TestWithParam<const char*> {};
 
 TEST_P(Shazeer, Fixture) {
-  Setting setting(GetParam(), {.weights = ChoiceWeights::softmax_of_chosen});
+  Setting setting(GetParam(), {.weights = ChoiceWeights::softmax_of_chosen()});
   setting.expect_task_and_importance();
   setting.expect_load({.coefficient = 1, .variance = moe::Variance::unbiased});
 }
@@ -60,7 +60,7 @@ INSTANTIATE_TEST_SUITE_P(Shazeer, Shazeer,
                          testing::Values("shazeer_train", "shazeer_eval", "shazeer_E1", "shazeer_k_equals_E"));
 
 TEST(Shazeer, SoftmaxBeforeTopK) {
-  Setting setting("noisy_topk_softmax_first", {.weights = ChoiceWeights::renormalized, .epsilon = 1e-6});
+  Setting setting("noisy_topk_softmax_first", {.weights = ChoiceWeights::renormalized({.epsilon = 1e-6})});
   setting.expect_task_and_importance();
   setting.expect_load({.coefficient = 1,
                        .threshold = moe::LoadLoss::Threshold::among_probabilities,

@@ -38,7 +38,7 @@ void expect_fixture(Fixture& fixture, const G& gate) {
   fixture.finish();
 }
 
-TopK top_k(const Fixture& fixture) { return {.k = fixture.size("k"), .weights = ChoiceWeights::probabilities}; }
+TopK top_k(const Fixture& fixture) { return {.k = fixture.size("k"), .weights = ChoiceWeights::probabilities()}; }
 
 TEST(VMoe, TokenOrder) {
   Fixture fixture("v_moe_token_order");

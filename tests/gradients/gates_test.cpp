@@ -30,8 +30,8 @@ auto layer_of(std::mt19937_64& rng, Index experts, G gate, L losses, const Setti
 /// Token-choice gates: k = 2 of 4, or of 2, and k = 1.
 constexpr std::array top_k_gates{
     std::pair{Index{4}, moe::TopK{.k = 2}},
-    std::pair{Index{5}, moe::TopK{.k = 2, .weights = ChoiceWeights::renormalized, .epsilon = 0.01}},
-    std::pair{Index{3}, moe::TopK{.k = 2, .weights = ChoiceWeights::probabilities}},
+    std::pair{Index{5}, moe::TopK{.k = 2, .weights = ChoiceWeights::renormalized({.epsilon = 0.01})}},
+    std::pair{Index{3}, moe::TopK{.k = 2, .weights = ChoiceWeights::probabilities()}},
     std::pair{Index{4}, moe::switch_top1()},
     std::pair{Index{2}, moe::TopK{.k = 2}},
     std::pair{Index{1}, moe::TopK{.k = 1}},
@@ -97,7 +97,7 @@ TEST(GradientGrid, JitterAndNoise) {
 }
 
 TEST(GradientGrid, ExpertChoice) {
-  using Rounding = moe::ExpertChoice::Rounding;
+  using moe::Rounding;
   Summary summary("expert choice");
   for (const Index experts : {1, 3, 4})
     for (const auto rounding : {Rounding::down, Rounding::up, Rounding::nearest})

@@ -24,7 +24,7 @@ class Literature : public ::testing::Test {
   Router<double> router = biased_router();
   Losses<ImportanceLoss, LoadBalanceLoss, RouterZLoss> losses{ImportanceLoss{}, LoadBalanceLoss{},
                                                               RouterZLoss{.coefficient = 0.1}};
-  TopK top2{.k = 2, .weights = ChoiceWeights::probabilities};
+  TopK top2{.k = 2, .weights = ChoiceWeights::probabilities()};
   DispatchOptions tight = Capacity::factor(0.7);
 
   Router<double> biased_router() {
@@ -98,16 +98,16 @@ TEST_F(Literature, LoadLossesBehindEveryNoise) {
 }
 
 TEST_F(Literature, NoiseInFrontOfGatesThatDoNotTakeTheLargestLogits) {
-  for (const auto over : {ExpertChoice::Over::experts, ExpertChoice::Over::tokens}) {
-    expect_exact(GumbelNoise<ExpertChoice>{{.factor = 1.5, .over = over}});
-    expect_exact(FixedNoise{ExpertChoice{.factor = 1.5, .over = over}, 2.0});
+  for (const auto axis : {ExpertChoice::Axis::experts, ExpertChoice::Axis::tokens}) {
+    expect_exact(GumbelNoise<ExpertChoice>{{.factor = 1.5, .softmax_axis = axis}});
+    expect_exact(FixedNoise{ExpertChoice{.factor = 1.5, .softmax_axis = axis}, 2.0});
   }
   for (const Index k : {1, 2}) {
     expect_exact(GumbelNoise<Sinkhorn>{{.k = k}});
     expect_exact(FixedNoise{Sinkhorn{.k = k, .temperature = 0.5}, 2.0});
   }
   expect_exact(
-      FixedNoise{Hash{.tables = {{0, 1, 2, 3, 0}, {1, 2, 3, 0, 1}}, .weights = ChoiceWeights::renormalized}, 2.0});
+      FixedNoise{Hash{.tables = {{0, 1, 2, 3, 0}, {1, 2, 3, 0, 1}}, .weights = ChoiceWeights::renormalized()}, 2.0});
 }
 
 TEST_F(Literature, LoadLosses) {
@@ -122,66 +122,75 @@ TEST_F(Literature, LoadLosses) {
 }
 
 TEST_F(Literature, ScoresBiasAndGroups) {
-  for (const auto score : {ScoredTopK::Score::softmax, ScoredTopK::Score::sigmoid, ScoredTopK::Score::sqrt_softplus})
+  for (const auto scores : {&Scores::softmax, &Scores::sigmoid, &Scores::sqrt_softplus})
     for (const bool normalize : {true, false})
       expect_exact(ScoredTopK{.k = 2,
-                              .score = score,
+                              .scores = scores({.normalize = normalize, .scale = 2.5}),
                               .selection_bias_E = random_matrix<double>(experts, 1, rng),
-                              .normalize = normalize,
-                              .scale = 2.5,
                               .groups = 2,
                               .groups_used = 1});
 }
 
+TEST_F(Literature, ScoresAndSigmoidsAsWeights) {
+  const std::vector<Index> k_T{2, 0, 1, 4, 3, 1, 2, 2, 0, 4, 1, 3};
+  for (const ChoiceWeights& weights :
+       {ChoiceWeights::sigmoid(), ChoiceWeights(Scores::sigmoid({.normalize = false, .scale = 2})),
+        ChoiceWeights(Scores::sqrt_softplus({.epsilon = 0.1}))}) {
+    expect_exact(TopK{.k = 2, .weights = weights});
+    expect_exact(TopP{.p = 0.7, .weights = weights});
+    expect_exact(VariableTopK{.k_T = k_T, .weights = weights});
+  }
+}
+
 TEST_F(Literature, OtherSums) {
-  expect_exact(TopK{.k = 2, .weights = ChoiceWeights::renormalized, .norm = 2});
-  expect_exact(TopK{.k = 3, .weights = ChoiceWeights::renormalized, .epsilon = 0.1, .norm = 3});
-  expect_exact(
-      TopK{.k = 2, .weights = ChoiceWeights::renormalized, .epsilon = 0.6, .epsilon_is = Epsilon::floor, .norm = 2});
-  expect_exact(ScoredTopK{.k = 2, .epsilon = 1, .epsilon_is = Epsilon::floor});
+  expect_exact(TopK{.k = 2, .weights = ChoiceWeights::renormalized({.norm = 2})});
+  expect_exact(TopK{.k = 3, .weights = ChoiceWeights::renormalized({.epsilon = 0.1, .norm = 3})});
+  expect_exact(TopK{.k = 2, .weights = ChoiceWeights::renormalized({.epsilon = Epsilon::floor(0.6), .norm = 2})});
+  expect_exact(ScoredTopK{.k = 2, .scores = Scores::sigmoid({.epsilon = Epsilon::floor(1)})});
 }
 
 TEST_F(Literature, NumbersOfExpertsByToken) {
   const std::vector<Index> k_T{2, 0, 1, 4, 3, 1, 2, 2, 0, 4, 1, 3};
-  for (const auto weights : {ChoiceWeights::softmax_of_chosen, ChoiceWeights::renormalized,
-                             ChoiceWeights::probabilities, ChoiceWeights::uniform})
+  for (const auto& weights : {ChoiceWeights::softmax_of_chosen(), ChoiceWeights::renormalized(),
+                              ChoiceWeights::probabilities(), ChoiceWeights::uniform()})
     expect_exact(VariableTopK{.k_T = k_T, .weights = weights});
   expect_exact(TopP{.p = 0.7, .stay_below = true});
-  expect_exact(VariableTopK{.k_T = k_T, .weights = ChoiceWeights::renormalized, .epsilon = 0.1, .norm = 2});
-  expect_exact(TopP{.p = 0.7, .weights = ChoiceWeights::renormalized, .epsilon = 0.9, .epsilon_is = Epsilon::floor});
+  expect_exact(VariableTopK{.k_T = k_T, .weights = ChoiceWeights::renormalized({.epsilon = 0.1, .norm = 2})});
+  expect_exact(TopP{.p = 0.7, .weights = ChoiceWeights::renormalized({.epsilon = Epsilon::floor(0.9)})});
 }
 
 TEST_F(Literature, OtherChoices) {
   expect_exact(TopP{.p = 0.7});
-  expect_exact(TopP{.p = 0.7, .weights = ChoiceWeights::renormalized});
+  expect_exact(TopP{.p = 0.7, .weights = ChoiceWeights::renormalized()});
   expect_exact(Threshold{});
   expect_exact(Sinkhorn{.k = 1});
   expect_exact(Sinkhorn{.k = 2});
   expect_exact(BaseAssignment{});
   auto replay = Replay<double>::uniform(tokens, experts, 2);
   expect_exact(router, replay, losses, tight);
-  replay.reweigh = true;
+  replay.weights = ChoiceWeights::softmax_of_chosen();
   expect_exact(router, replay, losses, tight);
-  replay.weights = ChoiceWeights::renormalized, replay.epsilon = 0.1, replay.norm = 3;
+  replay.weights = ChoiceWeights::renormalized({.epsilon = 0.1, .norm = 3});
   expect_exact(router, replay, losses, tight);
-  replay.scores = Scores{.epsilon = 0.1, .scale = 2};
+  replay.weights = Scores::sigmoid({.epsilon = 0.1, .scale = 2});
   expect_exact(router, replay, losses, tight);
 }
 
 TEST_F(Literature, ExpertChoiceAndHash) {
-  expect_exact(router, ExpertChoice{.over = ExpertChoice::Over::tokens, .average = true}, losses, {}, 6, some_padding);
+  expect_exact(router, ExpertChoice{.softmax_axis = ExpertChoice::Axis::tokens, .average = true}, losses, {}, 6,
+               some_padding);
   expect_exact(router, ExpertChoice{.average = true}, losses, {});
   Hash hash = Hash::random(5, experts, rng);
   hash.tables.push_back(Hash::random(5, experts, rng).tables[0]);
-  for (const auto weights : {ChoiceWeights::uniform, ChoiceWeights::renormalized, ChoiceWeights::probabilities}) {
+  for (const auto& weights :
+       {ChoiceWeights::uniform(), ChoiceWeights::renormalized(), ChoiceWeights::probabilities()}) {
     hash.weights = weights;
     expect_exact(hash);
   }
-  hash.weights = ChoiceWeights::renormalized, hash.epsilon = 0.1, hash.norm = 2;
+  hash.weights = ChoiceWeights::renormalized({.epsilon = 0.1, .norm = 2});
   expect_exact(hash);
-  hash.weights = ChoiceWeights::uniform;
-  for (const auto score : {Scores::Score::softmax, Scores::Score::sigmoid, Scores::Score::sqrt_softplus}) {
-    hash.scores = Scores{.score = score, .scale = 1.5};
+  for (const auto scores : {&Scores::softmax, &Scores::sigmoid, &Scores::sqrt_softplus}) {
+    hash.weights = scores({.scale = 1.5});
     expect_exact(hash);
   }
 }

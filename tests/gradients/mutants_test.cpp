@@ -80,8 +80,8 @@ moe::testing::GradientReport report_with_gate(const G& gate) {
 }
 
 TEST(GradientMutants, NoneInTheOriginal) {
-  for (const auto weights :
-       {ChoiceWeights::softmax_of_chosen, ChoiceWeights::renormalized, ChoiceWeights::probabilities})
+  for (const auto& weights :
+       {ChoiceWeights::softmax_of_chosen(), ChoiceWeights::renormalized(), ChoiceWeights::probabilities()})
     EXPECT_TRUE(report_with_gate(top_2(weights)));
   EXPECT_TRUE(report_of(moe::Layer{router(), noisy_gate(), experts(), all_losses(0)}, training));
   EXPECT_TRUE(report_of(moe::Layer{router(0.3), moe::switch_top1(), experts<mutants::Glu>(), all_losses(0)}, training));
@@ -89,12 +89,12 @@ TEST(GradientMutants, NoneInTheOriginal) {
 
 TEST(GradientMutants, InGates) {
   using namespace mutants;
-  for (const auto weights :
-       {ChoiceWeights::softmax_of_chosen, ChoiceWeights::renormalized, ChoiceWeights::probabilities})
+  for (const auto& weights :
+       {ChoiceWeights::softmax_of_chosen(), ChoiceWeights::renormalized(), ChoiceWeights::probabilities()})
     expect_found(report_with_gate(WeightGradientDropped<moe::TopK>{top_2(weights)}));
-  expect_found(report_with_gate(InnerProductDropped{top_2(ChoiceWeights::softmax_of_chosen)}));
-  expect_found(report_with_gate(DenominatorTakenForConstant{top_2(ChoiceWeights::renormalized)}));
-  expect_found(report_with_gate(SoftmaxTakenForElementWise{top_2(ChoiceWeights::probabilities)}));
+  expect_found(report_with_gate(InnerProductDropped{top_2(ChoiceWeights::softmax_of_chosen())}));
+  expect_found(report_with_gate(DenominatorTakenForConstant{top_2(ChoiceWeights::renormalized())}));
+  expect_found(report_with_gate(SoftmaxTakenForElementWise{top_2(ChoiceWeights::probabilities())}));
   const moe::Losses balance{moe::LoadBalanceLoss{.coefficient = 1}};
   expect_found(
       report_of(moe::Layer{router(), WeightGradientDropped<moe::ExpertChoice>{}, experts(), balance}, evaluation));

@@ -106,7 +106,7 @@ class Pairs : public ::testing::Test {
   Matrix<double> x_TD = random_matrix<double>(tokens, width, rng);
   std::vector<Linear<double>> some_experts = make_experts<Linear<double>>(experts, width, width, rng);
   Router<double> router = biased_router();
-  TopK top2{.k = 2, .weights = ChoiceWeights::probabilities};
+  TopK top2{.k = 2, .weights = ChoiceWeights::probabilities()};
   Capacity tight = Capacity::factor(0.7);
 
   Router<double> biased_router() {
@@ -144,12 +144,12 @@ TEST_F(Pairs, OfFixedK) {
   const Index e = experts;
   Hash hash = Hash::random(5, e, rng);
   hash.tables.push_back(Hash::random(5, e, rng).tables[0]);
-  hash.scores = Scores{.score = Scores::Score::sqrt_softplus};
+  hash.weights = Scores::sqrt_softplus();
   const std::vector<AnyGate::One> gates{Softmax{},
                                         TopK{.k = 3},
                                         switch_top1(),
                                         ScoredTopK{.k = 2, .groups = 2, .groups_used = 1},
-                                        ScoredTopK{.k = 1, .score = Scores::Score::sqrt_softplus, .normalize = false},
+                                        ScoredTopK{.k = 1, .scores = Scores::sqrt_softplus({.normalize = false})},
                                         gshard_top2(),
                                         st_moe_top_n(3),
                                         NoTokenLeftBehind{.top_k = top2, .capacity = tight},
@@ -179,12 +179,12 @@ TEST_F(Pairs, OfSparseMixerInOtherOrders) {
 
 TEST_F(Pairs, OfVaryingK) {
   const std::vector<Index> k_T{2, 0, 1, 4, 3, 1, 2, 2, 0, 4, 1, 3};
-  Replay<double> replay{.reweigh = true};
+  Replay<double> replay{.weights = ChoiceWeights::softmax_of_chosen()};
   for (Index t : {0, 1, 3, 4, 5, 7, 8})
     for (Index rank = 0; rank < 1 + t % 3; ++rank)
       replay.choices.push_back({t, (t + rank) % 4, 0, static_cast<int>(rank)});
   const std::vector<AnyGate::One> gates{
-      VariableTopK{.k_T = k_T, .weights = ChoiceWeights::renormalized, .epsilon = 0.1}, TopP{.p = 0.7}, Threshold{},
+      VariableTopK{.k_T = k_T, .weights = ChoiceWeights::renormalized({.epsilon = 0.1})}, TopP{.p = 0.7}, Threshold{},
       replay};
   expect_exact(gates, losses_of_any_gate());
   expect_exact(gates, losses_of_ranks());
@@ -193,8 +193,8 @@ TEST_F(Pairs, OfVaryingK) {
 TEST_F(Pairs, OfExpertChoice) {
   auto losses = losses_of_any_gate();
   losses.push_back(TokenBalanceLoss{});
-  using Over = ExpertChoice::Over;
-  expect_exact({ExpertChoice{}, ExpertChoice{.over = Over::tokens, .average = true}}, losses);
+  const ExpertChoice of_tokens{.softmax_axis = ExpertChoice::Axis::tokens, .average = true};
+  expect_exact({ExpertChoice{}, of_tokens}, losses);
 }
 
 TEST_F(Pairs, OfLearnedNoise) {

@@ -48,6 +48,9 @@ const std::set<std::string> attic{"optim", "surgery", "report", "io", "testing"}
 // Not for everyone, so not in the umbrella: they cost a dependency or belong to tests.
 const std::set<std::string> opt_in{"io", "testing"};
 
+// What every other gate may include: how choices are weighed, and the gate that many gates are made of.
+const std::set<std::string> shared_by_gates{"gating/scores.hpp", "gating/choice_weights.hpp", "gating/top_k.hpp"};
+
 // Sideways arrows that are meant: the first is built out of the second, which is more basic and does not know it.
 const std::set<std::pair<std::string, std::string>> sideways{
     {"core/random.hpp", "core/parameters.hpp"},                           // names its state as a buffer
@@ -78,36 +81,20 @@ const std::set<std::pair<std::string, std::string>> sideways{
     {"kernel/rows.hpp", "kernel/compiler.hpp"},                           // asks for the next row
     {"kernel/row_softmax.hpp", "kernel/chunk.hpp"},                       // the same
     {"kernel/selection.hpp", "kernel/chunk.hpp"},                         // the same
+    {"gating/scores.hpp", "gating/division.hpp"},                         // divides scores by their sum
+    {"gating/scores.hpp", "gating/score_function.hpp"},                   // computes them
+    {"gating/choice_weights.hpp", "gating/division.hpp"},                 // divides probabilities by their sum
+    {"gating/choice_weights.hpp", "gating/scores.hpp"},                   // or takes scores
     {"gating/top_k.hpp", "gating/choice_weights.hpp"},                    // weighs what it chose
-    {"gating/variable_top_k.hpp", "gating/choice_weights.hpp"},           // the same
-    {"gating/scored_top_k.hpp", "gating/choice_weights.hpp"},             // names its epsilon alike
-    {"gating/scored_top_k.hpp", "gating/scores.hpp"},                     // weighs what it chose
-    {"gating/hash.hpp", "gating/scores.hpp"},                             // the same
-    {"gating/replay.hpp", "gating/scores.hpp"},                           // the same
-    {"gating/scores.hpp", "gating/choice_weights.hpp"},                   // divides them alike
-    {"gating/scores.hpp", "gating/sigmoid_weights.hpp"},                  // one of them is a sigmoid
-    {"gating/top_p.hpp", "gating/choice_weights.hpp"},                    // the same
-    {"gating/hash.hpp", "gating/choice_weights.hpp"},                     // the same
-    {"gating/replay.hpp", "gating/choice_weights.hpp"},                   // the same
-    {"gating/sparse_mixer.hpp", "gating/choice_weights.hpp"},             // the same
-    {"gating/sinkhorn.hpp", "gating/choice_weights.hpp"},                 // the same
-    {"gating/sinkhorn.hpp", "gating/sigmoid_weights.hpp"},                // the same, for k = 1
-    {"gating/sinkhorn.hpp", "gating/top_k.hpp"},                          // top-k of a transport plan
-    {"gating/base_assignment.hpp", "gating/choice_weights.hpp"},          // weighs what it chose
-    {"gating/base_assignment.hpp", "gating/sigmoid_weights.hpp"},         // the same
-    {"gating/base_assignment.hpp", "gating/top_k.hpp"},                   // top-1 in evaluation
-    {"gating/threshold.hpp", "gating/choice_weights.hpp"},                // weighs what it chose
-    {"gating/threshold.hpp", "gating/sigmoid_weights.hpp"},               // the same
-    {"gating/optional_choices.hpp", "gating/top_k.hpp"},                  // top-k, some of it unsent
-    {"gating/gumbel_noise.hpp", "gating/top_k.hpp"},                      // noise in front of top-k, or of another gate
-    {"gating/prioritized.hpp", "gating/top_k.hpp"},                       // top-k, or another gate, in another order
-    {"gating/no_token_left_behind.hpp", "gating/top_k.hpp"},              // top-k, rerouted
+    {"gating/scored_top_k.hpp", "gating/score_function.hpp"},             // selects by scores
+    {"gating/scored_top_k.hpp", "gating/expert_groups.hpp"},              // among the best groups
+    {"gating/top_p.hpp", "gating/choose_best.hpp"},                       // as many as reach p
+    {"gating/variable_top_k.hpp", "gating/choose_best.hpp"},              // as many as k says
+    {"gating/hash.hpp", "gating/hash_table.hpp"},                         // makes its tables
+    {"gating/sinkhorn.hpp", "gating/transport.hpp"},                      // top-k of a plan
+    {"gating/expert_choice.hpp", "gating/expert_choice_keys.hpp"},        // compares tokens by keys
+    {"gating/prioritized.hpp", "gating/logit_against_zero.hpp"},          // one of its orders
     {"objective/hierarchical_mixture.hpp", "objective/mixture.hpp"},      // a mixture of mixtures
-    {"gating/softmax.hpp", "gating/top_k.hpp"},                           // top-k with k = E
-    {"gating/switch_top1.hpp", "gating/top_k.hpp"},                       // top-k with k = 1
-    {"gating/fixed_noise.hpp", "gating/top_k.hpp"},                       // noise in front of top-k, or of another gate
-    {"gating/noisy_top_k.hpp", "gating/sigmoid_weights.hpp"},             // its standard deviations are softplus
-    {"gating/noisy_top_k.hpp", "gating/top_k.hpp"},                       // learned noise in front of top-k
     {"expert/glu.hpp", "expert/mlp.hpp"},                                 // starts its weights by the same options
     {"expert/zero_computation.hpp", "expert/mix.hpp"},                    // mixes a constant with the input
     {"expert/clamped_swiglu.hpp", "expert/glu.hpp"},                      // is one of another form
@@ -168,6 +155,8 @@ std::optional<std::string> complaint(const std::string& from, const std::string&
     return arrow + "a layer knows no concrete gate, expert or loss";
   if (*floor_of(to) < *floor_of(from)) return std::nullopt;
   if (sideways.contains({from, to})) return std::nullopt;
+  if (folder_of(from) == "gating" && !shared_by_gates.contains(from) && shared_by_gates.contains(to))
+    return std::nullopt;
   if (attic.contains(folder_of(from)) && folder_of(from) == folder_of(to)) return std::nullopt;
   return arrow + (*floor_of(to) > *floor_of(from) ? "upward" : "sideways");
 }

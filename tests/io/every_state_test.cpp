@@ -104,7 +104,7 @@ TEST(ModelFile, KeepsWhatAGateDecidesBy) {
   expect_gate_kept("Hash", [](auto& rng) { return hash(rng); });
   expect_gate_kept("Hash, weighed", [](auto& rng) {
     Hash gate = hash(rng);
-    gate.weights = ChoiceWeights::renormalized;
+    gate.weights = ChoiceWeights::renormalized();
     return gate;
   });
   expect_gate_kept("ScoredTopK", [](auto& rng) { return biased(rng); });

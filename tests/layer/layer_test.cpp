@@ -30,7 +30,7 @@
 namespace moe {
 namespace layer_test {
 
-const TopK top1{.k = 1, .weights = ChoiceWeights::uniform};
+const TopK top1{.k = 1, .weights = ChoiceWeights::uniform()};
 const Matrix<double> x_TD{{1, 0}, {0, 1}, {2, 1}};
 
 /// Expert 0 for tokens whose first entry is larger, expert 1 for the others.
@@ -47,7 +47,7 @@ TEST(Layer, EveryTokenIsMappedByItsExpert) {
 }
 
 TEST(Layer, TheOutputsOfSeveralExpertsAreBlended) {
-  const Layer layer{router(), TopK{.k = 2, .weights = ChoiceWeights::uniform}, experts()};
+  const Layer layer{router(), TopK{.k = 2, .weights = ChoiceWeights::uniform()}, experts()};
   EXPECT_EQ(layer.forward(x_TD), Matrix<double>(4.5 * x_TD));
 }
 
@@ -123,7 +123,7 @@ TEST(Layer, SlotGradientsOfTheOutputsGiveTheSame) {
 }
 
 TEST(Layer, TheAuxiliaryLossIsTheScaledSum) {
-  const Layer layer{router(), TopK{.k = 1, .weights = ChoiceWeights::probabilities}, experts(),
+  const Layer layer{router(), TopK{.k = 1, .weights = ChoiceWeights::probabilities()}, experts(),
                     Losses{LoadBalanceLoss{.coefficient = 2}}};
   decltype(layer)::Tape tape;
   layer.forward(x_TD, tape);
@@ -293,7 +293,7 @@ TEST(Layer, ARefusedTokenOfAnInnerLayerIsNamedByTheOuterOne) {
 }
 
 TEST(Layer, ShowsTheBuffersOfItsParts) {
-  ScoredTopK gate{.k = 1, .normalize = false};
+  ScoredTopK gate{.k = 1, .scores = Scores::sigmoid({.normalize = false})};
   gate.selection_bias_E = Vector<double>{{1, 2}};
   const Layer inner{router(), FixedNoise<ScoredTopK>{gate, 0.1}, experts()};
   const Layer outer{router(), gate, std::vector{inner, inner}};
@@ -316,7 +316,7 @@ TEST(Layer, GradientsAreExactHoweverChoicesAreDispatched) {
     options.pass_dropped = i == 0;
     options.weigh_input = i == 1;
     options.renormalize_kept = i == 2;
-    const Layer layer{Router<double>::random(3, 3, rng), TopK{.k = 2, .weights = ChoiceWeights::probabilities},
+    const Layer layer{Router<double>::random(3, 3, rng), TopK{.k = 2, .weights = ChoiceWeights::probabilities()},
                       make_experts<Linear<double>>(3, 3, 3, rng), options};
     EXPECT_TRUE(testing::check_layer_gradients(layer, tokens)) << i;
   }

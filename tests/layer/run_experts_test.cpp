@@ -136,7 +136,8 @@ TEST(LayerExperts, ExpertsMayHaveDifferentHiddenWidths) {
 }
 
 TEST(LayerExperts, TasksAreColumnsOfExpertsWithSlots) {
-  const Layer layer{Router<float>{Matrix<float>{{1}, {0}, {-1}}}, TopK{.k = 1, .weights = ChoiceWeights::probabilities},
+  const Layer layer{Router<float>{Matrix<float>{{1}, {0}, {-1}}},
+                    TopK{.k = 1, .weights = ChoiceWeights::probabilities()},
                     std::vector<Mlp<float>>(3, Mlp<float>{Matrix<float>::Ones(1100, 1), Matrix<float>::Ones(1, 1100)})};
   typename decltype(layer)::Tape tape;
   layer.forward(Matrix<float>{{1}, {-1}, {1}}, tape);  // experts 0 and 2
@@ -154,7 +155,7 @@ TEST(LayerExperts, TasksAreColumnsOfExpertsWithSlots) {
 
 // Two experts of 1100 columns for five threads: 2200 / 5 = 440, in steps of 64; for one, as many as are packed at once.
 TEST(LayerExperts, TasksAreSmallerWhereThereWouldBeTooFew) {
-  const Layer layer{Router<float>{Matrix<float>{{1}, {-1}}}, TopK{.k = 1, .weights = ChoiceWeights::probabilities},
+  const Layer layer{Router<float>{Matrix<float>{{1}, {-1}}}, TopK{.k = 1, .weights = ChoiceWeights::probabilities()},
                     std::vector<Mlp<float>>(2, Mlp<float>{Matrix<float>::Ones(3, 1), Matrix<float>::Ones(1, 3)})};
   Matrix<float> x_TD = Matrix<float>::Ones(40, 1);
   x_TD.bottomRows(20) *= -1;

@@ -145,7 +145,8 @@ TEST(Shared, SeveralAreOneAroundTheOther) {
 
 TEST(Shared, IsAnExpertOfAnotherLayer) {
   std::mt19937_64 generator{7};
-  const Layer outer{Router<double>::random(2, width, generator), TopK{.k = 1, .weights = ChoiceWeights::probabilities},
+  const Layer outer{Router<double>::random(2, width, generator),
+                    TopK{.k = 1, .weights = ChoiceWeights::probabilities()},
                     std::vector(2, Shared{routed_layer(), always_on(), softmax_mix()}), Losses{RouterZLoss{}}};
   EXPECT_TRUE(check_layer_gradients(outer, x_TD, support::gradient_options({.entries = 25})));
   decltype(outer)::Tape tape;

@@ -134,7 +134,7 @@ void expect_load_is_what_is_chosen(const G& gate, const char* what) {
 }
 
 TEST(LoadLoss, EstimatesWhatIsChosenBehindEveryNoise) {
-  const TopK top2{.k = 2, .weights = ChoiceWeights::probabilities};
+  const TopK top2{.k = 2, .weights = ChoiceWeights::probabilities()};
   const ScoredTopK scored{.k = 2}, biased{.k = 2, .selection_bias_E = Vector<double>{{10, 0, 0, 0}}},
       grouped{.k = 2, .groups = 2, .groups_used = 1};
   expect_load_is_what_is_chosen(FixedNoise{top2, 2.}, "top-k, fixed noise");
@@ -161,7 +161,7 @@ TEST(LoadLoss, CountsTheChoicesOfATransportPlan) {
 // A shift of all logits changes nothing: the gradient of a bias adds up to 0.
 TEST(LoadLoss, WithGumbelNoiseTheGradientAddsUpToZero) {
   Random random(1);
-  const GumbelNoise<TopK> gate{{.k = 2, .weights = ChoiceWeights::probabilities}};
+  const GumbelNoise<TopK> gate{{.k = 2, .weights = ChoiceWeights::probabilities()}};
   const auto routing = gating::route(gate, Matrix<double>{{0.3, 0, -0.2}, {0, 0.1, 0.4}}, {}, 0, &random);
   auto drouting = loss::gradient_of(LoadLoss{}, routing);
   gate.backward(routing, drouting);
@@ -172,7 +172,7 @@ TEST(LoadLoss, WithGumbelNoiseTheGradientAddsUpToZero) {
 // A masked expert is never chosen, by no noise; it has no gradient, and the others have theirs.
 TEST(LoadLoss, AMaskedExpertLeavesTheOthersAlone) {
   const double masked = -support::infinity_of<double>;
-  auto gate = NoisyTopK<double>::zeros(3, 1, {.k = 1, .weights = ChoiceWeights::probabilities});
+  auto gate = NoisyTopK<double>::zeros(3, 1, {.k = 1, .weights = ChoiceWeights::probabilities()});
   Random random(1);
   const auto routing = gating::route(gate, Matrix<double>{{0.3, masked, -0.2}, {0, masked, 0.4}}, {}, 0, &random);
   const auto drouting = loss::gradient_of(LoadLoss{}, routing);

@@ -17,7 +17,7 @@ TEST(TokenBalanceLoss, IsTheSquaresOfTheTokensShares) {
 }
 
 TEST(TokenBalanceLoss, IsOneWhereEveryTokenGetsTheSame) {
-  const ExpertChoice gate{.over = ExpertChoice::Over::tokens};
+  const ExpertChoice gate{.softmax_axis = ExpertChoice::Axis::tokens};
   const Matrix<double> logits_TE = Matrix<double>::Zero(8, 2);
   EXPECT_NEAR(TokenBalanceLoss{}.value(gating::route(gate, logits_TE)), 1, 1e-15);
   EXPECT_NEAR(TokenBalanceLoss{}.value(gating::route(gate, logits_TE, {}, 4)), 1, 1e-15);

@@ -59,7 +59,7 @@ void for_each_gate(F&& f) {
   std::mt19937_64 rng(3);
   f("Softmax", Softmax{});
   f("TopK", TopK{.k = 2});
-  f("TopK renormalized", TopK{.k = 2, .weights = ChoiceWeights::renormalized, .norm = 2});
+  f("TopK renormalized", TopK{.k = 2, .weights = ChoiceWeights::renormalized({.norm = 2})});
   f("VariableTopK", VariableTopK{.k_T = {2, 0, 3, 2, 4, 2}});
   f("ScoredTopK", ScoredTopK{.k = 2, .selection_bias_E = Vector<double>::Ones(experts), .groups = 2, .groups_used = 1});
   f("TopP", TopP{});
@@ -67,13 +67,13 @@ void for_each_gate(F&& f) {
   f("OptionalChoices", gshard_top2());
   f("SparseMixer", SparseMixer{.k = 2});
   f("ExpertChoice", ExpertChoice{});
-  f("ExpertChoice over tokens", ExpertChoice{.over = ExpertChoice::Over::tokens, .average = true});
+  f("ExpertChoice over tokens", ExpertChoice{.softmax_axis = ExpertChoice::Axis::tokens, .average = true});
   f("Hash", Hash{{{0, 1, 2, 3}, {1, 2, 3, 0}}});
-  f("Hash with scores", Hash{.tables = {{0, 1, 2, 3}, {1, 2, 3, 0}}, .scores = Scores{}});
+  f("Hash with scores", Hash{.tables = {{0, 1, 2, 3}, {1, 2, 3, 0}}, .weights = Scores::sigmoid()});
   f("Replay", Replay<float>::uniform(tokens, experts, 2));
   f("Replay, weighed", [] {
     auto replay = Replay<float>::uniform(tokens, experts, 2);
-    replay.reweigh = true;
+    replay.weights = ChoiceWeights::softmax_of_chosen();
     return replay;
   }());
   f("Sinkhorn", Sinkhorn{.k = 2});
@@ -188,12 +188,11 @@ TEST(NoAssertions, GatesThatHaveChangedAreRefusedOrFit) {
   };
   Hash hash{{{0, 1, 2, 3}, {1, 2, 3, 0}}};
   const auto by_table = routed(hash);
-  hash.scores = Scores{};
+  hash.weights = Scores::sigmoid();
   expect_refused("Hash", [&] { call(hash, by_table); });
   auto replay = Replay<float>::uniform(tokens, experts, 2);
   const auto recorded = routed(replay);
-  replay.reweigh = true;
-  replay.scores = Scores{};
+  replay.weights = Scores::sigmoid();
   expect_refused("Replay", [&] { call(replay, recorded); });
   const auto of_three = routed(SparseMixer{.k = 3});
   expect_refused("SparseMixer", [&] { call(SparseMixer{.k = 2}, of_three); });

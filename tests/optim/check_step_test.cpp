@@ -49,7 +49,7 @@ void expect_that_the_older_is_named(Model model) {
 
 TEST(CheckStep, WhatIsOlderThanTheModelIsNamedAndWhatToDo) {
   std::mt19937_64 rng(1);
-  const SomeLayer layer{Router<float>::random(2, 3, rng), TopK{.k = 1, .weights = ChoiceWeights::probabilities},
+  const SomeLayer layer{Router<float>::random(2, 3, rng), TopK{.k = 1, .weights = ChoiceWeights::probabilities()},
                         make_experts<Mlp<float>>(2, 3, 4, rng)};
   expect_that_the_older_is_named<AdamW<SomeLayer>>(layer);
   expect_that_the_older_is_named<Sgd<SomeLayer>>(layer);
@@ -59,7 +59,7 @@ TEST(CheckStep, WhatIsOlderThanTheModelIsNamedAndWhatToDo) {
 
 TEST(CheckStep, AFrozenExpertThatSurgeryRemovedIsNamed) {
   std::mt19937_64 rng(1);
-  SomeLayer layer{Router<float>::random(3, 3, rng), TopK{.k = 1, .weights = ChoiceWeights::probabilities},
+  SomeLayer layer{Router<float>::random(3, 3, rng), TopK{.k = 1, .weights = ChoiceWeights::probabilities()},
                   make_experts<Mlp<float>>(3, 3, 4, rng)};
   AdamW adam(layer);
   adam.frozen = {"experts.2"};

@@ -34,10 +34,11 @@ struct Sizes {
 };
 
 inline moe::TopK draw_top_k(Index experts, Index k) {
-  using enum moe::ChoiceWeights;
+  using W = moe::ChoiceWeights;
   const bool may_normalize = k > 1 || experts == 1;
-  const auto weights = may_normalize ? *rc::gen::element(softmax_of_chosen, renormalized, probabilities, uniform)
-                                     : *rc::gen::element(probabilities, uniform);
+  const auto weights =
+      may_normalize ? *rc::gen::element(W::softmax_of_chosen(), W::renormalized(), W::probabilities(), W::uniform())
+                    : *rc::gen::element(W::probabilities(), W::uniform());
   return {.k = k, .weights = weights};
 }
 

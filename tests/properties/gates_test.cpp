@@ -25,17 +25,23 @@ constexpr Index experts = 6, tokens = 8;
 /// Calls f(name, gate, whether a token's choice depends on the other tokens) for all gates of this scalar.
 template <class S, class F>
 void for_each_gate(F&& f) {
-  using enum ChoiceWeights;
-  for (const auto weights : {softmax_of_chosen, renormalized, probabilities, uniform}) {
-    const std::string kind = "weights " + std::to_string(static_cast<int>(weights));
-    for (const double epsilon : {0., 1e-9})
-      for (const auto epsilon_is : {moe::Epsilon::added, moe::Epsilon::floor})
-        f("TopK, " + kind, moe::TopK{.k = 2, .weights = weights, .epsilon = epsilon, .epsilon_is = epsilon_is}, false);
+  using W = ChoiceWeights;
+  const std::vector<std::pair<std::string, W>> kinds{
+      {"softmax of the chosen", W::softmax_of_chosen()},
+      {"renormalized, epsilon added", W::renormalized({.epsilon = 1e-9})},
+      {"renormalized, epsilon as floor", W::renormalized({.epsilon = moe::Epsilon::floor(1e-9)})},
+      {"probabilities", W::probabilities()},
+      {"sigmoid", W::sigmoid()},
+      {"uniform", W::uniform()},
+      {"softmax scores", Scores::softmax()},
+      {"sigmoid scores", Scores::sigmoid({.normalize = false})},
+      {"sqrt-softplus scores", Scores::sqrt_softplus({.epsilon = 0, .scale = 1.5})}};
+  for (const auto& [kind, weights] : kinds) {
+    f("TopK, " + kind, moe::TopK{.k = 2, .weights = weights}, false);
     f("TopP, " + kind, moe::TopP{.p = 0.8, .weights = weights}, false);
     f("VariableTopK, " + kind, moe::VariableTopK{.k_T = {2, 3, 0, 2, 2, 1, 2, 6}, .weights = weights}, false);
     f("Hash, " + kind, moe::Hash{.tables = {{0, 1, 2}, {3, 4, 5}}, .weights = weights}, false);
     moe::Replay<S> replay = moe::Replay<S>::uniform(tokens, experts, 2);
-    replay.reweigh = true;
     replay.weights = weights;
     f("Replay, " + kind, replay, false);
   }
@@ -51,13 +57,13 @@ void for_each_gate(F&& f) {
   f("Sinkhorn of one", moe::Sinkhorn{.k = 1, .temperature = 0.5}, true);
   f("BASE", moe::BaseAssignment{}, true);
   f("expert choice", moe::ExpertChoice{.factor = 2}, true);
-  f("expert choice over tokens", moe::ExpertChoice{.factor = 2, .over = moe::ExpertChoice::Over::tokens}, true);
-  for (const auto score : {Scores::Score::softmax, Scores::Score::sigmoid, Scores::Score::sqrt_softplus}) {
-    const std::string kind = "score " + std::to_string(static_cast<int>(score));
+  f("expert choice over tokens", moe::ExpertChoice{.factor = 2, .softmax_axis = moe::ExpertChoice::Axis::tokens}, true);
+  for (const auto function : {&Scores::softmax, &Scores::sigmoid, &Scores::sqrt_softplus}) {
+    const std::string kind = "score " + std::to_string(static_cast<int>(function({}).function()));
     for (const bool normalize : {false, true}) {
-      moe::ScoredTopK gate{.k = 2, .score = score, .normalize = normalize};
+      moe::ScoredTopK gate{.k = 2, .scores = function({.normalize = normalize})};
       f("ScoredTopK, " + kind, gate, false);
-      gate.epsilon = 0;
+      gate.scores = function({.normalize = normalize, .epsilon = 0});
       gate.selection_bias_E = moe::Vector<double>{{0, 0.5, 0, 0.5, 0, 0}};
       f("ScoredTopK with bias, " + kind, gate, false);
       gate.selection_bias_E = {};
@@ -67,7 +73,6 @@ void for_each_gate(F&& f) {
       gate.selection_bias_E = moe::Vector<double>{{0, 0.5, 0, 0.5, 0, 0}};
       f("ScoredTopK with bias and groups, " + kind, gate, false);
     }
-    f("Hash, " + kind, moe::Hash{.tables = {{0, 1, 2}, {3, 4, 5}}, .scores = Scores{.score = score}}, false);
   }
 }
 
@@ -249,12 +254,14 @@ TEST(EveryGate, FeelsNoiseOrRefusesIt) {
 template <class F>
 void for_each_gate_of_one_choice(F&& f) {
   for (const bool divided : {false, true}) {
-    const auto weights = divided ? ChoiceWeights::renormalized : ChoiceWeights::probabilities;
+    const auto weights = divided ? ChoiceWeights::renormalized() : ChoiceWeights::probabilities();
+    const Scores scores = Scores::sigmoid({.normalize = divided});
     const auto one = [&](auto gate) {
       f(gate, divided);
-      if constexpr (requires { gate.allow_constant_weights; }) {
-        gate.allow_constant_weights = true;
-        f(gate, false);
+      if constexpr (requires { gate.weights = weights; }) {
+        auto meant = gate;
+        meant.weights = weights.allowing_constant();
+        f(meant, false);
       }
       f(moe::Prioritized<decltype(gate)>{gate}, divided && !is_refused(gate) ? false : is_refused(gate));
     };
@@ -262,10 +269,11 @@ void for_each_gate_of_one_choice(F&& f) {
     one(moe::TopP{.most = 1, .weights = weights});
     one(moe::VariableTopK{.k_T = {1, 0, 1}, .weights = weights});
     one(moe::Hash{.tables = {{0, 1, 2}}, .weights = weights});
-    one(moe::Hash{.tables = {{0, 1, 2}}, .scores = Scores{.normalize = divided}});
-    one(moe::ScoredTopK{.k = 1, .normalize = divided});
+    one(moe::Hash{.tables = {{0, 1, 2}}, .weights = scores});
+    one(moe::TopK{.k = 1, .weights = scores});
+    one(moe::ScoredTopK{.k = 1, .scores = scores});
+    f(moe::ScoredTopK{.k = 1, .scores = Scores::sigmoid({.normalize = divided, .allow_constant = true})}, false);
     moe::Replay<double> replay = moe::Replay<double>::uniform(tokens, experts, 1);
-    replay.reweigh = true;
     replay.weights = weights;
     one(replay);
   }

@@ -94,8 +94,8 @@ RC_GTEST_PROP(Layer, AllExpertsChosenIsTheDenseMixture, ()) {
   Sizes sizes = draw_sizes();
   const moe::TopK all{
       .k = sizes.experts,
-      .weights = *rc::gen::element(moe::ChoiceWeights::softmax_of_chosen, moe::ChoiceWeights::renormalized,
-                                   moe::ChoiceWeights::probabilities)};
+      .weights = *rc::gen::element(moe::ChoiceWeights::softmax_of_chosen(), moe::ChoiceWeights::renormalized(),
+                                   moe::ChoiceWeights::probabilities())};
   const moe::Layer layer{random_router(sizes), all, random_experts(sizes)};
   const moe::Layer dense{layer.router, moe::Softmax{}, layer.experts};
   const Matrix x_TD = random_tokens(sizes), dy_TD = random_tokens(sizes);
@@ -165,7 +165,7 @@ RC_GTEST_PROP(Layer, OneExpertIsTheExpertItself, ()) {
 
 RC_GTEST_PROP(Layer, IdenticalExpertsMakeTheRoutingIrrelevant, ()) {
   Sizes sizes = draw_sizes(0, 2);
-  sizes.top_k.weights = sizes.k > 1 ? moe::ChoiceWeights::softmax_of_chosen : moe::ChoiceWeights::uniform;
+  sizes.top_k.weights = sizes.k > 1 ? moe::ChoiceWeights::softmax_of_chosen() : moe::ChoiceWeights::uniform();
   auto layer = top_k_layer(sizes);
   for (auto& expert : layer.experts) expert = layer.experts.front();
   auto other = layer;

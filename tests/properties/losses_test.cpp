@@ -101,7 +101,8 @@ TEST(Losses, ChanceIsTheFrequencyOfSelection) {
   constexpr Index tokens = 5000, experts = 5, width = 3;
   for (const Index k : {1, 2, 4}) {
     std::mt19937_64 rng(5);
-    const auto gate = support::random_noisy_gate(experts, width, {.k = k, .weights = moe::ChoiceWeights::uniform}, rng);
+    const auto gate =
+        support::random_noisy_gate(experts, width, {.k = k, .weights = moe::ChoiceWeights::uniform()}, rng);
     const moe::Layer layer{support::random_router(experts, width, rng), gate,
                            support::random_experts<moe::Linear<double>>(experts, width, width, rng)};
     const Matrix x_TD = support::random_matrix(1, width, rng).replicate(tokens, 1);

@@ -238,8 +238,9 @@ RC_GTEST_PROP(Padding, TopKInGroups, ()) {
 
 RC_GTEST_PROP(Padding, ExpertChoiceInGroups, ()) {
   Sizes sizes = draw_sizes();
-  const auto over = *rc::gen::element(moe::ExpertChoice::Over::experts, moe::ExpertChoice::Over::tokens);
-  assert_padding_changes_nothing_with(moe::ExpertChoice{.factor = static_cast<double>(sizes.k), .over = over}, sizes);
+  const auto axis = *rc::gen::element(moe::ExpertChoice::Axis::experts, moe::ExpertChoice::Axis::tokens);
+  assert_padding_changes_nothing_with(moe::ExpertChoice{.factor = static_cast<double>(sizes.k), .softmax_axis = axis},
+                                      sizes);
 }
 
 /// Objectives on the experts' outputs: values, and gradients of the slots.
@@ -303,9 +304,10 @@ RC_GTEST_PROP(Padding, HierarchicalMixture, ()) {
 
 RC_GTEST_PROP(Padding, ScoredTopK, ()) {
   Sizes sizes = draw_sizes();
-  const auto score = *rc::gen::element(moe::ScoredTopK::Score::softmax, moe::ScoredTopK::Score::sigmoid,
-                                       moe::ScoredTopK::Score::sqrt_softplus);
-  assert_padding_changes_nothing_with(moe::ScoredTopK{.k = sizes.k, .score = score, .normalize = sizes.k > 1}, sizes);
+  const moe::ScoreOptions options{.normalize = sizes.k > 1};
+  const auto scores = *rc::gen::element(moe::Scores::softmax(options), moe::Scores::sigmoid(options),
+                                        moe::Scores::sqrt_softplus(options));
+  assert_padding_changes_nothing_with(moe::ScoredTopK{.k = sizes.k, .scores = scores}, sizes);
 }
 
 RC_GTEST_PROP(Padding, NumbersOfExpertsByToken, ()) {
@@ -337,7 +339,7 @@ RC_GTEST_PROP(Padding, SampledAndReroutedChoices, ()) {
     assert_padding_changes_nothing_with(moe::SparseMixer{.k = sizes.k, .band = 0.5}, sizes);
   else
     assert_padding_changes_nothing_with(
-        moe::NoTokenLeftBehind{.top_k = {.k = sizes.k, .weights = moe::ChoiceWeights::probabilities}}, sizes);
+        moe::NoTokenLeftBehind{.top_k = {.k = sizes.k, .weights = moe::ChoiceWeights::probabilities()}}, sizes);
 }
 
 }  // namespace padding_test

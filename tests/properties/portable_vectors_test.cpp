@@ -41,7 +41,7 @@ Matrix dispatched() {
 }
 
 double balance(Index k, moe::LoadBalanceLoss::Count count) {
-  const moe::TopK gate{.k = k, .weights = moe::ChoiceWeights::probabilities};
+  const moe::TopK gate{.k = k, .weights = moe::ChoiceWeights::probabilities()};
   return moe::LoadBalanceLoss{.count = count}.value(route(gate, probabilities().array().log()));
 }
 
@@ -56,7 +56,7 @@ TEST(PortableVectors, LoadBalance) {
 TEST(PortableVectors, Importance) {
   using Source = moe::ImportanceLoss::Source;
   const Routing routing =
-      route(moe::TopK{.k = 2, .weights = moe::ChoiceWeights::renormalized}, probabilities().array().log());
+      route(moe::TopK{.k = 2, .weights = moe::ChoiceWeights::renormalized()}, probabilities().array().log());
   const moe::ImportanceLoss dense{.source = Source::clean_probabilities, .epsilon = 0};
   EXPECT_NEAR(dense.value(routing), 0.03875, 1e-14);
   const moe::ImportanceLoss unbiased{
@@ -72,7 +72,7 @@ TEST(PortableVectors, LoadByTheKthLargest) {
   std::vector<double> draws{-.037, .026, -.018, -.074, .045, -.015, -.067, -.059, .073};
   for (double& draw : draws) draw /= .1;
   moe::Random random = moe::Random::recorded(draws);
-  const moe::FixedNoise gate{moe::TopK{.k = 2, .weights = moe::ChoiceWeights::probabilities}, .3};  // over E: 0.1
+  const moe::FixedNoise gate{moe::TopK{.k = 2, .weights = moe::ChoiceWeights::probabilities()}, .3};  // over E: 0.1
   const moe::LoadLoss loss{.threshold = moe::LoadLoss::Threshold::kth_largest, .epsilon = 0};
   EXPECT_NEAR(loss.value(route(gate, logits_TE, &random)), 0.4857385, 5e-8);
 }

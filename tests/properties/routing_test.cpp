@@ -43,7 +43,7 @@ RC_GTEST_PROP(Routing, WeightsSumToOneWhereNormalized, ()) {
   assert_choices_exist(routing, sizes.k);
   moe::Vector<double> sum_T = moe::Vector<double>::Zero(sizes.tokens);
   for (const auto& choice : routing.choices) sum_T(choice.token) += choice.weight;
-  const bool normalized = sizes.top_k.weights != moe::ChoiceWeights::probabilities || sizes.k == sizes.experts;
+  const bool normalized = sizes.top_k.weights != moe::ChoiceWeights::probabilities() || sizes.k == sizes.experts;
   for (Index t = 0; t < sizes.tokens; ++t)
     RC_ASSERT((normalized ? is_close(sum_T(t), 1) : sum_T(t) > 0 && sum_T(t) <= 1 + 1e-12));
 }

@@ -27,7 +27,7 @@ void train(Layer& layer, Adam<Layer>& adam, Sizes& sizes, int steps = 2) {
 /// With weights that suit more experts than there are, too.
 Sizes draw_sizes_to_grow() {
   Sizes sizes = draw_sizes(1);
-  if (sizes.k == 1) sizes.top_k.weights = moe::ChoiceWeights::probabilities;
+  if (sizes.k == 1) sizes.top_k.weights = moe::ChoiceWeights::probabilities();
   return sizes;
 }
 
@@ -145,7 +145,7 @@ RC_GTEST_PROP(Surgery, SplittingWithHalvedMassKeepsTheOthersProbabilities, ()) {
 RC_GTEST_PROP(Surgery, PruningUnusedExpertsChangesNothing, ()) {
   Sizes sizes = draw_sizes(1, 2);
   auto layer = top_k_layer(sizes);
-  RC_PRE(layer.gate.weights != moe::ChoiceWeights::probabilities);  // of all experts, the pruned ones too
+  RC_PRE(layer.gate.weights != moe::ChoiceWeights::probabilities());  // of all experts, the pruned ones too
   Adam<decltype(layer)> adam(layer);
   const Matrix x_TD = random_tokens(sizes);
   decltype(layer)::Tape tape;
@@ -155,7 +155,7 @@ RC_GTEST_PROP(Surgery, PruningUnusedExpertsChangesNothing, ()) {
   const std::vector<Index> kept = moe::prune_by_load(layer, load, used, adam);
   RC_ASSERT(static_cast<Index>(kept.size()) == used);
   RC_ASSERT(is_close(layer.forward(x_TD), before));
-  if (used > 1 || layer.gate.weights == moe::ChoiceWeights::uniform) train(layer, adam, sizes);
+  if (used > 1 || layer.gate.weights == moe::ChoiceWeights::uniform()) train(layer, adam, sizes);
 }
 
 template <class X>
@@ -166,10 +166,10 @@ void assert_upcycled_is_dense() {
   const X dense = support::random_expert<X>(sizes.width, sizes.hidden * granularity, sizes.rng);
   const Index experts = copies * granularity, k = chosen * granularity;
   auto router = moe::repeat_rows(support::random_router(copies, sizes.width, sizes.rng), granularity);
-  moe::TopK gate{.k = k, .weights = moe::ChoiceWeights::renormalized};
+  moe::TopK gate{.k = k, .weights = moe::ChoiceWeights::renormalized()};
   double weight_sum = 1;
   if (k == 1 || *rc::gen::arbitrary<bool>()) {
-    gate.weights = moe::ChoiceWeights::probabilities;
+    gate.weights = moe::ChoiceWeights::probabilities();
     router = moe::Router<double>::zeros(experts, sizes.width);
     weight_sum = static_cast<double>(k) / static_cast<double>(experts);
   }
@@ -189,7 +189,8 @@ RC_GTEST_PROP(Surgery, AnUpcycledGluIsTheDenseOneAtStep0, ()) { assert_upcycled_
 /// Everything that a gate holds for experts, through additions, splits, removals and merges in any order.
 RC_GTEST_PROP(Surgery, ALayerKeepsTrainingAfterAnyOperations, ()) {
   Sizes sizes = draw_sizes(1);
-  moe::Layer layer{random_router(sizes), moe::ScoredTopK{.k = 1, .normalize = false}, random_experts(sizes)};
+  moe::Layer layer{random_router(sizes), moe::ScoredTopK{.k = 1, .scores = moe::Scores::sigmoid({.normalize = false})},
+                   random_experts(sizes)};
   layer.gate.selection_bias_E = support::random_matrix(sizes.experts, 1, sizes.rng);
   Adam<decltype(layer)> adam(layer);
   for (int i = 0; i < 5; ++i) {

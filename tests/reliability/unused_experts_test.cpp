@@ -65,7 +65,7 @@ TEST(UnusedExperts, KeepTheirZeroGradientOnAPoisonedTape) {
 }
 
 TEST(UnusedExperts, AllTokensToOneExpertIsThatExpert) {
-  const Layer layer{biased_router(), TopK{.k = 1, .weights = ChoiceWeights::uniform}, small_experts<SwiGlu<float>>()};
+  const Layer layer{biased_router(), TopK{.k = 1, .weights = ChoiceWeights::uniform()}, small_experts<SwiGlu<float>>()};
   decltype(layer)::Tape tape;
   Matrix<float> alone(x_TD.rows(), width);
   SwiGlu<float>::Tape expert_tape;
@@ -76,7 +76,7 @@ TEST(UnusedExperts, AllTokensToOneExpertIsThatExpert) {
 }
 
 TEST(UnusedExperts, AllTokensToOneExpertAreDroppedBeyondItsCapacity) {
-  const Layer layer{biased_router(), TopK{.k = 1, .weights = ChoiceWeights::uniform}, small_experts<SwiGlu<float>>(),
+  const Layer layer{biased_router(), TopK{.k = 1, .weights = ChoiceWeights::uniform()}, small_experts<SwiGlu<float>>(),
                     Capacity::factor(1)};
   decltype(layer)::Tape tape;
   const Matrix<float> y_TD = layer.forward(x_TD, tape);

@@ -27,7 +27,7 @@ namespace moe {
 namespace cost_test {
 
 constexpr Index width = 4, hidden = 6, tokens = 10;
-const TopK top1{.k = 1, .weights = ChoiceWeights::uniform};
+const TopK top1{.k = 1, .weights = ChoiceWeights::uniform()};
 
 auto top2_layer() {
   std::mt19937_64 generator{1};

@@ -78,7 +78,7 @@ TEST(Summary, SharedAndSoftLayersAndLayersOfLayersToo) {
   const SoftLayer<float, Mlp<float>> soft{Matrix<float>::Ones(8, 3), make_experts<Mlp<float>>(4, 3, 5, rng)};
   EXPECT_EQ(printed(soft).find("SoftLayer of 4 experts, slots 8 x 3: "), 0u) << printed(soft);
 
-  const Layer outer{Router<float>::random(2, 3, rng), TopK{.k = 1, .weights = ChoiceWeights::probabilities},
+  const Layer outer{Router<float>::random(2, 3, rng), TopK{.k = 1, .weights = ChoiceWeights::probabilities()},
                     std::vector{layer, layer}};
   EXPECT_NE(printed(outer).find("\n  experts 0 to 1, each Layer of 4 experts"), std::string::npos) << printed(outer);
   EXPECT_NE(printed(outer).find("\n    experts 0 to 3, each Mlp<float"), std::string::npos) << printed(outer);

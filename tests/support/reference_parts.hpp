@@ -121,16 +121,10 @@ inline double weight(const moe::TopK& gate, const Row& z, const Row& p, const st
   double exps = 0, probabilities = 0;
   for (const Index e : chosen) exps += std::exp(z[at(e)]), probabilities += p[at(e)];
   const std::size_t expert = at(chosen[at(rank)]);
-  switch (gate.weights) {
-    case moe::ChoiceWeights::softmax_of_chosen:
-      return std::exp(z[expert]) / exps;
-    case moe::ChoiceWeights::renormalized:
-      return p[expert] / (probabilities + gate.epsilon);
-    case moe::ChoiceWeights::probabilities:
-      return p[expert];
-    default:
-      return 1 / static_cast<double>(gate.k);
-  }
+  if (gate.weights.are_probabilities()) return p[expert];
+  if (!gate.weights.are_divided()) return 1 / static_cast<double>(gate.k);
+  const double epsilon = gate.weights.options().epsilon.value;
+  return epsilon == 0 ? std::exp(z[expert]) / exps : p[expert] / (probabilities + epsilon);
 }
 
 inline void decide(const moe::TopK& gate, const Batch&, Decision& d, moe::Random*) {
@@ -146,7 +140,7 @@ inline void decide(const moe::TopK& gate, const Batch&, Decision& d, moe::Random
 }
 
 inline void decide(const moe::Softmax&, const Batch& batch, Decision& d, moe::Random* random) {
-  decide(moe::TopK{.k = d.experts, .weights = moe::ChoiceWeights::probabilities}, batch, d, random);
+  decide(moe::TopK{.k = d.experts, .weights = moe::ChoiceWeights::probabilities()}, batch, d, random);
 }
 
 /// selection = logits + normal * stddev: token by token, a draw for each expert.
@@ -189,9 +183,9 @@ inline void decide(const moe::ExpertChoice& gate, const Batch& batch, Decision& 
       for (const Index t : tokens) column.push_back(d.probabilities[at(t)][at(e)]);
       const auto count = static_cast<double>(tokens.size());
       const double wanted = count * gate.factor / static_cast<double>(d.experts);
-      const double rounded = gate.rounding == moe::ExpertChoice::Rounding::down ? std::floor(wanted)
-                             : gate.rounding == moe::ExpertChoice::Rounding::up ? std::ceil(wanted)
-                                                                                : std::nearbyint(wanted);
+      const double rounded = gate.rounding == moe::Rounding::down ? std::floor(wanted)
+                             : gate.rounding == moe::Rounding::up ? std::ceil(wanted)
+                                                                  : std::nearbyint(wanted);
       const auto taken = static_cast<Index>(std::clamp(rounded, 1.0, count));
       const std::vector<Index> order = ranking(column);
       for (Index rank = 0; rank < taken; ++rank)

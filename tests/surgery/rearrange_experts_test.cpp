@@ -95,7 +95,7 @@ TEST(RearrangeExperts, ExpertsThatAreLayersAreMixedAndCopied) {
 }
 
 TEST(RearrangeExperts, ASingleExpertMayStay) {
-  auto layer = surgery::layer_with(TopK{.k = 1, .weights = ChoiceWeights::probabilities});
+  auto layer = surgery::layer_with(TopK{.k = 1, .weights = ChoiceWeights::probabilities()});
   AdamW adam{layer};
   EXPECT_EQ(prune_by_load(layer, Load{.chosen = {1, 7, 0}, .received = {}}, 1, adam), (std::vector<Index>{1}));
   EXPECT_TRUE(surgery::train_once(layer, adam, surgery::tokens()));

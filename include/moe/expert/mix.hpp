@@ -8,6 +8,7 @@
 #include "moe/core/executor.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/core/random.hpp"
+#include "moe/kernel/elementwise.hpp"
 #include "moe/kernel/linear_map.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -50,8 +51,8 @@ struct LearnedMix {
     detail::linear_forward<S>(x_ND, weight_LD, bias_L, mix_N2.rightCols(logits), executor);
     for (Index n = 0; n < mix_N2.rows(); ++n) {
       const S logit = logits == 1 ? mix_N2(n, 1) : mix_N2(n, 1) - mix_N2(n, 0);
-      mix_N2(n, 0) = logits == 1 ? S(1) : sigmoid(-logit);
-      mix_N2(n, 1) = sigmoid(logit);
+      mix_N2(n, 0) = logits == 1 ? S(1) : detail::sigmoid(-logit);
+      mix_N2(n, 1) = detail::sigmoid(logit);
     }
   }
 
@@ -79,13 +80,6 @@ struct LearnedMix {
   static void visit_parameters(F&& f, Self&... self) {
     f("weight", self.weight_LD...);
     if ((... || (self.bias_L.size() > 0))) f("bias", self.bias_L...);
-  }
-
- private:
-  /// By exp of a negative number on either side: no overflow.
-  static S sigmoid(S x) {
-    const S decay = std::exp(x < 0 ? x : -x);
-    return (x < 0 ? decay : S(1)) / (S(1) + decay);
   }
 };
 

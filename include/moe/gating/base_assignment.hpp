@@ -11,7 +11,6 @@
 #include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
 #include "moe/gating/choice_weights.hpp"
-#include "moe/gating/sigmoid_weights.hpp"
 #include "moe/gating/top_k.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/routing/batch.hpp"
@@ -36,16 +35,15 @@ struct BaseAssignment {
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
     detail::check_route(*this, batch, routing);
-    TopK{.k = 1, .weights = ChoiceWeights::probabilities}.route(batch, routing, random);
+    TopK{.k = 1, .weights = ChoiceWeights::probabilities()}.route(batch, routing, random);
     if (random != nullptr) auction(routing);
-    detail::weigh_by_sigmoid(routing);
+    ChoiceWeights::sigmoid().weigh(routing);
   }
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     routing.check_gradient(drouting);
-    detail::weigh_by_sigmoid_backward(routing, drouting);
-    detail::Weighing{ChoiceWeights::uniform}.backward(routing, drouting);
+    ChoiceWeights::sigmoid().backward(routing, drouting);
   }
 
  private:

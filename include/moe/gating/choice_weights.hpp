@@ -1,180 +1,171 @@
 // The weights of choices, whoever made them, and their gradients.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <cstddef>
-#include <limits>
+#include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
+#include "moe/gating/division.hpp"
+#include "moe/gating/scores.hpp"
+#include "moe/kernel/elementwise.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 
-/// What a chosen expert's output is multiplied with; p = softmax(logits) over all experts.
-enum class ChoiceWeights {
-  softmax_of_chosen,  ///< softmax over the token's chosen logits (Shazeer et al. 2017 eq. 3; Megatron-Core's default,
-                      ///< gpt-oss). The same as `renormalized` with epsilon 0.
-  renormalized,       ///< p / (sum of the token's chosen p + epsilon) (Mixtral, Qwen3; DeepSeek-V3 with epsilon 1e-20)
-  probabilities,      ///< p as it is (Switch, V-MoE, OLMoE, DeepSeek-V2)
-  uniform,            ///< 1 / number of the token's choices: the task then teaches the router nothing.
+/// Of ChoiceWeights::renormalized.
+struct RenormalizeOptions {
+  Epsilon epsilon = 0;
+  double norm = 1;  ///< q: the divisor is (sum of the token's chosen p^q)^(1/q) (MegaBlocks, DBRX).
+  bool allow_constant =
+      false;  ///< A single choice, whose weight is always 1, is meant, though the router cannot learn.
+
+  constexpr bool operator==(const RenormalizeOptions&) const = default;
 };
 
-/// How the epsilon of `renormalized` enters.
-enum class Epsilon {
-  added,  ///< p / (sum + epsilon) (mesh 1e-9, DeepSeek-V3 1e-20)
-  floor,  ///< p / max(sum, epsilon) (lucidrains' ST-MoE 1e-9, Tutel)
-};
+/// What the output of a chosen expert is multiplied by. p = softmax(logits) over all experts. A gate of your own that
+/// has a member of this type calls `check`, `weigh` and `backward`.
+class ChoiceWeights {
+ public:
+  /// softmax over the token's chosen logits (Shazeer et al. 2017 eq. 3; Megatron-Core's default, gpt-oss). This is
+  /// `renormalized` without an epsilon.
+  static constexpr ChoiceWeights softmax_of_chosen() { return ChoiceWeights(Kind::divided, {}); }
 
-namespace detail {
-
-/// Throws std::invalid_argument if weights that are divided by their sum could only ever be 1: of a gate that sends a
-/// token to one expert, where there are several. The task would then teach the router nothing. `what` names the
-/// setting, `instead` what to use; `allow` is the user's word that it is meant.
-inline void require_weights_that_differ(std::string_view what, bool divided, Index most_choices, Index experts,
-                                        bool allow, std::string_view instead) {
-  require(!divided || allow || most_choices != 1 || experts == 1, what,
-          " the normalised weight is always the same and the router learns nothing from the task; use ", instead,
-          ", or allow_constant_weights = true if that is meant");
-}
-
-/// Weights from the logarithms l of the chosen experts' scores s = exp(l): scale * s / (norm + epsilon), or scale * s /
-/// max(norm, epsilon), where norm = (sum of the token's chosen s^q)^(1/q). Scores may be too small for S: what is
-/// exponentiated is their distance from the token's largest one. Works on choices in any order and number.
-struct Division {
-  double epsilon = 0;
-  Epsilon epsilon_is = Epsilon::added;
-  double q = 1;
-  double scale = 1;
-
-  /// On entry each choice weighs l plus a number that is the same for all choices of a token.
-  /// `log_largest(token, weight)` gives l of its choice with the largest such weight; asked for an epsilon only.
-  template <class S, class F>
-  void divide(Routing<S>& routing, F&& log_largest) const {
-    Vector<S>&largest_T = routing.workspace.token_T, &total_T = routing.workspace.token2_T;
-    largest_T.resize(routing.tokens());
-    total_T.setZero(routing.tokens());
-    for (const Choice<S>& c : routing.choices) largest_T(c.token) = c.weight;
-    for (const Choice<S>& c : routing.choices) largest_T(c.token) = (std::max)(largest_T(c.token), c.weight);
-    for (Choice<S>& c : routing.choices) {
-      // of several infinite ones each counts 1
-      c.weight = c.weight == largest_T(c.token) ? S(1) : std::exp(c.weight - largest_T(c.token));
-      total_T(c.token) += powered(c.weight);
-    }
-    for (Index t = 0; t < routing.tokens(); ++t) {  // from sums to divisors
-      if (!(total_T(t) > S(0))) continue;
-      total_T(t) = rooted(total_T(t));
-      if (epsilon == 0) continue;
-      const S shifted = std::exp(static_cast<S>(std::log(epsilon)) - log_largest(t, largest_T(t)));
-      total_T(t) = epsilon_is == Epsilon::added ? total_T(t) + shifted : (std::max)(total_T(t), shifted);
-    }
-    for (Choice<S>& c : routing.choices) c.weight = static_cast<S>(scale) * c.weight / total_T(c.token);
+  /// p / (sum of the token's chosen p + epsilon) (Mixtral, Qwen3; DeepSeek-V3 with epsilon 1e-20). Throws
+  /// std::invalid_argument unless epsilon is in [0, 1) and norm in [1, 7].
+  static constexpr ChoiceWeights renormalized(const RenormalizeOptions& options = {}) {
+    const double epsilon = options.epsilon.value, norm = options.norm;
+    if (!(epsilon >= 0 && epsilon < 1)) require(false, "ChoiceWeights: epsilon is ", epsilon, ", it must be in [0, 1)");
+    if (!(norm >= 1 && norm <= 7))
+      require(false, "ChoiceWeights: norm is ", norm, ", it must be in [1, 7]: beyond, powers underflow");
+    return ChoiceWeights(Kind::divided, options);
   }
 
-  /// Calls f(choice, d l) for each choice, from the gradients of the weights. w = scale s / (norm + epsilon): d l_j =
-  /// w_j (dw_j - (s_j / norm)^(q - 1) sum_i dw_i w_i / scale), without the sum where norm is below the floor.
-  template <class S, class F>
-  void backward(const Routing<S>& routing, Routing<S>& drouting, F&& f) const {
-    Vector<S>&inner_T = drouting.workspace.token_T, &norm_T = drouting.workspace.token2_T;
-    inner_T.setZero(routing.tokens());
-    norm_T.setZero(routing.tokens());
-    const S share = S(1) / static_cast<S>(scale);
-    for (std::size_t i = 0; i < routing.choices.size(); ++i) {
-      const Choice<S>& c = routing.choices[i];
-      inner_T(c.token) += drouting.choices[i].weight * c.weight * share;
-      norm_T(c.token) += powered(c.weight * share);
-    }
-    // In shares of the divisor the norm is 1, less where epsilon is added, and less at the floor.
-    constexpr S below_one = S(1) - 64 * std::numeric_limits<S>::epsilon();
-    for (std::size_t i = 0; i < routing.choices.size(); ++i) {
-      const Choice<S>& c = routing.choices[i];
-      const S norm = rooted(norm_T(c.token));
-      const bool at_floor = epsilon > 0 && epsilon_is == Epsilon::floor && norm < below_one;
-      const S inner = at_floor ? S(0) : inner_T(c.token);
-      const S slope = q == 1 || c.weight == S(0) ? S(1) : std::pow(c.weight * share / norm, static_cast<S>(q - 1));
-      f(c, c.weight * (drouting.choices[i].weight - slope * inner));
-    }
+  /// p as it is (Switch, V-MoE, OLMoE, DeepSeek-V2).
+  static constexpr ChoiceWeights probabilities() { return ChoiceWeights(Kind::probabilities, {}); }
+
+  /// sigmoid(logit) (BASE, DynMoE, Megatron-Core's Sinkhorn). The probabilities stay softmax(logits); with
+  /// Scores::sigmoid({.normalize = false}) they are the sigmoids divided by their sum.
+  static constexpr ChoiceWeights sigmoid() { return ChoiceWeights(Kind::sigmoid, {}); }
+
+  /// 1 / number of the token's choices: the task then teaches the router nothing.
+  static constexpr ChoiceWeights uniform() { return ChoiceWeights(Kind::uniform, {}); }
+
+  /// The weights that these scores make. The probabilities are then the scores divided by their sum over all experts.
+  constexpr ChoiceWeights(const Scores& scores)  // NOLINT(google-explicit-constructor)
+      : ChoiceWeights(Kind::scores, {}) {
+    scores_ = scores;
+    options_.allow_constant = scores.options().allow_constant;
   }
 
- private:
-  template <class S>
-  S powered(S p) const {
-    return q == 1 ? p : std::pow(p, static_cast<S>(q));
-  }
-  template <class S>
-  S rooted(S sum) const {
-    return q == 1 ? sum : std::pow(sum, static_cast<S>(1 / q));
-  }
-};
-
-/// Works on choices in any order and number.
-struct Weighing {
-  ChoiceWeights weights;
-  double epsilon = 0;
-  Epsilon epsilon_is = Epsilon::added;
-  double norm = 1;  // q of Division
-
-  /// Whether the weights of a token are divided by their sum.
-  bool divides() const { return weights == ChoiceWeights::softmax_of_chosen || weights == ChoiceWeights::renormalized; }
-
-  /// Throws std::invalid_argument, in the name of `gate`, if a number makes no sense.
-  void check(std::string_view gate) const {
-    require(epsilon >= 0 && epsilon < 1, gate, ": epsilon is ", epsilon, ", it must be in [0, 1)");
-    require(norm >= 1 && norm <= 7, gate, ": norm is ", norm, ", it must be in [1, 7]: beyond, powers underflow");
+  /// The same, where a single choice, whose weight is always the same, is meant.
+  constexpr ChoiceWeights allowing_constant(bool allow = true) const {
+    ChoiceWeights weights = *this;
+    weights.options_.allow_constant = options_.allow_constant || allow;
+    return weights;
   }
 
-  /// Sets the weights of all choices, from `routing.probabilities_TE` and the logits that weigh.
+  /// Those of `renormalized`; of no meaning for other weights.
+  constexpr const RenormalizeOptions& options() const { return options_; }
+
+  /// Whether logits have an influence.
+  constexpr bool reads_logits() const { return kind_ != Kind::uniform; }
+
+  /// Whether they are the probabilities, as they are.
+  constexpr bool are_probabilities() const { return kind_ == Kind::probabilities; }
+
+  /// Whether they are divided by the sum over the token's choices.
+  constexpr bool are_divided() const {
+    return kind_ == Kind::divided || (kind_ == Kind::scores && scores_->options().normalize);
+  }
+
+  /// Whether they could only ever be the same number in a gate of one choice, and that is not meant.
+  constexpr bool need_several_choices() const { return are_divided() && !options_.allow_constant; }
+
+  /// Whether the weights of a token never add up to more than 1.
+  constexpr bool add_up_to_one_at_most() const {
+    if (kind_ == Kind::scores) return scores_->options().normalize && scores_->options().scale <= 1;
+    return kind_ != Kind::sigmoid && options_.norm == 1;
+  }
+
+  /// Throws std::invalid_argument, in the name of `gate`, if the weights could only ever be the same number: if they
+  /// are divided by their sum, and the gate sends a token to one of several experts. `where` says when that is so.
+  void check(std::string_view gate, std::string_view where, Index most_choices, Index experts) const {
+    require(!need_several_choices() || most_choices != 1 || experts == 1, gate, ": ", where,
+            " the normalised weight is always the same and the router learns nothing from the task; use ",
+            kind_ == Kind::scores ? "Scores with normalize = false"
+                                  : "ChoiceWeights::probabilities() (as Switch does), or Scores with normalize = false",
+            ", or allow_constant = true if that is meant");
+  }
+
+  /// Sets the weights of all choices, given `routing.probabilities_TE` = softmax of the logits that weigh. Scores
+  /// replace these probabilities by their own.
   template <class S>
   void weigh(Routing<S>& routing) const {
+    if (kind_ == Kind::scores) return scores_->weigh(routing);
     const Matrix<S>& logits_TE = routing.weighing_logits_TE();
-    for (Choice<S>& c : routing.choices)
-      c.weight = weights == ChoiceWeights::probabilities ? routing.probabilities_TE(c.token, c.expert)
-                 : weights == ChoiceWeights::uniform     ? S(0)
-                                                         : logits_TE(c.token, c.expert);
-    if (weights == ChoiceWeights::probabilities) return;
+    for (Choice<S>& c : routing.choices) {
+      const S logit = logits_TE(c.token, c.expert);
+      c.weight = kind_ == Kind::probabilities ? routing.probabilities_TE(c.token, c.expert)
+                 : kind_ == Kind::sigmoid     ? detail::sigmoid(logit)
+                 : kind_ == Kind::uniform     ? S(0)
+                                              : logit;
+    }
+    if (kind_ == Kind::probabilities || kind_ == Kind::sigmoid) return;
     division().divide(routing, [&](Index t, S largest) {
-      // log p = logit - log sum exp, which the most probable expert's two numbers tell
+      // log p = logit - log sum exp; the logit and the probability of the most probable expert tell the latter.
       const S best = detail::largest(logits_TE.row(t).data(), routing.experts());
       const S best_p = detail::largest(routing.probabilities_TE.row(t).data(), routing.experts());
       return (largest == best ? S(0) : largest - best) + std::log(best_p);
     });
   }
 
-  /// From the gradients of the weights and of the probabilities to those of the logits that weigh.
+  /// Adds to the gradients of the logits that weigh, given those of the weights and of the probabilities.
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
+    if (kind_ == Kind::scores) return scores_->backward(routing, drouting);
     Matrix<S>& dlogits_TE = drouting.weighing_logits_TE();
     Buffer<Matrix<S>>& sum_T = drouting.workspace.rows_TE;  // of d log p, where it is not 0
-    const bool has_sum = epsilon > 0 && weights == ChoiceWeights::renormalized;
+    const bool has_sum = kind_ == Kind::divided && options_.epsilon.value > 0;
     if (has_sum) {
       sum_T.resize(routing.tokens(), 1);
       sum_T.setZero();
     }
-    if (weights == ChoiceWeights::probabilities) {
-      for (std::size_t i = 0; i < routing.choices.size(); ++i)
-        drouting.probabilities_TE(routing.choices[i].token, routing.choices[i].expert) += drouting.choices[i].weight;
-    } else if (divides()) {
+    if (kind_ == Kind::divided)
       division().backward(routing, drouting, [&](const Choice<S>& c, S dlogit) {
         dlogits_TE(c.token, c.expert) += dlogit;
         if (has_sum) sum_T(c.token, 0) += dlogit;
       });
-    }
+    else if (kind_ != Kind::uniform)
+      for (std::size_t i = 0; i < routing.choices.size(); ++i) {
+        const Choice<S>& c = routing.choices[i];
+        const S dweight = drouting.choices[i].weight;
+        if (kind_ == Kind::probabilities)
+          drouting.probabilities_TE(c.token, c.expert) += dweight;
+        else  // d sigmoid(z) = w (1 - w)
+          dlogits_TE(c.token, c.expert) += dweight * c.weight * (S(1) - c.weight);
+      }
     for (Index t = 0; t < routing.tokens(); ++t)
       if (routing.is_valid(t))
-        softmax_row_backward(routing.probabilities_TE.row(t).data(), drouting.probabilities_TE.row(t).data(),
-                             routing.experts(), dlogits_TE.row(t).data(), has_sum ? sum_T(t, 0) : S(0));
+        detail::softmax_row_backward(routing.probabilities_TE.row(t).data(), drouting.probabilities_TE.row(t).data(),
+                                     routing.experts(), dlogits_TE.row(t).data(), has_sum ? sum_T(t, 0) : S(0));
   }
+
+  constexpr bool operator==(const ChoiceWeights&) const = default;
 
  private:
-  /// softmax_of_chosen is `renormalized` without an epsilon.
-  Division division() const {
-    return weights == ChoiceWeights::renormalized ? Division{epsilon, epsilon_is, norm} : Division{};
-  }
-};
+  enum class Kind : std::uint8_t { divided, probabilities, sigmoid, uniform, scores };
 
-}  // namespace detail
+  constexpr ChoiceWeights(Kind kind, const RenormalizeOptions& options) : kind_(kind), options_(options) {}
+
+  detail::Division division() const { return {options_.epsilon, options_.norm}; }
+
+  Kind kind_;
+  RenormalizeOptions options_;
+  std::optional<Scores> scores_ = {};
+};
 
 MOE_NAMESPACE_END

@@ -10,6 +10,7 @@
 #include "moe/concepts.hpp"
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
+#include "moe/core/rounding.hpp"
 #include "moe/kernel/chunk.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/kernel/selection.hpp"
@@ -25,20 +26,14 @@ MOE_NAMESPACE_BEGIN
 /// Not causal: whether a token is taken depends on the tokens after it. In a decoder this leaks the future; use it in
 /// encoders.
 struct ExpertChoice {
-  enum class Rounding {
-    down,     ///< floor (the paper's text)
-    up,       ///< ceil (V-MoE)
-    nearest,  ///< to even at .5 (flaxformer)
+  enum class Axis {
+    experts,  ///< S is a softmax of each token over the experts (the paper, V-MoE, flaxformer).
+    tokens,   ///< S is a softmax of each expert over the group's tokens (Mesh TensorFlow; BALM-MoE).
   };
 
-  enum class Over {
-    experts,  ///< softmax of each token over the experts (the paper, V-MoE, flaxformer)
-    tokens,   ///< softmax of each expert over the group's tokens (mesh; BALM-MoE)
-  };
-
-  double factor = 2;  ///< Experts per token on average.
-  Rounding rounding = Rounding::down;
-  Over over = Over::experts;
+  double factor = 2;                   ///< Experts per token on average.
+  Rounding rounding = Rounding::down;  ///< Of C (the paper: down; V-MoE: up; flaxformer: nearest).
+  Axis softmax_axis = Axis::experts;
   bool average = false;  ///< Weights are divided by the number of experts that took the token (mesh).
   Index minimum = 1;     ///< C is at least this (flaxformer: 4),
   Index multiple = 1;    ///< then rounded up to a multiple of this (V-MoE: 4), and at most the tokens there are.
@@ -54,11 +49,8 @@ struct ExpertChoice {
   /// C for a group of so many tokens: at least `minimum`, at most all of them.
   Index slots(Index tokens, Index experts) const {
     const double wanted = static_cast<double>(tokens) / static_cast<double>(experts) * factor;
-    const double rounded = rounding == Rounding::down ? std::floor(wanted)
-                           : rounding == Rounding::up ? std::ceil(wanted)
-                                                      : std::nearbyint(wanted);
-    const Index slots = (std::max)(minimum, static_cast<Index>(rounded));
-    return (std::min)(tokens, (slots + multiple - 1) / multiple * multiple);
+    const Index slots = (std::max)(minimum, static_cast<Index>(detail::rounded(wanted, rounding)));
+    return (std::min)(tokens, detail::rounded_up(slots, multiple));
   }
 
   bool choices_differ() const { return true; }
@@ -68,7 +60,7 @@ struct ExpertChoice {
     detail::check_route(*this, batch, routing);
     const Index groups = batch.groups(), size = groups > 0 ? routing.tokens() / groups : 0;
     routing.selects_largest_logits = false;
-    if (over == Over::experts) measure_tokens(routing, routing.workspace.rows2_TE);
+    if (softmax_axis == Axis::experts) measure_tokens(routing, routing.workspace.rows2_TE);
     for (Index group = 0; group < groups; ++group) choose(routing, group * size, (group + 1) * size);
     if (!average) return;
     count_takers(routing, routing.workspace.token_T);
@@ -85,7 +77,7 @@ struct ExpertChoice {
       drouting.probabilities_TE(c.token, c.expert) += drouting.choices[i].weight / takers;
     }
     Matrix<S>& dlogits_TE = drouting.weighing_logits_TE();
-    if (over == Over::experts) {
+    if (softmax_axis == Axis::experts) {
       for (Index t = 0; t < routing.tokens(); ++t)
         if (routing.is_valid(t))
           detail::softmax_row_backward(routing.probabilities_TE.row(t).data(), drouting.probabilities_TE.row(t).data(),
@@ -195,7 +187,7 @@ struct ExpertChoice {
       if (routing.is_valid(t)) indices.push_back(t);
     const auto tokens = static_cast<Index>(indices.size());
     if (tokens == 0) return;
-    if (over == Over::tokens) routing.probabilities_TE.middleRows(begin, end - begin).setZero();  // of padding
+    if (softmax_axis == Axis::tokens) routing.probabilities_TE.middleRows(begin, end - begin).setZero();  // of padding
     const Index taken = slots(tokens, routing.experts());
     indices.resize(static_cast<std::size_t>(tokens + taken));
     Index* places = indices.data() + tokens;
@@ -203,12 +195,12 @@ struct ExpertChoice {
     for (Index first = 0; first < routing.experts(); first += columns_at_once) {
       const Index count = (std::min)(columns_at_once, routing.experts() - first);
       columns.resize(count, tokens);
-      if (over == Over::tokens) measure_experts(routing, indices.data(), first, columns);
+      if (softmax_axis == Axis::tokens) measure_experts(routing, indices.data(), first, columns);
       for (Index i = 0; i < tokens; ++i)
         for (Index c = 0; c < count; ++c) {
           const Index t = indices[static_cast<std::size_t>(i)];
-          columns(c, i) = over == Over::experts ? routing.workspace.rows2_TE(t, first + c)
-                                                : routing.selection_logits_TE()(t, first + c);
+          columns(c, i) = softmax_axis == Axis::experts ? routing.workspace.rows2_TE(t, first + c)
+                                                        : routing.selection_logits_TE()(t, first + c);
         }
       for (Index c = 0; c < count; ++c) {
         detail::top_k(columns.row(c).data(), tokens, taken, places);

@@ -15,7 +15,7 @@
 MOE_NAMESPACE_BEGIN
 
 /// logits + normal * stddev / E, then the gate (V-MoE, Riquelme et al. 2021, section 2, with the gate
-/// TopK{.k, .weights = ChoiceWeights::probabilities}; Tutel). Without a generator there is no noise. Draws: token by
+/// TopK{.k, .weights = ChoiceWeights::probabilities()}; Tutel). Without a generator there is no noise. Draws: token by
 /// token, E normals each. The gate must select by `routing.selection_logits_TE()`, as those of this folder do, and have
 /// no parameters of its own.
 template <class G>

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
-#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -15,7 +14,6 @@
 #include "moe/core/parameters.hpp"
 #include "moe/core/random.hpp"
 #include "moe/gating/choice_weights.hpp"
-#include "moe/gating/scores.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/routing/batch.hpp"
@@ -26,21 +24,16 @@ MOE_NAMESPACE_BEGIN
 /// Token t goes to tables[h][batch.ids[t]] for each of the H tables, with weight 1 / H (Roller et al. 2021, section 3;
 /// several tables are its multi-hash, without the cutting of weights): the experts' mean, nothing is learned, and
 /// NoRouter will do. Where two tables name one expert, it counts twice. Or the tables select, and what is learned
-/// weighs: other ChoiceWeights or, instead of these, Scores (DeepSeek-V4's first layers: Scores{.score =
-/// Scores::Score::sqrt_softplus, .scale = ...}, and one table for each of its k experts).
+/// weighs: other ChoiceWeights (DeepSeek-V4's first layers: Scores::sqrt_softplus({.scale = ...}), and one table
+/// for each of its k experts).
 struct Hash {
-  std::vector<std::vector<Index>> tables;          ///< Of experts, by id; all of the same length.
-  ChoiceWeights weights = ChoiceWeights::uniform;  ///< uniform: 1 / H.
-  double epsilon = 0;                              ///< This and the next two as in TopK.
-  Epsilon epsilon_is = Epsilon::added;
-  double norm = 1;
-  std::optional<Scores> scores = {};    ///< Set: they weigh, and `weights` must be uniform.
-  bool allow_constant_weights = false;  ///< As in TopK, where there is one table.
+  std::vector<std::vector<Index>> tables;            ///< Of experts, by id; all of the same length.
+  ChoiceWeights weights = ChoiceWeights::uniform();  ///< uniform: 1 / H.
 
   Index most_choices(Index) const { return static_cast<Index>(tables.size()); }
 
   /// Noise has an effect only on weights that the logits make.
-  bool accepts_noise(bool weighs) const { return weighs && (scores || weights != ChoiceWeights::uniform); }
+  bool accepts_noise(bool weighs) const { return weighs && weights.reads_logits(); }
 
   /// Every id to an expert drawn uniformly (the paper's random hash).
   template <class Generator>
@@ -110,8 +103,6 @@ struct Hash {
   }
 
   void check(Index experts) const {
-    weighing().check("Hash");
-    if (scores) scores->check("Hash");
     require(!tables.empty() && !tables[0].empty(), "Hash: the table is empty");
     for (const std::vector<Index>& table : tables) {
       require(table.size() == tables[0].size(), "Hash: tables of ", tables[0].size(), " and ", table.size(), " ids");
@@ -119,12 +110,7 @@ struct Hash {
       require(*lowest >= 0 && *highest < experts, "Hash: the table names experts ", *lowest, " to ", *highest,
               ", there are ", experts);
     }
-    require(!scores || weights == ChoiceWeights::uniform,
-            "Hash: scores and weights are both set, and a choice has one weight; leave weights uniform");
-    detail::require_weights_that_differ("Hash: with one table", scores ? scores->normalize : weighing().divides(),
-                                        most_choices(experts), experts, allow_constant_weights,
-                                        "ChoiceWeights::probabilities or Scores with normalize = false, or "
-                                        "ChoiceWeights::uniform");
+    weights.check("Hash", "with one table", most_choices(experts), experts);
   }
 
   /// Throws std::invalid_argument if the batch has no ids, or one that is not in the table.
@@ -148,19 +134,17 @@ struct Hash {
         routing.probabilities_TE(t, expert) += share;
         routing.choices.push_back({t, expert, share, static_cast<int>(h)});
       }
-    if (scores) return scores->weigh(routing);
-    if (weights == ChoiceWeights::uniform) return;
+    if (!weights.reads_logits()) return;
     for (Index t = 0; t < routing.tokens(); ++t)
       detail::softmax_row(routing.weighing_logits_TE().row(t).data(), routing.experts(),
                           routing.probabilities_TE.row(t).data());
-    weighing().weigh(routing);
+    weights.weigh(routing);
   }
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     routing.check_gradient(drouting);
-    if (scores) return scores->backward(routing, drouting);
-    if (weights != ChoiceWeights::uniform) weighing().backward(routing, drouting);
+    if (weights.reads_logits()) weights.backward(routing, drouting);
   }
 
   /// The tables are state: drawn, or dealt anew in surgery.
@@ -170,9 +154,6 @@ struct Hash {
         "tables", [&](std::string_view name, auto&... table) { detail::visit_numbers(name, f, table...); },
         self.tables...);
   }
-
- private:
-  detail::Weighing weighing() const { return {weights, epsilon, epsilon_is, norm}; }
 };
 
 static_assert(TrainableGate<Hash, float>);

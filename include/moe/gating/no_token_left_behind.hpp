@@ -21,14 +21,14 @@ MOE_NAMESPACE_BEGIN
 /// and so on (Fedus et al. 2021, appendix B, "No-Token-Left-Behind"; mesh). Nobody loses the place of an earlier round.
 /// A choice for which no expert is left stays as it was and is dropped. `capacity` must be the layer's.
 struct NoTokenLeftBehind {
-  TopK top_k = {.k = 1, .weights = ChoiceWeights::probabilities};
+  TopK top_k = {.k = 1, .weights = ChoiceWeights::probabilities()};
   Capacity capacity = Capacity::factor(1);
   Index attempts = 0;  ///< Experts that a choice asks, its own among them (mesh's moe_switch_top_k); 0: all.
 
   void check(Index experts) const {
     top_k.check(experts);
-    require(top_k.weights == ChoiceWeights::probabilities,
-            "NoTokenLeftBehind: the weights must be ChoiceWeights::probabilities, which do not change when "
+    require(top_k.weights.are_probabilities(),
+            "NoTokenLeftBehind: the weights must be ChoiceWeights::probabilities(), which do not change when "
             "another of the token's choices does");
     require(attempts >= 0, "NoTokenLeftBehind: attempts is ", attempts, ", it must be 0 (all) or more");
   }

@@ -9,8 +9,8 @@
 #include "moe/core/executor.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/core/random.hpp"
-#include "moe/gating/sigmoid_weights.hpp"
 #include "moe/gating/top_k.hpp"
+#include "moe/kernel/elementwise.hpp"
 #include "moe/kernel/linear_map.hpp"
 #include "moe/routing/batch.hpp"
 #include "moe/routing/gate_properties.hpp"
@@ -57,7 +57,7 @@ struct LearnedNoise {
       noise.normal_TE.setZero(routing.tokens(), routing.experts());
       detail::linear_forward<S>(batch.x_TD, noise_weight_ED, Vector<S>(), noise.stddev_TE, Serial{});
       noise.stddev_TE =
-          noise.stddev_TE.unaryExpr([this](S v) { return detail::softplus_of(v) + static_cast<S>(epsilon); });
+          noise.stddev_TE.unaryExpr([this](S v) { return detail::softplus(v) + static_cast<S>(epsilon); });
       for (Index t = 0; t < routing.tokens(); ++t)
         if (routing.is_valid(t))
           for (Index e = 0; e < routing.experts(); ++e) noise.normal_TE(t, e) = static_cast<S>(random->normal());

@@ -22,7 +22,7 @@ struct OptionalChoices {
     never,
   };
 
-  TopK top_k = {.k = 2, .weights = ChoiceWeights::renormalized};
+  TopK top_k = {.k = 2, .weights = ChoiceWeights::renormalized()};
   Send send = Send::sampled;
   double threshold = 0.5;
 
@@ -31,10 +31,10 @@ struct OptionalChoices {
     require(threshold >= 0 && threshold <= 1, "OptionalChoices: threshold is ", threshold, ", it must be in [0, 1]");
   }
 
-  /// Weights add up to 1 at most (but for another norm), so that no later one is more than a half.
+  /// Where the weights add up to 1 at most, no later one is more than a half.
   Index most_choices(Index) const {
-    const bool only_the_first =
-        send == Send::never || (send == Send::above_threshold && threshold >= 0.5 && top_k.norm == 1);
+    const bool only_the_first = send == Send::never || (send == Send::above_threshold && threshold >= 0.5 &&
+                                                        top_k.weights.add_up_to_one_at_most());
     return only_the_first ? 1 : top_k.k;
   }
 
@@ -75,7 +75,7 @@ constexpr OptionalChoices gshard_top2() { return {}; }
 
 /// ST-MoE (Zoph et al. 2022; lucidrains' code): top-n, the later experts sent with probability g / 0.2.
 constexpr OptionalChoices st_moe_top_n(Index n) {
-  return {.top_k = {.k = n, .weights = ChoiceWeights::renormalized, .epsilon = 1e-9, .epsilon_is = Epsilon::floor},
+  return {.top_k = {.k = n, .weights = ChoiceWeights::renormalized({.epsilon = Epsilon::floor(1e-9)})},
           .threshold = 0.2};
 }
 

@@ -13,28 +13,21 @@
 #include "moe/core/core.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/gating/choice_weights.hpp"
-#include "moe/gating/scores.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/routing/batch.hpp"
 #include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 
-/// Makes the choices of a record, in its order. With `reweigh` their weights come from this pass's logits, as a top-k
+/// Makes the choices of a record, in its order. With `weights` their weights come from this pass's logits, as a top-k
 /// gate's would, and teach the router; else they are the recorded ones, bit for bit, and constants. A record is of so
 /// many tokens, and other batches are refused; choices of tokens that the layer takes for padding, since their logits
 /// are not finite, are left out.
 template <class S>
 struct Replay {
   std::vector<Choice<S>> choices = {};
-  bool reweigh = false;
-  ChoiceWeights weights = ChoiceWeights::softmax_of_chosen;  ///< With reweigh.
-  double epsilon = 0;                                        ///< This and the next two as in TopK.
-  Epsilon epsilon_is = Epsilon::added;
-  double norm = 1;
-  std::optional<Scores> scores = {};    ///< With reweigh. Set: they weigh, as ScoredTopK's would.
-  Index tokens = -1;                    ///< Of the recorded pass; -1, of a list made by hand: not known, any will do.
-  bool allow_constant_weights = false;  ///< As in TopK, where no token has more than one choice; with reweigh.
+  std::optional<ChoiceWeights> weights = {};  ///< Empty: the recorded weights.
+  Index tokens = -1;  ///< Of the recorded pass; -1, of a list made by hand: not known, any will do.
 
   bool choices_differ() const { return true; }
   Index most_choices(Index) const {
@@ -52,24 +45,19 @@ struct Replay {
   }
 
   /// Noise has an effect only on weights that the logits make.
-  bool accepts_noise(bool weighs) const { return weighs && reweigh && (scores || weights != ChoiceWeights::uniform); }
+  bool accepts_noise(bool weighs) const { return weighs && weights && weights->reads_logits(); }
 
   void check(Index experts) const {
-    weighing().check("Replay");
-    if (scores) scores->check("Replay");
-    const bool divides = reweigh && (scores ? scores->normalize : weighing().divides());
-    if (divides && !allow_constant_weights)
-      detail::require_weights_that_differ(
-          "Replay: where no token has more than one choice", true, most_choices(experts), experts, false,
-          "weights = ChoiceWeights::probabilities (as Switch does), or Scores with normalize = false");
+    if (weights && weights->need_several_choices())
+      weights->check("Replay", "where no token has more than one choice", most_choices(experts), experts);
   }
 
-  /// The choices of a pass: Replay<float>::of(tape.routing).
-  static Replay of(const Routing<S>& routing, bool reweigh = false) {
-    return {.choices = routing.choices,
-            .reweigh = reweigh,
-            .tokens = routing.tokens(),
-            .allow_constant_weights = routing.choices_per_token != 1};  // of a gate that could have made more choices
+  /// The choices of a pass, with their weights: Replay<float>::recorded(tape.routing); or with these weights, of the
+  /// logits of the pass to come.
+  static Replay recorded(const Routing<S>& routing, std::optional<ChoiceWeights> weights = {}) {
+    // A gate that could have made more choices may have made one for each token.
+    if (weights) weights = weights->allowing_constant(routing.choices_per_token != 1);
+    return {.choices = routing.choices, .weights = weights, .tokens = routing.tokens()};
   }
 
   /// Token t goes to experts (t k) mod E ... (t k + k - 1) mod E, each with weight 1 / k: perfectly even, for
@@ -110,16 +98,14 @@ struct Replay {
     std::erase_if(routing.choices, [&](const Choice<S>& c) { return !routing.is_valid(c.token); });
     for (Choice<S>& c : routing.choices)
       if (c.fate == Fate::dropped) c.fate = Fate::sent;  // the plan will drop it again, if it must
-    if (reweigh && scores) return scores->weigh(routing);
-    if (reweigh) weighing().weigh(routing);
+    if (weights) weights->weigh(routing);
   }
 
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     routing.check_gradient(drouting);
-    if (reweigh && scores) return scores->backward(routing, drouting);
-    if (!reweigh)
+    if (!weights)
       for (Choice<S>& c : drouting.choices) c.weight = S(0);
-    (reweigh ? weighing() : detail::Weighing{ChoiceWeights::uniform}).backward(routing, drouting);
+    weights.value_or(ChoiceWeights::uniform()).backward(routing, drouting);
   }
 
   /// The record, field by field.
@@ -149,8 +135,6 @@ struct Replay {
     const auto visit = [&](auto... columns) { f(name, columns...); };
     visit(column(self.choices)...);
   }
-
-  detail::Weighing weighing() const { return {weights, epsilon, epsilon_is, norm}; }
 };
 
 static_assert(TrainableGate<Replay<float>, float>);

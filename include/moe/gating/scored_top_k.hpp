@@ -10,6 +10,7 @@
 #include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
 #include "moe/gating/choice_weights.hpp"
+#include "moe/gating/score_function.hpp"
 #include "moe/gating/scores.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/routing/batch.hpp"
@@ -20,7 +21,6 @@ MOE_NAMESPACE_BEGIN
 /// The k experts of the largest s + selection_bias among the best groups, s = score(logits), weighed by Scores, of s
 /// alone: the bias never enters a weight. Priority as with TopK.
 struct ScoredTopK {
-  using Score = Scores::Score;
   enum class GroupScore {
     best,        ///< of the group's biased scores (DeepSeek-V2)
     best_two,    ///< sum of its two best (DeepSeek-V3)
@@ -28,16 +28,11 @@ struct ScoredTopK {
   };
 
   Index k = 2;
-  Score score = Score::sigmoid;
+  Scores scores = Scores::sigmoid();
   Vector<double> selection_bias_E = {};  ///< Empty: none. Not trained by gradients; see moe/optim/bias_update.hpp.
-  bool normalize = true;
-  double epsilon = 1e-20;
-  Epsilon epsilon_is = Epsilon::added;  ///< llama.cpp: a floor, 6.1035e-5.
-  double scale = 1;                     ///< DeepSeek's routed_scaling_factor.
-  Index groups = 1;                     ///< Of E / groups neighbouring experts each.
-  Index groups_used = 1;                ///< Experts outside the best groups_used groups rank as -infinity.
+  Index groups = 1;                      ///< Of E / groups neighbouring experts each.
+  Index groups_used = 1;                 ///< Experts outside the best groups_used groups rank as -infinity.
   GroupScore group_score = GroupScore::best_two;
-  bool allow_constant_weights = false;  ///< As in TopK.
 
   Index most_choices(Index) const { return k; }
 
@@ -54,9 +49,7 @@ struct ScoredTopK {
             " experts, a group has ", experts / groups);
     require(selection_bias_E.size() == 0 || selection_bias_E.size() == experts, "ScoredTopK: a bias of ",
             selection_bias_E.size(), " entries for ", experts, " experts");
-    scores().check("ScoredTopK");
-    detail::require_weights_that_differ("ScoredTopK: with k = 1", normalize, k, experts, allow_constant_weights,
-                                        "normalize = false");
+    ChoiceWeights(scores).check("ScoredTopK", "with k = 1", k, experts);
   }
 
   template <class S>
@@ -73,7 +66,7 @@ struct ScoredTopK {
     Scores::begin(routing);
     Index nth = 0;
     for (Index t = 0; t < routing.tokens(); ++t) {
-      scores().measure(routing, t);
+      scores.measure(routing, t);
       if (!routing.is_valid(t)) continue;
       select(routing, t, biased);
       for (Index rank = 0; rank < k; ++rank) {
@@ -83,13 +76,13 @@ struct ScoredTopK {
       }
       ++nth;
     }
-    scores().divide(routing);
+    scores.divide(routing);
   }
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     routing.check_gradient(drouting);
-    scores().backward(routing, drouting);
+    scores.backward(routing, drouting);
   }
 
   /// The bias is state: it is saved with a layer, and learned without gradients.
@@ -99,8 +92,6 @@ struct ScoredTopK {
   }
 
  private:
-  Scores scores() const { return {score, normalize, epsilon, epsilon_is, scale}; }
-
   /// How many experts of a group its score adds up.
   Index counted(Index experts) const {
     if (groups_used == groups || group_score == GroupScore::best) return (std::min)(Index{1}, experts);
@@ -122,8 +113,8 @@ struct ScoredTopK {
     Index* chosen = routing.workspace.indices.data();
     const bool noisy = routing.noise.drawn;
     if (!biased && groups_used == groups) return detail::top_k(logits, experts, k, chosen);
-    if (noisy) scores().log_score_row(logits, experts, key_E.data());
-    if (noisy && biased) Scores::exp_row(key_E.data(), experts, key_E.data());
+    if (noisy) detail::log_score_row(scores.function(), logits, experts, key_E.data());
+    if (noisy && biased) detail::exp_row(key_E.data(), experts, key_E.data());
     if (!noisy && biased) key_E = routing.scores_TE.row(token).transpose();
     if (!noisy && !biased) key_E = routing.workspace.rows_TE.row(token).transpose();
     if (biased) key_E += selection_bias_E.template cast<S>();

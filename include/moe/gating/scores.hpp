@@ -1,59 +1,66 @@
 // Scores of experts that need not be a softmax, and the weights that are made of them.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <limits>
-#include <string_view>
 
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
-#include "moe/gating/choice_weights.hpp"
-#include "moe/gating/sigmoid_weights.hpp"
+#include "moe/gating/division.hpp"
+#include "moe/gating/score_function.hpp"
 #include "moe/kernel/chunk.hpp"
-#include "moe/kernel/elementwise.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 
-/// s = score(logits). A choice weighs scale * s, or scale * s / (sum of the token's chosen s + epsilon), or / max(sum,
-/// epsilon). The routing's probabilities are s divided by their sum over all experts. Quotients are computed from
-/// logarithms: they hold where the scores themselves are too small for S.
-struct Scores {
-  enum class Score {
-    softmax,
-    sigmoid,        ///< 1 / (1 + exp(-z)) (DeepSeek-V3)
-    sqrt_softplus,  ///< sqrt(log(1 + exp(z))) (DeepSeek-V4)
-  };
+/// How scores become weights.
+struct ScoreOptions {
+  bool normalize = true;        ///< Divide by the sum of the token's chosen scores.
+  Epsilon epsilon = 1e-20;      ///< In that sum (llama.cpp: Epsilon::floor(6.1035e-5)).
+  double scale = 1;             ///< DeepSeek's routed_scaling_factor.
+  bool allow_constant = false;  ///< Normalised scores of a single choice are meant, though the router cannot learn.
 
-  Score score = Score::sigmoid;
-  bool normalize = true;
-  double epsilon = 1e-20;
-  Epsilon epsilon_is = Epsilon::added;  ///< llama.cpp: a floor, 6.1035e-5.
-  double scale = 1;                     ///< DeepSeek's routed_scaling_factor.
+  constexpr bool operator==(const ScoreOptions&) const = default;
+};
 
-  /// Throws std::invalid_argument, in the name of `gate`, if a number makes no sense.
-  void check(std::string_view gate) const {
-    require(detail::has_finite_bits(scale) && scale > 0 && detail::has_finite_bits(epsilon) && epsilon >= 0, gate,
-            ": scale ", scale, " and epsilon ", epsilon, ", they must be finite, more than 0 and at least 0");
+/// s = f(logits), one score for each token and expert, with f by name. The weight of a choice is scale * s, or, with
+/// `normalize`, scale * s / (sum of the token's chosen s + epsilon). The routing's probabilities are s divided by its
+/// sum over all experts. Quotients are computed from logarithms, so they hold where the scores are too small for S.
+class Scores {
+ public:
+  /// The softmax over all experts (DeepSeek-V2).
+  static constexpr Scores softmax(const ScoreOptions& options = {}) {
+    return {detail::ScoreFunction::softmax, options};
+  }
+  /// 1 / (1 + exp(-z)) (DeepSeek-V3).
+  static constexpr Scores sigmoid(const ScoreOptions& options = {}) {
+    return {detail::ScoreFunction::sigmoid, options};
+  }
+  /// sqrt(log(1 + exp(z))) (DeepSeek-V4).
+  static constexpr Scores sqrt_softplus(const ScoreOptions& options = {}) {
+    return {detail::ScoreFunction::sqrt_softplus, options};
   }
 
-  /// Room for the logarithms of all scores, which `measure` writes and `divide` exponentiates.
+  constexpr const ScoreOptions& options() const { return options_; }
+  constexpr detail::ScoreFunction function() const { return function_; }
+  constexpr bool operator==(const Scores&) const = default;
+
+  /// Prepares the workspace for `measure`.
   template <class S>
   static void begin(Routing<S>& routing) {
     routing.scores_TE.resize(routing.tokens(), routing.experts());
     routing.workspace.rows_TE.resize(routing.tokens(), routing.experts());
   }
 
-  /// The scores and probabilities of a token, and the logarithms of its scores; after `begin`.
+  /// Writes the scores and probabilities of a token, and into the workspace's rows_TE the logarithms of its scores.
+  /// Call `begin` first.
   template <class S>
   void measure(Routing<S>& routing, Index token) const {
     const Index experts = routing.experts();
     S *log_E = routing.workspace.rows_TE.row(token).data(), *score_E = routing.scores_TE.row(token).data();
-    log_score_row(routing.weighing_logits_TE().row(token).data(), experts, log_E);
-    exp_row(log_E, experts, score_E);
+    detail::log_score_row(function_, routing.weighing_logits_TE().row(token).data(), experts, log_E);
+    detail::exp_row(log_E, experts, score_E);
     S* p_E = routing.probabilities_TE.row(token).data();
     const S sum = detail::sum_row(score_E, experts);
     constexpr S safe = (std::numeric_limits<S>::min)() / std::numeric_limits<S>::epsilon();
@@ -64,14 +71,15 @@ struct Scores {
       detail::softmax_row(log_E, experts, p_E);
   }
 
-  /// From choices that weigh the logarithms of their scores to their weights.
+  /// Turns the weights of all choices from logarithms of scores, as `measure` left them, into weights.
   template <class S>
   void divide(Routing<S>& routing) const {
-    if (normalize) return division().divide(routing, [](Index, S largest) { return largest; });
-    for (Choice<S>& c : routing.choices) c.weight = static_cast<S>(scale) * routing.scores_TE(c.token, c.expert);
+    if (options_.normalize) return division().divide(routing, [](Index, S largest) { return largest; });
+    for (Choice<S>& c : routing.choices)
+      c.weight = static_cast<S>(options_.scale) * routing.scores_TE(c.token, c.expert);
   }
 
-  /// All of the above, for choices that others made.
+  /// Scores, probabilities and weights of choices that are made already.
   template <class S>
   void weigh(Routing<S>& routing) const {
     begin(routing);
@@ -80,8 +88,8 @@ struct Scores {
     divide(routing);
   }
 
-  /// From the gradients of the weights and of the probabilities to those of the logits that weigh, by way of the
-  /// logarithms of the scores: p = softmax(log s).
+  /// Adds to the gradients of the logits, given those of the weights and of the probabilities. The way leads through
+  /// the logarithms of the scores: p = softmax(log s).
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     const Index experts = routing.experts();
@@ -90,7 +98,7 @@ struct Scores {
     dlog_TE.resize(routing.tokens(), experts);
     dlog_TE.setZero();
     const auto add = [&](const Choice<S>& c, S dlog) { dlog_TE(c.token, c.expert) += dlog; };
-    if (normalize)
+    if (options_.normalize)
       division().backward(routing, drouting, add);
     else
       for (std::size_t i = 0; i < routing.choices.size(); ++i)
@@ -98,91 +106,28 @@ struct Scores {
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (!routing.is_valid(t)) continue;
       S* dlog_E = dlog_TE.row(t).data();
-      detail::softmax_row_backward(routing.probabilities_TE.row(t).data(), drouting.probabilities_TE.row(t).data(),
-                                   experts, dlog_E);
-      log_score_row_backward(routing.weighing_logits_TE().row(t).data(), routing.probabilities_TE.row(t).data(), dlog_E,
-                             experts, drouting.weighing_logits_TE().row(t).data());
+      const S* p_E = routing.probabilities_TE.row(t).data();
+      detail::softmax_row_backward(p_E, drouting.probabilities_TE.row(t).data(), experts, dlog_E);
+      detail::log_score_row_backward(function_, routing.weighing_logits_TE().row(t).data(), p_E, dlog_E, experts,
+                                     drouting.weighing_logits_TE().row(t).data());
     }
-  }
-
-  /// log(score(logit)): never -infinity for a finite logit.
-  template <class S>
-  void log_score_row(const S* logits, Index experts, S* logs) const {
-    using Chunk = detail::Chunk<S>;
-    if (score == Score::softmax) {
-      const auto sum = detail::softmax_row(logits, experts, logs);
-      const S log_sum = std::log(sum.sum);
-      if (detail::has_finite_bits(sum.shift))
-        detail::map_chunks(
-            experts, logs, [&](const Chunk& z) -> Chunk { return z - sum.shift - log_sum; }, logits);
-      else  // shares of 1, and 0; or NaN
-        detail::map_chunks(
-            experts, logs, [](const Chunk& p) -> Chunk { return p.log(); }, logs);
-      return;
-    }
-    const bool is_sigmoid = score == Score::sigmoid;
-    const S linear = log_softplus_is_linear<S>();
-    const auto scored = [is_sigmoid, linear](const Chunk& z) -> Chunk {
-      if (is_sigmoid) return -softplus<S>(-z);
-      return S(0.5) * detail::where_less<S>(z, detail::all(linear), z, softplus<S>(z).log());
-    };
-    detail::map_chunks(experts, logs, scored, logits);
-  }
-
-  /// scores = exp(logs); what is too small for S becomes 0. `scores` may be `logs`.
-  template <class S>
-  static void exp_row(const S* logs, Index experts, S* scores) {
-    using Chunk = detail::Chunk<S>;
-    const S lowest = std::log((std::numeric_limits<S>::min)());
-    detail::map_chunks(
-        experts, scores,
-        [lowest](const Chunk& l) -> Chunk {
-          return detail::where_less<S>(l, detail::all(lowest), detail::all(S(0)), l.exp());
-        },
-        logs);
   }
 
  private:
-  detail::Division division() const { return {epsilon, epsilon_is, 1, scale}; }
-
-  /// Below this logit, log(softplus(z)) is z to the last bit.
-  template <class S>
-  static S log_softplus_is_linear() {
-    return std::log(std::numeric_limits<S>::epsilon());
+  /// Throws std::invalid_argument if a number makes no sense.
+  constexpr Scores(detail::ScoreFunction function, const ScoreOptions& options)
+      : function_(function), options_(options) {
+    constexpr double most = (std::numeric_limits<double>::max)();
+    const double scale = options.scale, epsilon = options.epsilon.value;
+    if (!(scale > 0 && scale <= most && epsilon >= 0 && epsilon <= most))
+      require(false, "Scores: scale ", scale, " and epsilon ", epsilon,
+              ", they must be finite, more than 0 and at least 0");
   }
 
-  template <class S>
-  void log_score_row_backward(const S* logits, const S* probabilities, const S* dlogs, Index experts,
-                              S* dlogits) const {
-    using Chunk = detail::Chunk<S>;
-    if (score == Score::softmax) {  // dz = dl - p sum dl
-      const S sum = detail::sum_row(dlogs, experts);
-      detail::map_chunks(
-          experts, dlogits,
-          [sum](const Chunk& d, const Chunk& dl, const Chunk& p) -> Chunk { return d + dl - p * sum; }, dlogits, dlogs,
-          probabilities);
-    } else if (score == Score::sigmoid) {  // d log sigmoid(z) = sigmoid(-z)
-      detail::map_chunks(
-          experts, dlogits,
-          [](const Chunk& d, const Chunk& dl, const Chunk& z) -> Chunk { return d + dl * detail::sigmoid<S>(-z); },
-          dlogits, dlogs, logits);
-    } else {  // d log sqrt(softplus(z)) = sigmoid(z) / (2 softplus(z)), which is 1/2 where both vanish
-      const S linear = log_softplus_is_linear<S>();
-      detail::map_chunks(
-          experts, dlogits,
-          [linear](const Chunk& d, const Chunk& dl, const Chunk& z) -> Chunk {
-            const Chunk slope = detail::sigmoid<S>(z) / softplus<S>(z);
-            return d + S(0.5) * dl * detail::where_less<S>(z, detail::all(linear), detail::all(S(1)), slope);
-          },
-          dlogits, dlogs, logits);
-    }
-  }
+  detail::Division division() const { return {options_.epsilon, 1, options_.scale}; }
 
-  /// log(1 + exp(z)) without overflow.
-  template <class S>
-  static detail::Chunk<S> softplus(const detail::Chunk<S>& z) {
-    return detail::where_less<S>(z, detail::all(S(0)), detail::all(S(0)), z) + (-z.abs()).exp().log1p();
-  }
+  detail::ScoreFunction function_;
+  ScoreOptions options_;
 };
 
 MOE_NAMESPACE_END

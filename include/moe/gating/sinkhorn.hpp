@@ -11,7 +11,6 @@
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
 #include "moe/gating/choice_weights.hpp"
-#include "moe/gating/sigmoid_weights.hpp"
 #include "moe/gating/top_k.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/routing/batch.hpp"
@@ -62,15 +61,14 @@ struct Sinkhorn {
       for (Choice<S>& c : routing.choices) c.weight = routing.probabilities_TE(c.token, c.expert);
       routing.selects_largest_logits = false;
     }
-    if (k == 1) detail::weigh_by_sigmoid(routing);
+    if (k == 1) ChoiceWeights::sigmoid().weigh(routing);
   }
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     routing.check_gradient(drouting);
     if (k > 1) return top_k().backward(routing, drouting);
-    detail::weigh_by_sigmoid_backward(routing, drouting);
-    detail::Weighing{ChoiceWeights::uniform}.backward(routing, drouting);
+    ChoiceWeights::sigmoid().backward(routing, drouting);
   }
 
   /// P for the tokens that take part: without padding, and without those whose logits include NaN, +infinity or nothing
@@ -186,7 +184,7 @@ struct Sinkhorn {
     }
   }
 
-  TopK top_k() const { return {.k = k, .weights = ChoiceWeights::probabilities}; }
+  TopK top_k() const { return {.k = k, .weights = ChoiceWeights::probabilities()}; }
 };
 
 static_assert(TrainableGate<Sinkhorn, float>);

@@ -20,7 +20,7 @@ struct Softmax {
   }
 
  private:
-  static constexpr TopK all(Index experts) { return {.k = experts, .weights = ChoiceWeights::probabilities}; }
+  static constexpr TopK all(Index experts) { return {.k = experts, .weights = ChoiceWeights::probabilities()}; }
 };
 
 static_assert(TrainableGate<Softmax, float>);

@@ -79,7 +79,7 @@ struct SparseMixer {
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     routing.check_gradient(drouting);
-    detail::Weighing{ChoiceWeights::uniform}.backward(routing, drouting);
+    ChoiceWeights::uniform().backward(routing, drouting);  // of the probabilities
     Vector<S>& p_E = drouting.workspace.expert_E;
     p_E.resize(routing.experts());
     std::vector<Index>& expert_Tk = drouting.workspace.indices;  // the choices may stand in any order

@@ -6,7 +6,6 @@
 #include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
 #include "moe/gating/choice_weights.hpp"
-#include "moe/gating/sigmoid_weights.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/routing/batch.hpp"
@@ -44,14 +43,13 @@ struct Threshold {
         if (logits[e] > bound) routing.choices.push_back({t, e, S(0), e == best ? 0 : 1});
       if (at_least_one && routing.choices.size() == before) routing.choices.push_back({t, best, S(0), 0});
     }
-    detail::weigh_by_sigmoid(routing);
+    ChoiceWeights::sigmoid().weigh(routing);
   }
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     routing.check_gradient(drouting);
-    detail::weigh_by_sigmoid_backward(routing, drouting);
-    detail::Weighing{ChoiceWeights::uniform}.backward(routing, drouting);
+    ChoiceWeights::sigmoid().backward(routing, drouting);
   }
 };
 

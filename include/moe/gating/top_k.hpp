@@ -18,12 +18,7 @@ MOE_NAMESPACE_BEGIN
 /// Priority: all first choices in order of tokens, then all second choices, ...
 struct TopK {
   Index k = 2;
-  ChoiceWeights weights = ChoiceWeights::softmax_of_chosen;
-  double epsilon = 0;  ///< Of ChoiceWeights::renormalized.
-  Epsilon epsilon_is = Epsilon::added;
-  double norm = 1;  ///< Of ChoiceWeights::renormalized: q > 1 divides by (sum of p^q)^(1/q) instead (MegaBlocks, DBRX).
-  bool allow_constant_weights = false;  ///< k = 1 with weights that are divided by their sum, and so always 1 (Mixtral
-                                        ///< with one choice), is meant.
+  ChoiceWeights weights = ChoiceWeights::softmax_of_chosen();
 
   Index most_choices(Index) const { return k; }
 
@@ -31,16 +26,14 @@ struct TopK {
   void check(Index experts) const {
     require(k >= 1 && k <= experts, "TopK: k is ", k, ", it must be 1 or more and at most the number of experts, ",
             experts);
-    weighing().check("TopK");
-    detail::require_weights_that_differ("TopK: with k = 1", weighing().divides(), k, experts, allow_constant_weights,
-                                        "ChoiceWeights::probabilities (as Switch does)");
+    weights.check("TopK", "with k = 1", k, experts);
   }
 
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random*) const {
     detail::check_route(*this, batch, routing);
     choose(routing, routing.selection_logits_TE());
-    weighing().weigh(routing);
+    weights.weigh(routing);
   }
 
   /// The choices alone, by any keys (T, E), and the probabilities.
@@ -69,11 +62,8 @@ struct TopK {
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     routing.check_gradient(drouting);
-    weighing().backward(routing, drouting);
+    weights.backward(routing, drouting);
   }
-
- private:
-  detail::Weighing weighing() const { return {weights, epsilon, epsilon_is, norm}; }
 };
 
 static_assert(TrainableGate<TopK, float>);

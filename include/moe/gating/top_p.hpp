@@ -19,22 +19,16 @@ MOE_NAMESPACE_BEGIN
 struct TopP {
   double p = 0.8;
   Index most = 0;  ///< At most so many experts a token; 0: no limit.
-  ChoiceWeights weights = ChoiceWeights::probabilities;
+  ChoiceWeights weights = ChoiceWeights::probabilities();
   bool stay_below = false;  ///< At most p instead of at least p.
-  double epsilon = 0;       ///< This and the next two as in TopK.
-  Epsilon epsilon_is = Epsilon::added;
-  double norm = 1;
-  bool allow_constant_weights = false;  ///< As in TopK, where `most` is 1.
 
   bool choices_differ() const { return true; }
   Index most_choices(Index experts) const { return most > 0 ? most : experts; }
 
   void check(Index experts) const {
     require(p > 0 && p <= 1, "TopP: p is ", p, ", it must be in (0, 1]");
-    weighing().check("TopP");
     require(most >= 0 && most <= experts, "TopP: most is ", most, ", it must be 0 (no limit) .. ", experts);
-    detail::require_weights_that_differ("TopP: with most = 1", weighing().divides(), most_choices(experts), experts,
-                                        allow_constant_weights, "ChoiceWeights::probabilities");
+    weights.check("TopP", "with most = 1", most_choices(experts), experts);
   }
 
   template <class S>
@@ -58,17 +52,14 @@ struct TopP {
       }
     }
     detail::sort_by_rank(routing.choices);
-    weighing().weigh(routing);
+    weights.weigh(routing);
   }
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     routing.check_gradient(drouting);
-    weighing().backward(routing, drouting);
+    weights.backward(routing, drouting);
   }
-
- private:
-  detail::Weighing weighing() const { return {weights, epsilon, epsilon_is, norm}; }
 };
 
 static_assert(TrainableGate<TopP, float>);

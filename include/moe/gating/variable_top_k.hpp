@@ -21,20 +21,13 @@ MOE_NAMESPACE_BEGIN
 /// Priority: by rank, then by token.
 struct VariableTopK {
   std::vector<Index> k_T;  ///< One for each row of the present batch, padding too; no file holds them.
-  ChoiceWeights weights = ChoiceWeights::softmax_of_chosen;
-  double epsilon = 0;  ///< This and the next two as in TopK.
-  Epsilon epsilon_is = Epsilon::added;
-  double norm = 1;
-  bool allow_constant_weights = false;  ///< As in TopK, where no k is more than 1.
+  ChoiceWeights weights = ChoiceWeights::softmax_of_chosen();
 
   bool choices_differ() const { return true; }
   Index most_choices(Index experts) const { return k_T.empty() ? experts : *std::max_element(k_T.begin(), k_T.end()); }
 
   void check(Index experts) const {
-    detail::require_weights_that_differ("VariableTopK: where no k is more than 1", weighing().divides(),
-                                        most_choices(experts), experts, allow_constant_weights,
-                                        "ChoiceWeights::probabilities");
-    weighing().check("VariableTopK");
+    weights.check("VariableTopK", "where no k is more than 1", most_choices(experts), experts);
     for (std::size_t t = 0; t < k_T.size(); ++t)
       require(k_T[t] >= 0 && k_T[t] <= experts, "VariableTopK: k of token ", t, " is ", k_T[t], ", it must be in 0 .. ",
               experts);
@@ -60,17 +53,14 @@ struct VariableTopK {
         routing.choices.push_back({t, chosen[static_cast<std::size_t>(rank)], S(0), static_cast<int>(rank)});
     }
     detail::sort_by_rank(routing.choices);
-    weighing().weigh(routing);
+    weights.weigh(routing);
   }
 
   template <class S>
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     routing.check_gradient(drouting);
-    weighing().backward(routing, drouting);
+    weights.backward(routing, drouting);
   }
-
- private:
-  detail::Weighing weighing() const { return {weights, epsilon, epsilon_is, norm}; }
 };
 
 static_assert(TrainableGate<VariableTopK, float>);

@@ -1,5 +1,8 @@
-// Functions of chunks that activations and scores are made of.
+// Functions that activations, scores and weights are made of, of chunks and of single numbers.
 #pragma once
+
+#include <cmath>
+#include <concepts>
 
 #include "moe/core/core.hpp"
 #include "moe/kernel/chunk.hpp"
@@ -31,6 +34,25 @@ template <class S>
 EIGEN_ALWAYS_INLINE Chunk<S> sigmoid(const Chunk<S>& x) {
   const Chunk<S> decay = (-x.abs()).exp();
   return where_less<S>(x, all(S(0)), decay, all(S(1))) / (S(1) + decay);
+}
+
+/// The same of one number, by the scalar exp: other bits than the chunk's.
+template <std::floating_point S>
+S sigmoid(S x) {
+  const S decay = std::exp(-std::abs(x));
+  return (x >= 0 ? S(1) : decay) / (S(1) + decay);
+}
+
+/// log(1 + exp(x)) without overflow.
+template <class S>
+EIGEN_ALWAYS_INLINE Chunk<S> softplus(const Chunk<S>& x) {
+  return where_less<S>(x, all(S(0)), all(S(0)), x) + (-x.abs()).exp().log1p();
+}
+
+/// The same of one number.
+template <std::floating_point S>
+S softplus(S x) {
+  return (x > 0 ? x : S(0)) + std::log1p(std::exp(-std::abs(x)));
 }
 
 }  // namespace detail

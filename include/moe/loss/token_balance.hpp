@@ -15,7 +15,7 @@
 MOE_NAMESPACE_BEGIN
 
 /// n * sum over a group's n tokens of (mean over experts of p_te)^2, and the mean over groups; p the softmax of each
-/// expert over the group's tokens: for ExpertChoice{.over = ExpertChoice::Over::tokens} (the loss of mesh's
+/// expert over the group's tokens: for ExpertChoice{.softmax_axis = ExpertChoice::Axis::tokens} (the loss of mesh's
 /// expert-selection gating). 1, the least, if every token gets the same. Without padding; 0 for an empty batch.
 struct TokenBalanceLoss {
   double coefficient = 1e-2;

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "moe/core/core.hpp"
+#include "moe/core/rounding.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -14,8 +15,6 @@ MOE_NAMESPACE_BEGIN
 /// token, so that T k is the number of choices (also where k differs from token to token).
 class Capacity {
  public:
-  enum class Rounding { down, up, nearest };  ///< nearest: to even at .5, as Python rounds
-
   /// C = round(factor T k / E), at least `minimum`, then up to a multiple.
   struct Formula {
     double factor = 1;
@@ -124,23 +123,18 @@ class Capacity {
 
   explicit Capacity(const Rule& rule) : training_(rule), inference_(rule) {}
 
-  static double round(double value, Rounding rounding) {
-    return rounding == Rounding::down ? std::floor(value)
-           : rounding == Rounding::up ? std::ceil(value)
-                                      : std::nearbyint(value);
-  }
-
   static Index evaluate(const Formula& f, Index tokens, Index choices, Index experts) {
     const auto t = static_cast<double>(tokens), e = static_cast<double>(experts), n = static_cast<double>(choices);
     // One product, then one division: the order decides on which side of a whole number rounding errors fall.
     if (f.whole_tokens) return finish(f, t > 0 ? std::floor(n / t * std::ceil(f.factor * t) / e) : 0, t);
     if (f.in_float && t > 0)
-      return finish(f, round(static_cast<float>(t / e) * static_cast<float>(f.factor * (n / t)), f.rounding), t);
-    if (f.of_tokens) return finish(f, round(f.factor * t, f.rounding), t);
-    double wanted = round(f.whole_share ? std::ceil(t / e) * f.factor
-                          : f.counts_k  ? n / e * f.factor
-                                        : f.factor * t / e,
-                          f.rounding);
+      return finish(f, detail::rounded(static_cast<float>(t / e) * static_cast<float>(f.factor * (n / t)), f.rounding),
+                    t);
+    if (f.of_tokens) return finish(f, detail::rounded(f.factor * t, f.rounding), t);
+    double wanted = detail::rounded(f.whole_share ? std::ceil(t / e) * f.factor
+                                    : f.counts_k  ? n / e * f.factor
+                                                  : f.factor * t / e,
+                                    f.rounding);
     if (f.whole_share && f.counts_k && tokens > 0) wanted *= n / t;
     return finish(f, wanted, t);
   }
@@ -148,7 +142,7 @@ class Capacity {
   static Index finish(const Formula& f, double wanted, double tokens) {
     if (f.at_most_tokens) wanted = (std::min)(wanted, tokens);
     const Index slots = (std::max)(f.minimum, static_cast<Index>((std::min)(wanted, 0x1p62)));
-    return (slots + f.multiple - 1) / f.multiple * f.multiple;
+    return detail::rounded_up(slots, f.multiple);
   }
 
   Rule training_, inference_;

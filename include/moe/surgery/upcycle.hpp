@@ -21,8 +21,8 @@ struct UpcycleOptions {
 /// `copies` copies of the network (Komatsuzaki et al. 2023, "Sparse Upcycling"), each cut into `granularity` slices
 /// (He et al. 2024, arXiv 2410.07524): expert c * granularity + g is slice g of copy c. Outputs are scaled so that the
 /// layer computes what the network did, to rounding, at step 0, if
-///   - the weights of a token's choices add up to weight_sum: 1 with TopK's default, ChoiceWeights::renormalized and
-///     Softmax; k / E with ChoiceWeights::probabilities and a router of zeros;
+///   - the weights of a token's choices add up to weight_sum: 1 with TopK's default, ChoiceWeights::renormalized() and
+///     Softmax; k / E with ChoiceWeights::probabilities() and a router of zeros;
 ///   - each copy that is chosen is chosen whole, with equal weights for its slices: k is a multiple of the granularity,
 ///     and the router's rows are equal within a copy: Router::zeros, or any router through repeat_rows.
 /// Copies are told apart by the router, or by add_noise to each. An optimiser's moments are upcycled with
