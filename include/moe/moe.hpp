@@ -37,7 +37,6 @@
 #include "moe/gating/optional_choices.hpp"
 #include "moe/gating/prioritized.hpp"
 #include "moe/gating/replay.hpp"
-#include "moe/gating/score_function.hpp"
 #include "moe/gating/scored_top_k.hpp"
 #include "moe/gating/scores.hpp"
 #include "moe/gating/sinkhorn.hpp"

@@ -15,8 +15,8 @@ using support::expect_invalid;
 TEST(ExpertSources, CopiesNameOneSourceEach) {
   const ExpertSources sources = ExpertSources::copies(3, {2, 0});
   EXPECT_EQ(sources.count(), 2);
-  EXPECT_EQ(sources.of[0][0].expert, 2);
-  EXPECT_EQ(sources.of[0][0].share, 1);
+  EXPECT_EQ(sources.parents[0][0].expert, 2);
+  EXPECT_EQ(sources.parents[0][0].share, 1);
   EXPECT_EQ(ExpertSources::all(3).count(), 3);
 }
 
@@ -26,9 +26,9 @@ TEST(ExpertSources, WhatIsNotThereIsRefused) {
   expect_invalid([] { ExpertSources::copies(2, {0, 2}).check(); }, {"expert 2, there are 2"});
   expect_invalid([] { ExpertSources::copies(2, {-1}).check(); }, {"expert -1"});
   ExpertSources sources = ExpertSources::all(1);
-  sources.of[0][0].share = std::numeric_limits<double>::quiet_NaN();
+  sources.parents[0][0].share = std::numeric_limits<double>::quiet_NaN();
   expect_invalid([&] { sources.check(); }, {"a share of nan"});
-  sources.of[0][0].share = -1;
+  sources.parents[0][0].share = -1;
   expect_invalid([&] { sources.check(); }, {"a share of -1"});
 }
 

@@ -75,7 +75,7 @@ TEST(RearrangeExperts, WhatDoesNotFitIsRefusedAndNothingChanges) {
   expect_invalid([&] { permute_experts(layer, {0, 1}, adam); }, {"an order of 2"});
   expect_invalid([&] { rearrange_experts(layer, ExpertSources::all(2), adam); }, {"sources of 2", "has 3"});
   ExpertSources newcomer = ExpertSources::all(3);
-  newcomer.of.push_back({});
+  newcomer.parents.push_back({});
   expect_invalid([&] { rearrange_experts(layer, newcomer, adam); }, {"0 newcomers are too few"});
   auto other = layer;
   other.experts.pop_back();

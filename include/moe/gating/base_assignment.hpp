@@ -18,12 +18,12 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// In training (with a generator) each expert gets T / E tokens, the first T mod E experts one more, by an auction
-/// (Bertsekas) of the experts' places: the sum of the assigned logits is within T * step of the largest possible. In
-/// evaluation each token goes to its best expert. Weight: sigmoid(logit) (Lewis et al. 2021, BASE layers). The paper's
-/// output, a f(x) + (1 - a) x, is x plus this layer's with experts that return f(x) - x.
+/// In training (with a generator) each expert gets T / E tokens, and the first T mod E experts one more. An auction of
+/// the experts' places (Bertsekas) decides: the sum of the assigned logits is within T * step of the largest possible.
+/// In evaluation each token goes to its best expert. Weight: sigmoid(logit) (Lewis et al. 2021, BASE layers). The
+/// output of the paper, a f(x) + (1 - a) x, is x plus the output of this layer if the experts return f(x) - x.
 struct BaseAssignment {
-  /// A bid rises by at least this share of the logits' range, and by 1e-4 (fairseq: 1 / 50).
+  /// A bid is higher than the last by at least this share of the logits' range, and by at least 1e-4 (fairseq: 1 / 50).
   double step_share = 0.02;
 
   void check(Index) const {
@@ -47,11 +47,12 @@ struct BaseAssignment {
   }
 
  private:
-  /// The experts' places, E runs of them, in the routing's workspace. Each run of `order` is a heap, whose front is the
-  /// expert's cheapest place, of equals the first.
+  /// The places of all experts, in the routing's workspace. The part of `order` that belongs to an expert is a heap,
+  /// whose front is the expert's cheapest place; of equal prices, the first place.
   template <class S>
   struct Places {
-    Index *first, *order, *owner, *waiting;  // E + 1; a place; the choice that has it, -1: none; choices without one
+    Index *first, *order, *owner,
+        *waiting;  // E + 1; places; the choice that has a place, or -1; choices without a place
     Vector<S>& price;
     Vector<S>& cheapest_E;
 
@@ -65,11 +66,12 @@ struct BaseAssignment {
       for (Index e = 0; e < experts; ++e) first[e + 1] = first[e] + count / experts + (e < count % experts ? 1 : 0);
       std::iota(order, owner, Index{0});
       std::fill(owner, waiting, Index{-1});
-      price.setZero(routing.tokens());  // one for each token; padding needs none
+      price.setZero(routing.tokens());  // one for each token; that of padding is not used
       cheapest_E.setZero(experts);
     }
 
-    /// The expert's cheapest place rises by `more` and goes to the bidder; returns who had it.
+    /// The price of the expert's cheapest place rises by `more`, and the bidder gets the place; returns who had it
+    /// before.
     Index sell(Index expert, Index bidder, S more) {
       Index *begin = order + first[expert], *end = order + first[expert + 1];
       const auto dearer = [this](Index a, Index b) { return price(a) != price(b) ? price(a) > price(b) : a > b; };
@@ -82,15 +84,16 @@ struct BaseAssignment {
     }
   };
 
-  /// Reassigns the choices, one for each token. A token bids for the cheapest place of the expert that gives it the
-  /// largest logit less price, as much more as that expert is worth to it over the second best.
+  /// Changes the expert of each choice; there is one choice for each token. A token bids for the cheapest place of the
+  /// expert with the largest difference of logit and price. It raises the price by as much as this difference exceeds
+  /// that of the second best expert.
   template <class S>
   void auction(Routing<S>& routing) const {
     routing.selects_largest_logits = false;
     const auto count = static_cast<Index>(routing.choices.size());
     const Matrix<S>& logits_TE = routing.selection_logits_TE();
     const auto [lowest, highest] = finite_range(routing);
-    // Above the rounding of the largest logit too: prices must rise, or it would never end.
+    // The step is larger than the rounding of the largest logit: prices must rise, or the auction would never end.
     const S rounding = 8 * std::numeric_limits<S>::epsilon() * (std::max)(std::abs(lowest), std::abs(highest));
     const S step = (std::max)({S(1e-4), static_cast<S>(step_share) * (highest - lowest), rounding});
     Places<S> places(routing, count);
@@ -102,7 +105,8 @@ struct BaseAssignment {
       Index best = -1, second = -1;
       S best_gain = 0, second_gain = 0;
       for (Index e = 0; e < routing.experts() && places.first[e] < places.first[e + 1]; ++e) {
-        const S logit = logits_TE(choice.token, e);  // as fairseq: what is not finite counts as the smallest that is
+        const S logit =
+            logits_TE(choice.token, e);  // as in fairseq, a logit that is not finite counts as the smallest finite one
         const S gain = (detail::has_finite_bits(logit) ? logit : lowest) - places.cheapest_E(e);
         if (best < 0 || gain > best_gain) {
           second = best, second_gain = best_gain;

@@ -16,12 +16,22 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// Of ChoiceWeights::renormalized.
+namespace detail {
+
+/// The probabilities of a token: softmax of the logits that weigh.
+template <class S>
+void set_probabilities(Routing<S>& routing, Index token) {
+  softmax_row(routing.weighing_logits_TE().row(token).data(), routing.experts(),
+              routing.probabilities_TE.row(token).data());
+}
+
+}  // namespace detail
+
+/// The options of ChoiceWeights::renormalized.
 struct RenormalizeOptions {
   Epsilon epsilon = 0;
-  double norm = 1;  ///< q: the divisor is (sum of the token's chosen p^q)^(1/q) (MegaBlocks, DBRX).
-  bool allow_constant =
-      false;  ///< A single choice, whose weight is always 1, is meant, though the router cannot learn.
+  double norm = 1;              ///< q: the divisor is (sum of the token's chosen p^q)^(1/q) (MegaBlocks, DBRX).
+  bool allow_constant = false;  ///< A single choice is meant. Its weight is always 1, and the router cannot learn.
 
   constexpr bool operator==(const RenormalizeOptions&) const = default;
 };

@@ -2,16 +2,14 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
-#include <limits>
 #include <vector>
 
 #include "moe/concepts.hpp"
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/rounding.hpp"
-#include "moe/kernel/chunk.hpp"
+#include "moe/gating/expert_choice_keys.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/routing/batch.hpp"
@@ -19,12 +17,12 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// S = softmax(logits) over experts; each expert takes the C tokens of its column's largest S, C = T * factor / E
-/// within each group, and weighs them with S as it is (Zhou et al. 2022, section 3.2). Balanced by construction: leave
-/// the layer's capacity unlimited.
+/// S = softmax(logits) over experts. In each group of T tokens every expert takes the C = T * factor / E tokens with
+/// the largest S in its column, and weighs them with S as it is (Zhou et al. 2022, section 3.2). All experts get
+/// equally many tokens, so leave the layer's capacity unlimited.
 ///
-/// Not causal: whether a token is taken depends on the tokens after it. In a decoder this leaks the future; use it in
-/// encoders.
+/// The gate is not causal: whether a token is taken depends on the tokens after it. In a decoder it would leak the
+/// future; use it in encoders.
 struct ExpertChoice {
   enum class Axis {
     experts,  ///< S is a softmax of each token over the experts (the paper, V-MoE, flaxformer).
@@ -34,9 +32,9 @@ struct ExpertChoice {
   double factor = 2;                   ///< Experts per token on average.
   Rounding rounding = Rounding::down;  ///< Of C (the paper: down; V-MoE: up; flaxformer: nearest).
   Axis softmax_axis = Axis::experts;
-  bool average = false;  ///< Weights are divided by the number of experts that took the token (mesh).
-  Index minimum = 1;     ///< C is at least this (flaxformer: 4),
-  Index multiple = 1;    ///< then rounded up to a multiple of this (V-MoE: 4), and at most the tokens there are.
+  bool average = false;  ///< Weights are divided by the number of experts that took the token (Mesh TensorFlow).
+  Index minimum = 1;     ///< C is at least this (flaxformer: 4).
+  Index multiple = 1;  ///< C is then rounded up to a multiple of this (V-MoE: 4), and is at most the number of tokens.
 
   void check(Index experts) const {
     require(detail::has_finite_bits(factor) && factor > 0 && factor <= static_cast<double>(experts),
@@ -58,10 +56,10 @@ struct ExpertChoice {
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random*) const {
     detail::check_route(*this, batch, routing);
-    const Index groups = batch.groups(), size = groups > 0 ? routing.tokens() / groups : 0;
+    const Index size = routing.rows_of_group();
     routing.selects_largest_logits = false;
-    if (softmax_axis == Axis::experts) measure_tokens(routing, routing.workspace.rows2_TE);
-    for (Index group = 0; group < groups; ++group) choose(routing, group * size, (group + 1) * size);
+    if (softmax_axis == Axis::experts) detail::measure_tokens(routing, routing.workspace.rows2_TE);
+    for (Index begin = 0; begin < routing.tokens(); begin += size) choose(routing, begin, begin + size);
     if (!average) return;
     count_takers(routing, routing.workspace.token_T);
     for (Choice<S>& c : routing.choices) c.weight /= routing.workspace.token_T(c.token);
@@ -84,9 +82,9 @@ struct ExpertChoice {
                                        routing.experts(), dlogits_TE.row(t).data());
       return;
     }
-    // Column by column, within groups: dz = p (dp - sum over tokens of p dp); a NaN is its own token's alone.
-    const Index size = routing.group_size > 0 ? routing.group_size : routing.tokens();
-    for (Index begin = 0; begin < routing.tokens() && size > 0; begin += size)
+    // Column by column, within groups: dz = p (dp - sum over tokens of p dp). A NaN stays in the row of its token.
+    const Index size = routing.rows_of_group();
+    for (Index begin = 0; begin < routing.tokens(); begin += size)
       for (Index e = 0; e < routing.experts(); ++e) {
         S sum = 0;
         for (Index t = begin; t < begin + size; ++t) {
@@ -109,93 +107,26 @@ struct ExpertChoice {
     for (const Choice<S>& c : routing.choices) takers_T(c.token) += S(1);
   }
 
-  /// The probabilities of all tokens, and what experts compare tokens by where these are softmaxes over experts: log(p
-  /// / (1 - p)) of the logits that select, in the order of p, and different where p underflows or rounds to 1.
-  template <class S>
-  static void measure_tokens(Routing<S>& routing, Buffer<Matrix<S>>& key_TE) {
-    const Index experts = routing.experts();
-    const bool noise_only_selects = routing.noise.drawn && !routing.noise.weighs;
-    key_TE.resize(routing.tokens(), experts);
-    for (Index t = 0; t < routing.tokens(); ++t) {
-      const S* logits = routing.selection_logits_TE().row(t).data();
-      S *p_E = routing.probabilities_TE.row(t).data(), *key_E = key_TE.row(t).data();
-      auto all = detail::softmax_row(routing.weighing_logits_TE().row(t).data(), experts, p_E);
-      if (noise_only_selects) all = detail::softmax_row(logits, experts, key_E);
-      const S* selects_E = noise_only_selects ? key_E : p_E;
-      using Chunk = detail::Chunk<S>;
-      const S log_sum = std::log(all.sum);
-      if (!detail::has_finite_bits(all.shift)) {  // shares of 1, and 0; or NaN
-        detail::map_chunks(
-            experts, key_E, [](const Chunk& p) -> Chunk { return p.log() - (-p).log1p(); }, selects_E);
-        continue;
-      }
-      detail::map_chunks(
-          experts, key_E,
-          [&](const Chunk& z, const Chunk& p) -> Chunk { return z - all.shift - log_sum - (-p).log1p(); }, logits,
-          selects_E);
-      if (!(detail::largest(selects_E, experts) > S(0.5))) continue;
-      Index best = 0;  // 1 - p of this one is little, and is added up from the others
-      detail::top_k(logits, experts, Index{1}, &best);
-      key_E[best] = logits[best] - log_sum_of_others(logits, experts, best);
-    }
-  }
-
-  /// log sum exp of all logits but one; -infinity of none.
-  template <class S>
-  static S log_sum_of_others(const S* logits, Index experts, Index one) {
-    S shift = -std::numeric_limits<S>::infinity(), sum = 0;
-    for (Index e = 0; e < experts; ++e)
-      if (e != one) shift = (std::max)(shift, logits[e]);
-    if (!detail::has_finite_bits(shift)) return shift;
-    for (Index e = 0; e < experts; ++e)
-      if (e != one) sum += std::exp(logits[e] - shift);
-    return shift + std::log(sum);
-  }
-
-  /// The softmax of `count` experts over the group's tokens. A logit that is NaN has a probability of NaN and takes no
-  /// part in those of the other tokens.
-  template <class S>
-  static void measure_experts(Routing<S>& routing, const Index* tokens_of_group, Index first,
-                              Buffer<Matrix<S>>& columns) {
-    constexpr S nothing = -std::numeric_limits<S>::infinity();
-    const Matrix<S>& logits_TE = routing.weighing_logits_TE();
-    const auto is_nan = [&](Index i, Index c) {
-      return detail::has_nan_bits(logits_TE(tokens_of_group[i], first + c));
-    };
-    for (Index i = 0; i < columns.cols(); ++i)
-      for (Index c = 0; c < columns.rows(); ++c)
-        columns(c, i) = is_nan(i, c) ? nothing : logits_TE(tokens_of_group[i], first + c);
-    for (Index c = 0; c < columns.rows(); ++c) {
-      S* column = columns.row(c).data();
-      if (detail::largest(column, columns.cols()) > nothing)
-        detail::softmax_row(column, columns.cols(), column);
-      else  // an expert that all tokens mask
-        columns.row(c).setZero();
-    }
-    for (Index i = 0; i < columns.cols(); ++i)
-      for (Index c = 0; c < columns.rows(); ++c)
-        routing.probabilities_TE(tokens_of_group[i], first + c) =
-            is_nan(i, c) ? std::numeric_limits<S>::quiet_NaN() : columns(c, i);
-  }
-
   /// The choices of the group of tokens begin .. end - 1.
   template <class S>
   void choose(Routing<S>& routing, Index begin, Index end) const {
-    auto& indices = routing.workspace.indices;  // the group's tokens, then the chosen places among them
+    auto& indices = routing.workspace.indices;  // the group's tokens, then the places of the chosen among them
     indices.clear();
     for (Index t = begin; t < end; ++t)
       if (routing.is_valid(t)) indices.push_back(t);
     const auto tokens = static_cast<Index>(indices.size());
     if (tokens == 0) return;
-    if (softmax_axis == Axis::tokens) routing.probabilities_TE.middleRows(begin, end - begin).setZero();  // of padding
+    if (softmax_axis == Axis::tokens)
+      routing.probabilities_TE.middleRows(begin, end - begin).setZero();  // padding has none
     const Index taken = slots(tokens, routing.experts());
     indices.resize(static_cast<std::size_t>(tokens + taken));
     Index* places = indices.data() + tokens;
-    Buffer<Matrix<S>>& columns = routing.workspace.rows_TE;  // a few at a time, one a row: whole cache lines are read
+    Buffer<Matrix<S>>& columns =
+        routing.workspace.rows_TE;  // a few experts at a time, one in each row, so that whole cache lines are read
     for (Index first = 0; first < routing.experts(); first += columns_at_once) {
       const Index count = (std::min)(columns_at_once, routing.experts() - first);
       columns.resize(count, tokens);
-      if (softmax_axis == Axis::tokens) measure_experts(routing, indices.data(), first, columns);
+      if (softmax_axis == Axis::tokens) detail::measure_experts(routing, indices.data(), first, columns);
       for (Index i = 0; i < tokens; ++i)
         for (Index c = 0; c < count; ++c) {
           const Index t = indices[static_cast<std::size_t>(i)];

@@ -14,14 +14,14 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// logits + normal * stddev / E, then the gate (V-MoE, Riquelme et al. 2021, section 2, with the gate
+/// The gate is run on logits + normal * stddev / E (V-MoE, Riquelme et al. 2021, section 2, with the gate
 /// TopK{.k, .weights = ChoiceWeights::probabilities()}; Tutel). Without a generator there is no noise. Draws: token by
-/// token, E normals each. The gate must select by `routing.selection_logits_TE()`, as those of this folder do, and have
-/// no parameters of its own.
+/// token, E normal numbers each. The gate must select by `routing.selection_logits_TE()`, as the gates of this folder
+/// do, and have no parameters of its own.
 template <class G>
 struct FixedNoise {
   G gate;
-  double stddev = 1;  ///< Of the noise times E, as V-MoE states it.
+  double stddev = 1;  ///< The standard deviation of the noise, times E, as V-MoE states it.
 
   void check(Index experts) const {
     require(detail::has_finite_bits(stddev) && stddev > 0, "FixedNoise: stddev is ", stddev,

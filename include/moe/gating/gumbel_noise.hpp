@@ -1,4 +1,4 @@
-// Sampling the choices by Gumbel noise, which decides but does not weigh.
+// Sampling the choices by Gumbel noise, which decides who is chosen but is in no weight.
 #pragma once
 
 #include <cmath>
@@ -16,14 +16,14 @@
 MOE_NAMESPACE_BEGIN
 
 /// The gate selects by logits + temperature g, g standard Gumbel, so that a token's first choice is e with probability
-/// softmax(logits / temperature)_e; the weights are those of the logits without noise. Without a generator there is no
-/// noise. Draws: token by token, E numbers each, -log(-log(uniform)).
+/// softmax(logits / temperature)_e. The weights come from the logits without noise. Without a generator there is no
+/// noise. Draws: token by token, E numbers -log(-log(uniform)) each.
 template <class G>
 struct GumbelNoise {
   G gate;
-  bool first_is_best = false;  ///< true: the first choice is the best without noise, only the later ones are sampled
-                               ///< (DeepSpeed's top-2; false is its top-1 with the noise policy "RSample").
-  double temperature = 1;      ///< mesh: moe_switch_temperature, with Switch's gate.
+  bool first_is_best = false;  ///< true: the first choice is the best without noise, and only the later ones are
+                               ///< sampled (DeepSpeed's top-2). false: DeepSpeed's top-1 with noise policy "RSample".
+  double temperature = 1;      ///< Mesh TensorFlow's moe_switch_temperature, with switch_top1() as gate.
 
   void check(Index experts) const {
     detail::require_temperature("GumbelNoise", temperature);
@@ -54,7 +54,8 @@ struct GumbelNoise {
       }
     }
     gate.route(batch, routing, random);
-    if (random != nullptr && first_is_best) routing.selects_largest_logits = false;  // no noise decides the first
+    if (random != nullptr && first_is_best)
+      routing.selects_largest_logits = false;  // no noise decides the first choice
   }
 
   bool accepts_noise(bool) const { return false; }
@@ -64,7 +65,7 @@ struct GumbelNoise {
   void backward(const Routing<S>& routing, Routing<S>& drouting) const {
     routing.check_gradient(drouting);
     gate.backward(routing, drouting);
-    if (routing.noise.drawn) drouting.logits_TE += drouting.noise.logits_TE;  // of losses on who is chosen
+    if (routing.noise.drawn) drouting.logits_TE += drouting.noise.logits_TE;  // from losses on who is chosen
   }
 
   template <class F, class... Self>
@@ -72,6 +73,13 @@ struct GumbelNoise {
     detail::visit_part_buffers("gate", f, self.gate...);
   }
 };
+
+template <class G>
+GumbelNoise(G) -> GumbelNoise<G>;
+template <class G>
+GumbelNoise(G, bool) -> GumbelNoise<G>;
+template <class G>
+GumbelNoise(G, bool, double) -> GumbelNoise<G>;
 
 static_assert(TrainableGate<GumbelNoise<TopK>, float>);
 

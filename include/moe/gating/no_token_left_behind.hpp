@@ -1,4 +1,4 @@
-// Rerouting: a choice that finds no room goes to the token's next best expert that has some.
+// Rerouting: a choice of a full expert goes to the token's next best expert that has a free slot.
 #pragma once
 
 #include <algorithm>
@@ -16,14 +16,16 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// A TopK with ChoiceWeights::probabilities, served in rounds: first every choice asks its own expert, in order of
-/// priority; then those that found it full ask, with that expert's probability as weight, the token's next best expert,
-/// and so on (Fedus et al. 2021, appendix B, "No-Token-Left-Behind"; mesh). Nobody loses the place of an earlier round.
-/// A choice for which no expert is left stays as it was and is dropped. `capacity` must be the layer's.
+/// A TopK with ChoiceWeights::probabilities(), served in rounds (Fedus et al. 2021, appendix B, "No-Token-Left-Behind";
+/// Mesh TensorFlow). In the first round every choice goes to its own expert, in order of priority. A choice whose
+/// expert was full goes, in the next round, to the token's next best expert, with the probability of that one as
+/// weight, and so on. Slots of an earlier round are never taken away. A choice for which no expert is left stays as it
+/// was, and is dropped. `capacity` must be the layer's.
 struct NoTokenLeftBehind {
   TopK top_k = {.k = 1, .weights = ChoiceWeights::probabilities()};
   Capacity capacity = Capacity::factor(1);
-  Index attempts = 0;  ///< Experts that a choice asks, its own among them (mesh's moe_switch_top_k); 0: all.
+  Index attempts = 0;  ///< How many experts are tried for a choice, its own included (moe_switch_top_k of
+                       ///< Mesh TensorFlow); 0: all.
 
   void check(Index experts) const {
     top_k.check(experts);
@@ -41,9 +43,9 @@ struct NoTokenLeftBehind {
     top_k.route(batch, routing, random);
     routing.selects_largest_logits = false;
     const Index experts = routing.experts(), groups = batch.groups();
-    // tokens of each group, room, choices without a place and whom they asked last
+    // the tokens of each group; free slots by group and expert; choices without a slot, each with the expert tried last
     std::vector<Index>& indices = routing.workspace.indices;
-    // for all choices, so that no batch allocates anew
+    // enough for all choices, so that no later batch allocates
     indices.reserve(at(groups * (1 + experts)) + 2 * routing.choices.size());
     indices.assign(at(groups * (1 + experts)), 0);
     for (Index t = 0; t < routing.tokens(); ++t) indices[at(batch.group_of(t))] += routing.is_valid(t) ? 1 : 0;
@@ -54,9 +56,9 @@ struct NoTokenLeftBehind {
     }
     for (Index i = 0; i < static_cast<Index>(routing.choices.size()); ++i) {
       const Choice<S>& c = routing.choices[at(i)];
-      Index& room = indices[at(groups + batch.group_of(c.token) * experts + c.expert)];
-      if (room > 0)
-        --room;
+      Index& free = indices[at(groups + batch.group_of(c.token) * experts + c.expert)];
+      if (free > 0)
+        --free;
       else
         indices.insert(indices.end(), {i, last_chosen(routing, i)});
     }
@@ -72,22 +74,22 @@ struct NoTokenLeftBehind {
  private:
   static std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
-  /// The last of the experts that the token of this choice chose: the next to be asked is the best after it.
+  /// The last of the experts that the token of this choice chose: the best one after it is tried next.
   template <class S>
   Index last_chosen(const Routing<S>& routing, Index choice) const {
     const Index valid = routing.valid_tokens;
     return routing.choices[at((top_k.k - 1) * valid + choice % valid)].expert;
   }
 
-  /// The one after `asked` in the order of detail::top_k.
+  /// The expert after `tried` in the order of detail::top_k.
   template <class S>
-  static Index next_best(const S* logits, Index experts, Index asked) {
-    const auto above = detail::selection_rank(logits[asked]);
+  static Index next_best(const S* logits, Index experts, Index tried) {
+    const auto above = detail::selection_rank(logits[tried]);
     auto best_rank = above;
     Index best = -1;
     for (Index e = 0; e < experts; ++e) {
       const auto rank = detail::selection_rank(logits[e]);
-      if (rank > above || (rank == above && e <= asked) || (best >= 0 && rank <= best_rank)) continue;
+      if (rank > above || (rank == above && e <= tried) || (best >= 0 && rank <= best_rank)) continue;
       best = e;
       best_rank = rank;
     }
@@ -100,23 +102,23 @@ struct NoTokenLeftBehind {
     const Index experts = routing.experts(), known = batch.groups() * (1 + experts);
     std::vector<Index>& indices = routing.workspace.indices;
     const Index end = static_cast<Index>(indices.size());
-    Index* room = indices.data() + batch.groups();
-    Buffer<Matrix<S>>& has_TE = routing.workspace.rows_TE;  // 1: another choice of the token went to the expert
+    Index* free_GE = indices.data() + batch.groups();
+    Buffer<Matrix<S>>& has_TE = routing.workspace.rows_TE;  // 1: another choice of the token was sent to the expert
     has_TE.resize(routing.tokens(), experts);
     for (Index w = known; w < end; w += 2) has_TE.row(routing.choices[at(indices[at(w)])].token).setZero();
     const Index last = attempts == 0 ? experts : (std::min)(experts, top_k.k - 1 + attempts);
     for (Index place = top_k.k; place < last; ++place)
       for (Index w = known; w < end; w += 2) {
-        Index &choice = indices[at(w)], &asked = indices[at(w + 1)];
+        Index &choice = indices[at(w)], &tried = indices[at(w + 1)];
         if (choice < 0) continue;
         Choice<S>& c = routing.choices[at(choice)];
-        asked = next_best(routing.selection_logits_TE().row(c.token).data(), experts, asked);
-        Index& free = room[batch.group_of(c.token) * experts + asked];
-        if (free == 0 || has_TE(c.token, asked) != S(0)) continue;
+        tried = next_best(routing.selection_logits_TE().row(c.token).data(), experts, tried);
+        Index& free = free_GE[batch.group_of(c.token) * experts + tried];
+        if (free == 0 || has_TE(c.token, tried) != S(0)) continue;
         --free;
-        has_TE(c.token, asked) = S(1);
-        c.expert = asked;
-        c.weight = routing.probabilities_TE(c.token, asked);
+        has_TE(c.token, tried) = S(1);
+        c.expert = tried;
+        c.weight = routing.probabilities_TE(c.token, tried);
         choice = -1;
       }
   }

@@ -18,17 +18,17 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// Shazeer et al. 2017, eq. 3 to 5: H = logits + normal * stddev, stddev = softplus(x noise_weight') + epsilon, and
-/// the gate is run on H. Without a generator there is no noise: it is run on the logits. Draws: token by token, E
-/// normals each.
+/// The gate is run on H = logits + normal * stddev with stddev = softplus(x noise_weight') + epsilon (Shazeer et al.
+/// 2017, eq. 3 to 5). Without a generator there is no noise, and the gate is run on the logits. Draws: token by token,
+/// E normal numbers each.
 template <class S, class G = TopK>
 struct LearnedNoise {
   static_assert(detail::ComputesIn<S>::is_known);
   G gate;
   Matrix<S> noise_weight_ED;
-  double epsilon = 1e-2;  ///< Not in the paper; tensor2tensor and FastMoE add it so that the noise never dies.
+  double epsilon = 1e-2;  ///< Not in the paper. With it the noise never becomes 0 (tensor2tensor, FastMoE).
 
-  /// Noise weights of 0, as the paper starts.
+  /// Noise weights of 0, the paper's start.
   static LearnedNoise zeros(Index experts, Index width, G gate) {
     require(experts > 0 && width > 0, "LearnedNoise: ", experts, " experts and tokens of width ", width,
             ", both must be 1 or more");

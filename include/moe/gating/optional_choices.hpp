@@ -1,4 +1,4 @@
-// GShard's top-2 and its relatives: the first choice is always sent, the later ones by a rule.
+// GShard's top-2 and similar gates: the first choice is always sent, the later ones by a rule.
 #pragma once
 
 #include <cstddef>
@@ -13,12 +13,12 @@
 MOE_NAMESPACE_BEGIN
 
 /// A TopK whose choices after the first are sent only if their weight g is large enough. An unsent choice takes no
-/// room, and its weight is lost: the first keeps the weight it had beside it.
+/// slot, and its weight is lost: the weight of the first choice stays what it was.
 struct OptionalChoices {
   enum class Send {
     always,
     above_threshold,  ///< if g > threshold
-    sampled,          ///< with probability g / threshold: if u < g / max(threshold, 1e-9). Without a generator: always.
+    sampled,          ///< with probability g / threshold: if u < g / max(threshold, 1e-9); always without a generator
     never,
   };
 
@@ -38,7 +38,7 @@ struct OptionalChoices {
     return only_the_first ? 1 : top_k.k;
   }
 
-  /// Draws: rank by rank from the second, token by token, one uniform each.
+  /// Draws: rank by rank from the second, token by token, one uniform number each.
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {
     top_k.route(batch, routing, random);

@@ -1,16 +1,16 @@
-// Who is served first where room is short: the order of a gate's choices.
+// The order in which the choices of a gate are served, where experts cannot accept all.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <tuple>
-#include <vector>
 
 #include "moe/concepts.hpp"
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/core/random.hpp"
+#include "moe/gating/logit_against_zero.hpp"
 #include "moe/gating/top_k.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/kernel/selection.hpp"
@@ -20,27 +20,27 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// The order in which choices are served; ties go by rank, then by token: all first choices, then all second ones, ...
+/// The order in which choices are served. Ties go by rank, then by token: all first choices, then all second ones.
 enum class Priority {
-  token,             ///< By token, choices of all ranks mixed (DeepSpeed's drop policy "position" for k > 2).
-  best_probability,  ///< By rank, then by the tokens' largest probability: batch-prioritised routing (V-MoE, Riquelme
-                     ///< et al. 2021, section 4.1; Tutel). Weights divided by their sum have another order.
-  best_weight = best_probability,  ///< The same order, named after gates whose weights are the probabilities.
-  weight,                          ///< By the choice's weight (Megatron-Core's and DeepSpeed's drop policy "probs").
-  logit,                           ///< By the choice's logit.
-  logit_against_zero,  ///< The same, but a token that did not choose the expert takes part with a logit of 0, and what
-                       ///< it wins is lost: a choice with a negative logit is unsent unless room is left for all those
-                       ///< (DeepSpeed of 2025; an error since mended, here to reproduce it). Needs `capacity`.
-  random,  ///< By a random draw a choice, largest first (DeepSpeed's random token selection). Without a generator
-           ///< the gate's own order stands. Draws: token by token, E uniforms each.
+  token,             ///< By token, with choices of all ranks mixed (DeepSpeed's drop policy "position" for k > 2).
+  best_probability,  ///< By rank, then by the largest probability of the token: batch-prioritised routing (V-MoE,
+                     ///< Riquelme et al. 2021, section 4.1; Tutel). Not the order of weights that are divided.
+  best_weight = best_probability,  ///< The same, named after gates whose weights are the probabilities.
+  weight,              ///< By the weight of the choice (drop policy "probs" of Megatron-Core and DeepSpeed).
+  logit,               ///< By the logit of the choice.
+  logit_against_zero,  ///< The order of DeepSpeed in 2025, an error since mended, here to reproduce it: by logit, and a
+                       ///< token that did not choose the expert takes part with a logit of 0. A choice with a negative
+                       ///< logit is unsent unless the expert has slots left after all of those. Needs `capacity`.
+  random,  ///< By a random draw for each choice, largest first (DeepSpeed's random token selection). Without a
+           ///< generator the gate's own order stays. Draws: token by token, E uniform numbers each.
 };
 
-/// Any gate, its choices in another order of priority.
+/// Any gate, with its choices in another order of priority.
 template <class G>
 struct Prioritized {
   G gate;
   Priority priority = Priority::best_probability;
-  Capacity capacity = Capacity::unlimited();  ///< Of logit_against_zero: the layer's.
+  Capacity capacity = Capacity::unlimited();  ///< For logit_against_zero: the capacity of the layer.
 
   void check(Index experts) const {
     if constexpr (requires { gate.check(experts); }) gate.check(experts);
@@ -71,7 +71,7 @@ struct Prioritized {
         return sort(routing, [&](const Choice<S>& c) { return key(routing.logits_TE(c.token, c.expert)); });
       case Priority::logit_against_zero:
         sort(routing, [&](const Choice<S>& c) { return key(routing.logits_TE(c.token, c.expert)); });
-        return lose_against_zero(batch, routing, random != nullptr);
+        return detail::lose_against_zero(batch, routing, capacity, random != nullptr);
       case Priority::random:
         if (random == nullptr) return;
         draw_TE.resize(routing.tokens(), routing.experts());
@@ -97,35 +97,7 @@ struct Prioritized {
  private:
   template <class S>
   static S key(S value) {
-    return detail::selection_key(value);  // NaN would break the sort's order
-  }
-
-  /// With n tokens of a group, of which m chose an expert with C places, p of them with a logit that is not negative:
-  /// of the others only the first C - p - (n - m) remain.
-  template <class S>
-  void lose_against_zero(const Batch<S>& batch, Routing<S>& routing, bool training) const {
-    const Index groups = batch.groups(), experts = routing.experts();
-    std::vector<Index>& indices = routing.workspace.indices;
-    indices.assign(static_cast<std::size_t>(groups * (experts + 2)), 0);
-    Index *tokens = indices.data(), *choices = tokens + groups, *room = choices + groups;
-    const auto at = [experts](Index group, Index expert) { return group * experts + expert; };
-    for (Index t = 0; t < routing.tokens(); ++t) tokens[batch.group_of(t)] += routing.is_valid(t) ? 1 : 0;
-    for (const Choice<S>& c : routing.choices) ++choices[batch.group_of(c.token)];
-    for (Index g = 0; g < groups; ++g)
-      for (Index e = 0; e < experts; ++e)
-        room[at(g, e)] = capacity.slots(tokens[g], choices[g], experts, training) - tokens[g];
-    for (const Choice<S>& c : routing.choices) {  // + m - p: what is left for negative logits
-      const bool negative = routing.logits_TE(c.token, c.expert) < 0;
-      room[at(batch.group_of(c.token), c.expert)] += negative ? 1 : 0;
-    }
-    for (Choice<S>& c : routing.choices) {
-      if (!(routing.logits_TE(c.token, c.expert) < 0)) continue;
-      Index& left = room[at(batch.group_of(c.token), c.expert)];
-      if (left > 0)
-        --left;
-      else
-        c.fate = Fate::unsent;
-    }
+    return detail::selection_key(value);  // a NaN would make the order inconsistent
   }
 
   /// By rank, then by token, then by expert: the order of ties.

@@ -13,28 +13,27 @@
 #include "moe/core/core.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/gating/choice_weights.hpp"
-#include "moe/kernel/row_softmax.hpp"
 #include "moe/routing/batch.hpp"
 #include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 
-/// Makes the choices of a record, in its order. With `weights` their weights come from this pass's logits, as a top-k
-/// gate's would, and teach the router; else they are the recorded ones, bit for bit, and constants. A record is of so
-/// many tokens, and other batches are refused; choices of tokens that the layer takes for padding, since their logits
-/// are not finite, are left out.
+/// Makes the choices of a record, in the order of the record (Megatron-Core's router replay). With `weights` the
+/// weights are made of the logits of this pass, as those of a top-k gate, and the router learns. Without, they are the
+/// recorded weights, bit for bit, and constants. A batch with another number of tokens than the record is refused.
+/// Choices of tokens that the layer treats as padding, since their logits are not finite, are left out.
 template <class S>
 struct Replay {
   std::vector<Choice<S>> choices = {};
   std::optional<ChoiceWeights> weights = {};  ///< Empty: the recorded weights.
-  Index tokens = -1;  ///< Of the recorded pass; -1, of a list made by hand: not known, any will do.
+  Index tokens = -1;  ///< How many the recorded pass had; -1: not known, any number is accepted (a list made by hand).
 
   bool choices_differ() const { return true; }
   Index most_choices(Index) const {
     Index highest = 0;
     for (const Choice<S>& c : choices) highest = (std::max)(highest, static_cast<Index>(c.rank));
     if (highest > 0) return highest + 1;
-    std::vector<Index> count_T;  // where nobody gave ranks
+    std::vector<Index> count_T;  // no ranks were given
     for (const Choice<S>& c : choices) {
       if (c.token < 0) continue;
       const auto t = static_cast<std::size_t>(c.token);
@@ -44,7 +43,7 @@ struct Replay {
     return count_T.empty() ? Index{0} : *std::max_element(count_T.begin(), count_T.end());
   }
 
-  /// Noise has an effect only on weights that the logits make.
+  /// Noise has an effect only on weights that are made of logits.
   bool accepts_noise(bool weighs) const { return weighs && weights && weights->reads_logits(); }
 
   void check(Index experts) const {
@@ -52,16 +51,17 @@ struct Replay {
       weights->check("Replay", "where no token has more than one choice", most_choices(experts), experts);
   }
 
-  /// The choices of a pass, with their weights: Replay<float>::recorded(tape.routing); or with these weights, of the
-  /// logits of the pass to come.
+  /// The choices of a pass, with their recorded weights: Replay<float>::recorded(tape.routing). Or with weights that
+  /// are made of the logits of the pass to come: Replay<float>::recorded(tape.routing,
+  /// ChoiceWeights::softmax_of_chosen()).
   static Replay recorded(const Routing<S>& routing, std::optional<ChoiceWeights> weights = {}) {
     // A gate that could have made more choices may have made one for each token.
     if (weights) weights = weights->allowing_constant(routing.choices_per_token != 1);
     return {.choices = routing.choices, .weights = weights, .tokens = routing.tokens()};
   }
 
-  /// Token t goes to experts (t k) mod E ... (t k + k - 1) mod E, each with weight 1 / k: perfectly even, for
-  /// benchmarks and tests. Throws std::invalid_argument unless 1 <= k <= E.
+  /// Token t goes to experts (t k) mod E ... (t k + k - 1) mod E, each with weight 1 / k. All experts get equally many;
+  /// for benchmarks and tests. Throws std::invalid_argument unless 1 <= k <= E.
   static Replay uniform(Index tokens, Index experts, Index k) {
     require(k >= 1 && k <= experts, "Replay::uniform: k is ", k, ", it must be in 1 .. ", experts);
     Replay replay{.tokens = tokens};
@@ -90,9 +90,7 @@ struct Replay {
     const auto twice = std::adjacent_find(pairs.begin(), pairs.end());
     require(twice == pairs.end(), "Replay: token ",
             twice == pairs.end() ? 0 : batch.number_of(*twice / routing.experts()), " is sent to an expert twice");
-    for (Index t = 0; t < routing.tokens(); ++t)
-      detail::softmax_row(routing.weighing_logits_TE().row(t).data(), routing.experts(),
-                          routing.probabilities_TE.row(t).data());
+    for (Index t = 0; t < routing.tokens(); ++t) detail::set_probabilities(routing, t);
     routing.selects_largest_logits = false;
     routing.choices = choices;
     std::erase_if(routing.choices, [&](const Choice<S>& c) { return !routing.is_valid(c.token); });
@@ -120,7 +118,7 @@ struct Replay {
   }
 
  private:
-  /// The same field of all choices, as a vector of Number.
+  /// Visits one field of all choices as a vector of Number.
   template <class Number, class Field, class F, class... Self>
   static void visit_field(std::string_view name, Field Choice<S>::*field, F& f, Self&... self) {
     static_assert(sizeof(Number) == sizeof(Field) && sizeof(Choice<S>) % sizeof(Number) == 0);

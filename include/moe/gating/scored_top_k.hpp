@@ -3,13 +3,13 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <limits>
 #include <numeric>
 #include <vector>
 
 #include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
 #include "moe/gating/choice_weights.hpp"
+#include "moe/gating/expert_groups.hpp"
 #include "moe/gating/score_function.hpp"
 #include "moe/gating/scores.hpp"
 #include "moe/kernel/selection.hpp"
@@ -18,20 +18,21 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// The k experts of the largest s + selection_bias among the best groups, s = score(logits), weighed by Scores, of s
-/// alone: the bias never enters a weight. Priority as with TopK.
+/// The k experts with the largest s + selection_bias in the best groups, where s are the scores of the logits
+/// (DeepSeek-V2 and V3; Megatron-Core, torchtitan, llama.cpp). The scores alone make the weights: the bias is in none.
+/// Priority as with TopK.
 struct ScoredTopK {
   enum class GroupScore {
-    best,        ///< of the group's biased scores (DeepSeek-V2)
-    best_two,    ///< sum of its two best (DeepSeek-V3)
-    best_share,  ///< sum of its k / groups_used best (Megatron-Core)
+    best,        ///< the best of the group's biased scores (DeepSeek-V2)
+    best_two,    ///< the sum of its two best (DeepSeek-V3)
+    best_share,  ///< the sum of its k / groups_used best (Megatron-Core)
   };
 
   Index k = 2;
   Scores scores = Scores::sigmoid();
-  Vector<double> selection_bias_E = {};  ///< Empty: none. Not trained by gradients; see moe/optim/bias_update.hpp.
-  Index groups = 1;                      ///< Of E / groups neighbouring experts each.
-  Index groups_used = 1;                 ///< Experts outside the best groups_used groups rank as -infinity.
+  Vector<double> selection_bias_E = {};  ///< Empty: none. No gradient trains it; see moe/optim/bias_update.hpp.
+  Index groups = 1;                      ///< Each of E / groups neighbouring experts.
+  Index groups_used = 1;                 ///< Only experts of the best groups_used groups are chosen.
   GroupScore group_score = GroupScore::best_two;
 
   Index most_choices(Index) const { return k; }
@@ -58,7 +59,7 @@ struct ScoredTopK {
     const Index experts = routing.experts(), valid = routing.valid_tokens;
     auto& workspace = routing.workspace;
     workspace.indices.resize(static_cast<std::size_t>((std::max)(experts, groups + experts / groups)));
-    workspace.expert_E.resize(experts);  // what is selected by
+    workspace.expert_E.resize(experts);  // the keys
     routing.choices_per_token = k;
     routing.choices.resize(static_cast<std::size_t>(valid * k));
     const bool biased = is_biased();
@@ -85,14 +86,14 @@ struct ScoredTopK {
     scores.backward(routing, drouting);
   }
 
-  /// The bias is state: it is saved with a layer, and learned without gradients.
+  /// The bias is saved with a layer.
   template <class F, class... Self>
   static void visit_buffers(F&& f, Self&... self) {
     if ((... || (self.selection_bias_E.size() > 0))) f("selection_bias", self.selection_bias_E...);
   }
 
  private:
-  /// How many experts of a group its score adds up.
+  /// How many experts a group's score adds up.
   Index counted(Index experts) const {
     if (groups_used == groups || group_score == GroupScore::best) return (std::min)(Index{1}, experts);
     return group_score == GroupScore::best_two ? 2 : (std::max)(Index{1}, k / groups_used);
@@ -103,8 +104,9 @@ struct ScoredTopK {
     return selection_bias_E.size() > 0 && selection_bias_E.minCoeff() != selection_bias_E.maxCoeff();
   }
 
-  /// The token's k experts, best first, in the workspace's indices. Experts are compared by s + bias and, of equals, by
-  /// logit; without a bias by logit alone, which is the order of s and shows it where s underflows or rounds to 1.
+  /// Writes the token's k experts, best first, into the workspace's indices. Experts are compared by s + bias, and
+  /// equal ones by their logits. Without a bias they are compared by logits alone: these have the order of s, and still
+  /// differ where s underflows or rounds to 1.
   template <class S>
   void select(Routing<S>& routing, Index token, bool biased) const {
     const Index experts = routing.experts();
@@ -118,12 +120,15 @@ struct ScoredTopK {
     if (!noisy && biased) key_E = routing.scores_TE.row(token).transpose();
     if (!noisy && !biased) key_E = routing.workspace.rows_TE.row(token).transpose();
     if (biased) key_E += selection_bias_E.template cast<S>();
-    if (groups_used < groups) mask_groups(biased, key_E, routing.workspace.expert2_E, routing.workspace.indices);
+    if (groups_used < groups)
+      detail::mask_groups(key_E, groups, groups_used, counted(experts), biased, routing.workspace.expert2_E,
+                          routing.workspace.indices);
     detail::top_k(key_E.data(), experts, k, chosen);
     if (has_ties(key_E, chosen)) break_ties(key_E, logits, routing.workspace.indices);
   }
 
-  /// Whether the logits could tell equals apart, among the chosen or between the last of these and the others.
+  /// Whether equal keys would have to be told apart by logits: among the chosen, or between the last of them and
+  /// others.
   template <class S>
   bool has_ties(const Vector<S>& key_E, const Index* chosen) const {
     const auto rank = [&](Index e) { return detail::selection_rank(key_E(e)); };
@@ -142,33 +147,6 @@ struct ScoredTopK {
       if (rank(key_E(a)) != rank(key_E(b))) return rank(key_E(a)) > rank(key_E(b));
       return rank(logits[a]) != rank(logits[b]) ? rank(logits[a]) > rank(logits[b]) : a < b;
     });
-  }
-
-  /// -infinity for the experts outside the best groups, and a finite number for those inside. Keys are s + bias, whose
-  /// sums are compared, or, without a bias, log s, of which the logarithms of the sums of s are.
-  template <class S>
-  void mask_groups(bool biased, Vector<S>& key_E, Vector<S>& total, std::vector<Index>& indices) const {
-    const Index size = key_E.size() / groups, add = counted(key_E.size());
-    Index* best = indices.data();  // of one group; then the best groups
-    total.resize(key_E.size());    // as its other users do; `groups` of them are read
-    for (Index g = 0; g < groups; ++g) {
-      const S* key = key_E.data() + g * size;
-      detail::top_k(key, size, add, best);
-      S sum = 0;
-      for (Index i = 0; i < add; ++i) {
-        const S distance = key[best[i]] == key[best[0]] ? S(0) : key[best[i]] - key[best[0]];
-        sum += biased ? key[best[i]] : std::exp(distance);
-      }
-      total(g) = biased ? sum : key[best[0]] + std::log(sum);
-    }
-    detail::top_k(total.data(), groups, groups_used, best);
-    for (Index g = 0; g < groups; ++g) {
-      auto group = key_E.segment(g * size, size);
-      if (std::find(best, best + groups_used, g) == best + groups_used)
-        group.setConstant(-std::numeric_limits<S>::infinity());
-      else
-        for (S& key : group) key = (std::max)(detail::selection_key(key), std::numeric_limits<S>::lowest());
-    }
   }
 };
 

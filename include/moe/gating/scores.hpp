@@ -16,10 +16,11 @@ MOE_NAMESPACE_BEGIN
 
 /// How scores become weights.
 struct ScoreOptions {
-  bool normalize = true;        ///< Divide by the sum of the token's chosen scores.
-  Epsilon epsilon = 1e-20;      ///< In that sum (llama.cpp: Epsilon::floor(6.1035e-5)).
-  double scale = 1;             ///< DeepSeek's routed_scaling_factor.
-  bool allow_constant = false;  ///< Normalised scores of a single choice are meant, though the router cannot learn.
+  bool normalize = true;    ///< Divide by the sum of the token's chosen scores.
+  Epsilon epsilon = 1e-20;  ///< In that sum (llama.cpp: Epsilon::floor(6.1035e-5)).
+  double scale = 1;         ///< DeepSeek's routed_scaling_factor.
+  bool allow_constant =
+      false;  ///< A single choice is meant. Its weight is always the scale, and the router cannot learn.
 
   constexpr bool operator==(const ScoreOptions&) const = default;
 };

@@ -6,7 +6,7 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// weight = softmax(logits) over all experts (Jacobs et al. 1991): top-k with k = E.
+/// All experts, weighed with the softmax of the logits (Jacobs et al. 1991): TopK with k = E.
 struct Softmax {
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random* random) const {

@@ -1,4 +1,4 @@
-// SparseMixer: sampled experts, and an estimate of the gradient that top-k leaves out.
+// SparseMixer: sampled experts, and an estimate of the gradient through the choice, which top-k does not have.
 #pragma once
 
 #include <algorithm>
@@ -17,17 +17,20 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// SparseMixer-v2 (Liu et al. 2023, arXiv 2310.00811; 2024, GRIN, arXiv 2409.12136; Phi-3.5-MoE). The experts are
-/// chosen one after the other. Of those that are left, with m their largest logit, the ones with (m - z) / max(|z|, m)
-/// > 2 band are out; p is the softmax over the rest. In training the choice is drawn from p, in evaluation it is the
-/// largest; it weighs p, or, where it is not the largest and a uniform draw is 3/4 or less, p * midpoint. The gradient
-/// is that of p in either case: with the sampled step to the midpoint a third-order estimate (Heun) of the gradient
-/// through the choice itself, which differences of one pass do not show. Priority as with TopK; draws: token by token,
-/// choice by choice, E Gumbel numbers and one uniform.
+/// SparseMixer-v2 (Liu et al. 2023, arXiv 2310.00811; 2024, GRIN, arXiv 2409.12136; Phi-3.5-MoE).
+///
+/// The experts of a token are chosen one after the other. Let m be the largest logit of the experts that are left.
+/// Those with (m - z) / max(|z|, m) > 2 band are masked, and p is the softmax over the rest. In training the choice is
+/// drawn from p, in evaluation it is the largest. Its weight is p; if it is not the largest and a uniform draw is 3/4
+/// or less, the weight is p * midpoint.
+///
+/// The gradient is that of p in either case. Together with the sampled step to the midpoint it is a third-order
+/// estimate (Heun) of the gradient through the choice itself; differences of a single pass do not show that part.
+/// Priority as with TopK. Draws: token by token, choice by choice, E Gumbel numbers and one uniform number.
 struct SparseMixer {
   Index k = 2;
   double band = 0.01;        ///< Phi-3.5-MoE's router_jitter_noise.
-  double midpoint = 0.3333;  ///< As in Phi-3.5-MoE; in the paper 1 / 3.
+  double midpoint = 0.3333;  ///< Phi-3.5-MoE's; the paper's is 1 / 3.
 
   void check(Index experts) const {
     require(k >= 1 && k <= experts, "SparseMixer: k is ", k,
@@ -51,7 +54,7 @@ struct SparseMixer {
     routing.choices.resize(static_cast<std::size_t>(valid * k));
     Index nth = 0;
     for (Index t = 0; t < routing.tokens(); ++t) {
-      detail::softmax_row(routing.weighing_logits_TE().row(t).data(), experts, routing.probabilities_TE.row(t).data());
+      detail::set_probabilities(routing, t);
       if (!routing.is_valid(t)) continue;
       for (Index rank = 0; rank < k; ++rank) {
         Vector<S>&p_E = workspace.expert_E, &sampled_E = workspace.expert2_E;
@@ -82,7 +85,7 @@ struct SparseMixer {
     ChoiceWeights::uniform().backward(routing, drouting);  // of the probabilities
     Vector<S>& p_E = drouting.workspace.expert_E;
     p_E.resize(routing.experts());
-    std::vector<Index>& expert_Tk = drouting.workspace.indices;  // the choices may stand in any order
+    std::vector<Index>& expert_Tk = drouting.workspace.indices;  // the choices may be in any order
     expert_Tk.assign(at(routing.tokens() * k), Index{0});
     for (const Choice<S>& c : routing.choices)
       require(c.rank >= 0 && c.rank < k, "SparseMixer: choice ", c.rank + 1, " of a token, k is ", k);
@@ -101,15 +104,15 @@ struct SparseMixer {
  private:
   static std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
-  /// p of the token's choice of this rank, those of the ranks before being earlier(0), earlier(1), ...; returns the
-  /// expert of the largest. Where nothing is left but logits of -infinity, p is 0.
+  /// Writes p of the token's choice of this rank, where earlier(0), earlier(1), ... are the experts of the ranks
+  /// before, and returns the expert with the largest p. If all logits that are left are -infinity, p is 0.
   template <class S, class Earlier>
   Index masked_softmax(const Routing<S>& routing, Index t, Index rank, Earlier&& earlier, Vector<S>& p_E) const {
     constexpr S nothing = -std::numeric_limits<S>::infinity();
     p_E = routing.weighing_logits_TE().row(t).transpose();
     for (Index r = 0; r < rank; ++r) p_E(earlier(r)) = nothing;
     Index best = -1;
-    for (Index e = 0; e < p_E.size(); ++e) {  // not by value alone: all that are left may be -infinity
+    for (Index e = 0; e < p_E.size(); ++e) {  // by index too, since all logits that are left may be -infinity
       bool is_left = true;
       for (Index r = 0; r < rank; ++r) is_left = is_left && earlier(r) != e;
       if (is_left && (best < 0 || detail::selection_rank(p_E(e)) > detail::selection_rank(p_E(best)))) best = e;

@@ -6,7 +6,7 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// One expert a token, weighed with its probability (Fedus et al. 2021, section 2.1). The paper's jitter of the
+/// One expert for each token, weighed with its probability (Fedus et al. 2021, section 2.1). The paper's jitter of the
 /// router's input is `Router::jitter`, its loss LoadBalanceLoss, its capacity Capacity::factor.
 constexpr TopK switch_top1() { return {.k = 1, .weights = ChoiceWeights::probabilities()}; }
 

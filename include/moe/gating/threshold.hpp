@@ -1,4 +1,4 @@
-// Threshold gating: every expert whose score is high enough, so that the number differs from token to token.
+// Threshold gating: every expert with a score that is high enough. The number of experts differs from token to token.
 #pragma once
 
 #include <cstddef>
@@ -6,16 +6,15 @@
 #include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
 #include "moe/gating/choice_weights.hpp"
-#include "moe/kernel/row_softmax.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/routing/batch.hpp"
 #include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 
-/// The experts with sigmoid(logit) > threshold, weighed with it; if there is none, the best one ("any gate"). With a
-/// Router that has a bias the thresholds are learned one by one, since sigmoid(z - b) > 1/2 where z > b (DynMoE's
-/// top-any gating, Guo et al. 2024, without its straight-through step). Priority: by token, then by expert.
+/// All experts with sigmoid(logit) > threshold, weighed with sigmoid(logit); if there are none, the best one (DynMoE's
+/// top-any gating, Guo et al. 2024, without its straight-through step). A Router with a bias learns a threshold for
+/// each expert, since sigmoid(z - b) > 1/2 where z > b. Priority: by token, then by expert.
 struct Threshold {
   double threshold = 0.5;
   bool at_least_one = true;
@@ -29,12 +28,11 @@ struct Threshold {
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random*) const {
     detail::check_route(*this, batch, routing);
-    // Logits are compared, since sigmoids of very different ones may be 0 or 1.
+    // Logits are compared, since the sigmoids of very different logits may all be 0 or 1.
     const S bound = static_cast<S>(std::log(threshold) - std::log1p(-threshold));
     for (Index t = 0; t < routing.tokens(); ++t) {
       const S* logits = routing.selection_logits_TE().row(t).data();
-      detail::softmax_row(routing.weighing_logits_TE().row(t).data(), routing.experts(),
-                          routing.probabilities_TE.row(t).data());
+      detail::set_probabilities(routing, t);
       if (!routing.is_valid(t)) continue;
       Index best = 0;
       detail::top_k(logits, routing.experts(), Index{1}, &best);

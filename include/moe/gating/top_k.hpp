@@ -1,5 +1,5 @@
-// Top-k: every token chooses its k best experts. With k = 1 and plain probabilities this is the Switch gate, with k = 2
-// and renormalised ones Mixtral's, with k = E the dense mixture.
+// Top-k: every token chooses its k best experts. With k = 1 and probabilities as weights this is the Switch gate, with
+// k = 2 and probabilities that are divided by their sum Mixtral's, with k = E the dense mixture.
 #pragma once
 
 #include <cstddef>
@@ -7,22 +7,22 @@
 #include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
 #include "moe/gating/choice_weights.hpp"
-#include "moe/kernel/row_softmax.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/routing/batch.hpp"
 #include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 
-/// Selection compares logits, never probabilities, which may underflow to ties; equal logits go to the lower index.
-/// Priority: all first choices in order of tokens, then all second choices, ...
+/// The k experts with the largest logits (Shazeer et al. 2017). Logits are compared, not probabilities, since these may
+/// underflow and be equal; of equal logits the lower index wins. Priority: all first choices in order of tokens, then
+/// all second choices, and so on.
 struct TopK {
   Index k = 2;
   ChoiceWeights weights = ChoiceWeights::softmax_of_chosen();
 
   Index most_choices(Index) const { return k; }
 
-  /// Throws std::invalid_argument if k does not lie in 1 .. E, or if k = 1 with weights that would always be 1.
+  /// Throws std::invalid_argument unless k is in 1 .. E, or if k = 1 and the weights would always be 1.
   void check(Index experts) const {
     require(k >= 1 && k <= experts, "TopK: k is ", k, ", it must be 1 or more and at most the number of experts, ",
             experts);
@@ -36,12 +36,11 @@ struct TopK {
     weights.weigh(routing);
   }
 
-  /// The choices alone, by any keys (T, E), and the probabilities.
+  /// Makes the choices by any keys (T, E), and the probabilities. The weights are left to the caller.
   template <class S, class Keys>
   void choose(Routing<S>& routing, const Keys& key_TE) const {
     check(routing.experts());
     require_shape("TopK: the keys", key_TE, routing.tokens(), routing.experts());
-    const Matrix<S>& weigh_TE = routing.weighing_logits_TE();
     const Index experts = routing.experts(), valid = routing.valid_tokens;
     auto& chosen = routing.workspace.indices;
     chosen.resize(static_cast<std::size_t>(k));
@@ -49,7 +48,7 @@ struct TopK {
     routing.choices.resize(static_cast<std::size_t>(valid * k));
     Index nth = 0;
     for (Index t = 0; t < routing.tokens(); ++t) {
-      detail::softmax_row(weigh_TE.row(t).data(), experts, routing.probabilities_TE.row(t).data());
+      detail::set_probabilities(routing, t);
       if (!routing.is_valid(t)) continue;
       detail::top_k(key_TE.row(t).data(), experts, k, chosen.data());
       for (Index rank = 0; rank < k; ++rank)

@@ -1,24 +1,21 @@
-// Top-p: as many experts as it takes to reach a share of the probability.
+// Top-p: as many experts as are needed to reach a share of the probability.
 #pragma once
-
-#include <cstddef>
 
 #include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
 #include "moe/gating/choice_weights.hpp"
-#include "moe/kernel/row_softmax.hpp"
-#include "moe/kernel/selection.hpp"
+#include "moe/gating/choose_best.hpp"
 #include "moe/routing/batch.hpp"
 #include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 
-/// Each token chooses the fewest experts, best first, whose probabilities add up to at least p; the first always
-/// (Huang et al. 2024, "Harder Tasks Need More Experts"); or the most whose probabilities add up to at most p (BALM),
-/// and the first all the same. Priority: by rank, then by token.
+/// Each token chooses the fewest experts, best first, whose probabilities add up to at least p (Huang et al. 2024,
+/// "Harder Tasks Need More Experts"), or, with `stay_below`, the most whose probabilities add up to at most p (BALM).
+/// The first is always chosen. Priority: by rank, then by token.
 struct TopP {
   double p = 0.8;
-  Index most = 0;  ///< At most so many experts a token; 0: no limit.
+  Index most = 0;  ///< The largest number of experts for a token; 0: no limit.
   ChoiceWeights weights = ChoiceWeights::probabilities();
   bool stay_below = false;  ///< At most p instead of at least p.
 
@@ -34,24 +31,19 @@ struct TopP {
   template <class S>
   void route(const Batch<S>& batch, Routing<S>& routing, Random*) const {
     detail::check_route(*this, batch, routing);
-    const Index experts = routing.experts(), limit = most > 0 ? most : experts;
-    auto& chosen = routing.workspace.indices;
-    chosen.resize(static_cast<std::size_t>(limit));
-    for (Index t = 0; t < routing.tokens(); ++t) {
-      auto p_E = routing.probabilities_TE.row(t);
-      detail::softmax_row(routing.weighing_logits_TE().row(t).data(), experts, p_E.data());
-      if (!routing.is_valid(t)) continue;
-      detail::top_k(routing.selection_logits_TE().row(t).data(), experts, limit, chosen.data());
+    const Index limit = most_choices(routing.experts());
+    const auto taken = [&](Index t, const Index* best) {
+      const auto p_E = routing.probabilities_TE.row(t);
       S reached = 0;
       for (Index rank = 0; rank < limit; ++rank) {
-        const Index e = chosen[static_cast<std::size_t>(rank)];
         const S before = reached;
-        reached += p_E(e);
-        if (rank > 0 && (stay_below ? !(reached <= static_cast<S>(p)) : before >= static_cast<S>(p))) break;
-        routing.choices.push_back({t, e, S(0), static_cast<int>(rank)});
+        reached += p_E(best[rank]);
+        if (rank > 0 && (stay_below ? !(reached <= static_cast<S>(p)) : before >= static_cast<S>(p))) return rank;
       }
-    }
-    detail::sort_by_rank(routing.choices);
+      return limit;
+    };
+    detail::choose_best(
+        routing, [limit](Index) { return limit; }, taken);
     weights.weigh(routing);
   }
 

@@ -9,18 +9,17 @@
 #include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
 #include "moe/gating/choice_weights.hpp"
-#include "moe/kernel/row_softmax.hpp"
-#include "moe/kernel/selection.hpp"
+#include "moe/gating/choose_best.hpp"
 #include "moe/routing/batch.hpp"
 #include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 
-/// Token t chooses its k_T[t] best experts, none where that is 0; the weights are those of TopK. So Mesh TensorFlow
-/// sends a token to two experts or to one within a second level, as it was the first or second choice of the first.
-/// Priority: by rank, then by token.
+/// Token t chooses its k_T[t] best experts, none if that is 0. In the second of two levels, Mesh TensorFlow sends a
+/// token that was a first choice of the first level to two experts, and one that was a second choice to one. Priority:
+/// by rank, then by token.
 struct VariableTopK {
-  std::vector<Index> k_T;  ///< One for each row of the present batch, padding too; no file holds them.
+  std::vector<Index> k_T;  ///< One for each row of the batch, padding too. They are not saved in files.
   ChoiceWeights weights = ChoiceWeights::softmax_of_chosen();
 
   bool choices_differ() const { return true; }
@@ -40,19 +39,13 @@ struct VariableTopK {
     const Index experts = routing.experts();
     require(std::cmp_equal(k_T.size(), routing.tokens()), "VariableTopK: ", k_T.size(), " k for ", routing.tokens(),
             " tokens");
-    auto& chosen = routing.workspace.indices;
-    chosen.resize(static_cast<std::size_t>(experts));
-    for (Index t = 0; t < routing.tokens(); ++t) {
-      detail::softmax_row(routing.weighing_logits_TE().row(t).data(), experts, routing.probabilities_TE.row(t).data());
-      if (!routing.is_valid(t)) continue;
+    const auto k_of = [&](Index t) {
       const Index k = k_T[static_cast<std::size_t>(t)];
       require(k >= 0 && k <= experts, "VariableTopK: k of token ", batch.number_of(t), " is ", k,
               ", it must be in 0 .. ", experts);
-      detail::top_k(routing.selection_logits_TE().row(t).data(), experts, k, chosen.data());
-      for (Index rank = 0; rank < k; ++rank)
-        routing.choices.push_back({t, chosen[static_cast<std::size_t>(rank)], S(0), static_cast<int>(rank)});
-    }
-    detail::sort_by_rank(routing.choices);
+      return k;
+    };
+    detail::choose_best(routing, k_of, [&](Index t, const Index*) { return k_of(t); });
     weights.weigh(routing);
   }
 

@@ -22,8 +22,8 @@ MOE_NAMESPACE_BEGIN
 /// One of the gates Gs, made from any of them:
 ///   using AnyGate = moe::VariantGate<float, moe::TopK, moe::NoisyTopK<float>, moe::ExpertChoice>;
 ///   AnyGate gate = noisy ? AnyGate{moe::NoisyTopK<float>::zeros(E, D, {.k = 2})} : AnyGate{moe::switch_top1()};
-/// Nothing is virtual. Parameters have the names that the gate at hand gives them. Which gate that is, is saved with
-/// them as its number in Gs, and a file of another one is refused: make the gate alike.
+/// Nothing is virtual. Parameters have the names that the held gate gives them. The number of the held gate in Gs is
+/// saved with them, and a file of another one is refused: before loading, make a gate of the same type.
 template <class S, class... Gs>
 struct VariantGate {
   static_assert((Gate<Gs, S> && ...),
@@ -37,7 +37,7 @@ struct VariantGate {
   requires(std::is_same_v<std::remove_cvref_t<G>, Gs> || ...) VariantGate(G&& one)
       : gate(std::forward<G>(one)) {}  // NOLINT(google-explicit-constructor)
 
-  /// f(the gate at hand, its number in Gs as an integral constant).
+  /// Calls f(the held gate, its number in Gs as an integral constant).
   template <class F>
   decltype(auto) visit(F&& f) const {
     return detail::visit_alternative(gate, std::forward<F>(f));
@@ -72,7 +72,7 @@ struct VariantGate {
     visit([&](const auto& own, auto) { own.route(batch, routing, random); });
   }
 
-  /// So that another gate may stand around this one.
+  /// For a gate around this one, such as noise.
   void backward(const Routing<S>& routing, Routing<S>& drouting) const requires(ParameterFreeGate<Gs, S>&&...) {
     routing.check_gradient(drouting);
     enter(routing, drouting);
@@ -111,8 +111,8 @@ struct VariantGate {
   }
 
  private:
-  /// The gradient's list is that of the VariantGates around the one that works.
-  /// Throws std::invalid_argument unless the gate at hand is the one that routed.
+  /// Adds this gate to the gradient's list, which holds the VariantGates around this one.
+  /// Throws std::invalid_argument unless the held gate is the one that routed.
   void enter(const Routing<S>& routing, Routing<S>& drouting) const {
     const std::size_t depth = drouting.alternatives.size();
     require(depth < routing.alternatives.size(), "VariantGate: another gate made this routing");

@@ -14,7 +14,7 @@ namespace detail {
 /// Tokens of one group, padding with them: all tokens where the batch has no groups.
 template <class S>
 Index group_size_of(const Routing<S>& routing) {
-  return routing.group_size > 0 ? routing.group_size : routing.tokens();
+  return routing.rows_of_group();
 }
 
 /// Counts the tokens of each group without padding; returns how many groups have any.

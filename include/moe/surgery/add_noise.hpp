@@ -1,4 +1,4 @@
-// Noise that tells copies apart.
+// Noise on parameters, so that copies become different.
 #pragma once
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// The names of all that is one expert's, for freezing and thawing.
+// The names of all parameters that belong to an expert, to freeze or to train them alone.
 #pragma once
 
 #include <cstddef>
@@ -16,8 +16,8 @@
 MOE_NAMESPACE_BEGIN
 
 /// The experts' own parameters ("experts.3") and their rows in router and gate ("router.weight.3", "router.bias.3",
-/// "gate.noise_weight.3"), each with `prefix` before it, the path of the layer in a larger model ("moe."): newcomers
-/// alone are trained by `adam.frozen = Frozen::all_but(expert_parameters(layer, {4, 5}))`.
+/// "gate.noise_weight.3"), each with `prefix` before it, the path of the layer in a larger model ("moe."). Newcomers
+/// alone are trained with `adam.frozen = Frozen::all_but(expert_parameters(layer, {4, 5}))`.
 /// Throws std::invalid_argument if an expert does not exist.
 template <class R, class G, class X, class L>
 std::vector<std::string> expert_parameters(const Layer<R, G, X, L>& layer, const std::vector<Index>& experts,
@@ -27,7 +27,7 @@ std::vector<std::string> expert_parameters(const Layer<R, G, X, L>& layer, const
   const auto grown = [&](auto part) {
     using Part = decltype(part);
     ExpertSources sources = ExpertSources::all(count);
-    sources.of.push_back({{0}});
+    sources.parents.push_back({{0}});
     detail::ExpertRows<Part>::rearrange(part, sources);
     return part;
   };

@@ -24,8 +24,8 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Row i of the result is made of the rows in sources.of[i], zero for a newcomer; a copy keeps its bits. Nothing
-/// (a bias that is not there) stays nothing.
+/// Row i of the result is the sum of the rows in sources.parents[i], zero for a newcomer; a copy keeps its bits. An
+/// empty matrix or vector (a bias that is not there) stays empty.
 template <class M>
 M rearranged_rows(const M& rows, const ExpertSources& sources) {
   if (rows.size() == 0) return rows;
@@ -33,7 +33,7 @@ M rearranged_rows(const M& rows, const ExpertSources& sources) {
           sources.old_count, " experts");
   M result = M::Zero(sources.count(), rows.cols());
   for (Index i = 0; i < sources.count(); ++i) {
-    const auto& parents = sources.of[static_cast<std::size_t>(i)];
+    const auto& parents = sources.parents[static_cast<std::size_t>(i)];
     if (is_copy(parents))
       result.row(i) = rows.row(parents.front().expert);
     else
@@ -116,14 +116,14 @@ struct ExpertRows<ScoredTopK> {
   }
 };
 
-/// How many experts a token gets is no expert's.
+/// k_T says nothing of any single expert.
 template <>
 struct ExpertRows<VariableTopK> {
   static void rearrange(VariableTopK&, const ExpertSources&) {}
 };
 
-/// The ids of an expert with several heirs are dealt to them in turn, those of an expert without any to all; a newcomer
-/// gets none of anybody else's.
+/// The ids of an expert go to its heirs in turn; those of an expert without heirs to all new experts in turn. A
+/// newcomer gets no id of an expert that stays.
 template <>
 struct ExpertRows<Hash> {
   static void rearrange(Hash& gate, const ExpertSources& sources) {
@@ -144,7 +144,7 @@ struct ExpertRows<Replay<S>> {
   }
 };
 
-/// That of the gate at hand.
+/// Rearranges the held gate.
 template <class S, class... Gs>
 struct ExpertRows<VariantGate<S, Gs...>> {
   static void rearrange(VariantGate<S, Gs...>& gate, const ExpertSources& sources) {

@@ -13,16 +13,16 @@
 MOE_NAMESPACE_BEGIN
 
 struct MergeOptions {
-  double share = 0.5;    ///< Of the first one; e.g. its part of the two's load (Li et al. 2023, M-SMoE).
-  bool add_mass = true;  ///< The bias in the router is log(exp(b1) + exp(b2)): the reverse of SplitOptions::halve_mass.
-                         ///< Without it, or without biases, the mean like everything else.
+  double share = 0.5;    ///< Of the first expert; for example its part of the load of both (Li et al. 2023, M-SMoE).
+  bool add_mass = true;  ///< The bias in the router becomes log(exp(b1) + exp(b2)), the reverse of
+                         ///< SplitOptions::halve_mass. Without it the bias becomes the mean, as all other parameters.
 };
 
-/// Puts share * first + (1 - share) * second in the first one's place and removes the second: weights, rows of router
-/// and gate, biases, moments. With Hash it gets both experts' ids. A mean of networks computes something sensible only
-/// if their hidden units correspond: clones, copies of one dense network, neighbours in training. Merging an expert
-/// with its clone gives back the one there was: bit for bit with a share of .5, the bias with halved and added mass to
-/// rounding. What follows and what is thrown: see rearrange_experts.
+/// Replaces the first expert by share * first + (1 - share) * second, and removes the second: weights, rows of router
+/// and gate, biases, moments. With Hash the new expert gets the ids of both. A mean of networks is sensible only if
+/// their hidden units correspond, as those of clones, of copies of one dense network, or of networks that were close in
+/// training. An expert that is merged with its clone is what it was before the split: bit for bit with a share of 0.5,
+/// and to rounding for a bias with halved and added mass. What follows and what is thrown: see rearrange_experts.
 template <class R, class G, class X, class L, class... Followers>
 void merge_experts(Layer<R, G, X, L>& layer, Index first, Index second, MergeOptions options, Followers&... followers) {
   const auto count = static_cast<Index>(layer.experts.size());
@@ -31,8 +31,8 @@ void merge_experts(Layer<R, G, X, L>& layer, Index first, Index second, MergeOpt
   require(options.share >= 0 && options.share <= 1, "merge_experts: share is ", options.share,
           ", it must be in [0, 1]");
   ExpertSources sources = ExpertSources::all(count);
-  sources.of[static_cast<std::size_t>(first)] = {{first, options.share}, {second, 1 - options.share}};
-  sources.of.erase(sources.of.begin() + second);
+  sources.parents[static_cast<std::size_t>(first)] = {{first, options.share}, {second, 1 - options.share}};
+  sources.parents.erase(sources.parents.begin() + second);
   Layer<R, G, X, L> edited = detail::rearranged(layer, sources);
   if constexpr (requires { edited.router.bias_E; }) {
     if (options.add_mass && edited.router.bias_E.size() > 0) {

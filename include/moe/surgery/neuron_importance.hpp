@@ -1,6 +1,6 @@
-// Which hidden units of a trained feed-forward network matter, and its split into experts by that: MoEBERT. The experts
-// themselves are made by split_network (moe/surgery/select_units.hpp); Hash or a learned gate may route to them, and
-// MeanSquaredDistillation from the dense network's outputs, layer by layer, brings them close to it again.
+// The importance of the hidden units of a trained feed-forward network, and its split into experts by importance
+// (MoEBERT). split_network (moe/surgery/select_units.hpp) makes the experts; Hash or a learned gate may route to them.
+// MeanSquaredDistillation from the outputs of the dense network, layer by layer, brings them close to it again.
 #pragma once
 
 #include <algorithm>
@@ -47,9 +47,9 @@ void add_importance(const X& network, const X& gradient, Vector<S>& importance_F
 }  // namespace detail
 
 /// importance_F[j] += | w1_j . dL/dw1_j + w2_j . dL/dw2_j | for one example's gradient, w1_j the row of w1 and w2_j the
-/// column of w2 that belong to unit j, biases left out (Zuo et al. 2022, MoEBERT, section 3.2): what the loss changes,
-/// to first order, if the unit goes. Add up over examples, one at a time: the absolute value is of each. Throws
-/// std::invalid_argument if shapes differ.
+/// column of w2 that belong to unit j; biases do not count (Zuo et al. 2022, MoEBERT, section 3.2). It is the change of
+/// the loss, to first order, if the unit is removed. Call it for one example at a time: the absolute value is taken of
+/// each. Throws std::invalid_argument if shapes differ.
 template <class S, class Activation>
 void add_neuron_importance(const Mlp<S, Activation>& network, const Mlp<S, Activation>& gradient,
                            Vector<S>& importance_F) {
@@ -68,7 +68,8 @@ void add_neuron_importance(const Glu<S, Activation>& network, const Glu<S, Activ
   });
 }
 
-/// The hidden units by falling importance; equals by index. Throws std::invalid_argument if one is NaN.
+/// The hidden units by falling importance; of equal ones the lower index comes first. Throws std::invalid_argument if
+/// one is NaN.
 template <class S>
 std::vector<Index> order_by_importance(const Vector<S>& importance_F) {
   for (Index f = 0; f < importance_F.size(); ++f)
@@ -82,7 +83,7 @@ std::vector<Index> order_by_importance(const Vector<S>& importance_F) {
 }
 
 /// The units of each of E experts of `width` hidden units: the `shared` most important ones go to every expert, the
-/// rest are dealt round by round (MoEBERT, section 3.2). Throws std::invalid_argument if there are not enough.
+/// others go to the experts in turn (MoEBERT, section 3.2). Throws std::invalid_argument if there are not enough.
 inline std::vector<std::vector<Index>> split_by_importance(const std::vector<Index>& order, Index experts, Index shared,
                                                            Index width) {
   const auto units = static_cast<Index>(order.size());

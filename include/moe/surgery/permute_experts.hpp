@@ -11,9 +11,9 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// New expert i is old expert order[i]. The layer computes what it did, to rounding (sums over experts are in another
-/// order), but where the gate itself goes by the experts' numbers: ties, groups of neighbours (ScoredTopK), noise
-/// drawn expert by expert. What follows and what is thrown: see rearrange_experts.
+/// New expert i is old expert order[i]. The layer computes what it did, to rounding, since sums over experts have
+/// another order. It does not where the gate uses the numbers of the experts: equal logits, groups of neighbours
+/// (ScoredTopK), noise that is drawn expert by expert. What follows and what is thrown: see rearrange_experts.
 template <class R, class G, class X, class L, class... Followers>
 void permute_experts(Layer<R, G, X, L>& layer, const std::vector<Index>& order, Followers&... followers) {
   const auto count = static_cast<Index>(layer.experts.size());

@@ -20,7 +20,7 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// The sum of the shares; buffers (of experts that are layers) are the first parent's. A copy is the expert itself.
+/// The sum of the parents' shares. Buffers (of experts that are layers) are the first parent's. A copy keeps its bits.
 template <class X>
 X mixed_expert(const std::vector<X>& experts, const std::vector<ExpertShare>& parents) {
   X mix = experts[static_cast<std::size_t>(parents.front().expert)];
@@ -39,8 +39,8 @@ X mixed_expert(const std::vector<X>& experts, const std::vector<ExpertShare>& pa
   return mix;
 }
 
-/// Router, gate and experts made anew; the newcomers, in order, are taken from `newcomers`. Not yet checked: a gate's
-/// settings may not suit the new number.
+/// The layer with new router, gate and experts; the newcomers are taken from `newcomers`, in order. The result is not
+/// checked: the settings of the gate may not suit the new number of experts.
 template <class R, class G, class X, class L>
 Layer<R, G, X, L> rearranged(const Layer<R, G, X, L>& layer, const ExpertSources& sources,
                              const std::vector<X>& newcomers = {}) {
@@ -52,7 +52,7 @@ Layer<R, G, X, L> rearranged(const Layer<R, G, X, L>& layer, const ExpertSources
   ExpertRows<G>::rearrange(result.gate, sources);
   result.experts.clear();
   std::size_t next = 0;
-  for (const auto& parents : sources.of) {
+  for (const auto& parents : sources.parents) {
     require(!parents.empty() || next < newcomers.size(), "rearrange_experts: ", newcomers.size(),
             " newcomers are too few");
     result.experts.push_back(parents.empty() ? newcomers[next++] : mixed_expert(layer.experts, parents));
@@ -60,8 +60,8 @@ Layer<R, G, X, L> rearranged(const Layer<R, G, X, L>& layer, const ExpertSources
   return result;
 }
 
-/// What follows a layer: of an optimiser its moments, else the value itself (a gradient, or a part of a larger
-/// optimiser's moments).
+/// Lists the followers of a layer: of an optimiser its moments, else the value itself (a gradient, or a part of the
+/// moments of a larger optimiser).
 template <class SomeLayer, class Follower>
 void list_moments(Follower& follower, std::vector<SomeLayer*>& list) {
   if constexpr (requires { follower.moments(); })
@@ -70,7 +70,8 @@ void list_moments(Follower& follower, std::vector<SomeLayer*>& list) {
     list.push_back(&follower);
 }
 
-/// The layer = edited, if it fits together, and each moment = edit(moment). Nothing has changed if anything throws.
+/// Replaces the layer by `edited`, if that fits together, and each moment by edit(moment). If anything throws, nothing
+/// has changed.
 template <class SomeLayer, class Edit, class... Followers>
 void replace(SomeLayer& layer, SomeLayer edited, Edit&& edit, Followers&... followers) {
   edited.check();
@@ -88,15 +89,15 @@ void replace(SomeLayer& layer, SomeLayer edited, Edit&& edit, Followers&... foll
 
 }  // namespace detail
 
-/// New expert i is made of the old ones in sources.of[i], and so are the router's rows and biases, the rows and buffers
-/// of the gate, and all that follows: optimisers of the layer, gradients, or, where the optimiser's model is larger,
-/// the layer's part of its moments (`auto [mean, square] = adam.moments(); rearrange_experts(model.moe, sources,
+/// New expert i is the sum of the old ones in sources.parents[i]. The same is done to the router's rows and biases, to
+/// the rows and buffers of the gate, and to the followers: optimisers of the layer, gradients, or the layer's part of
+/// the moments of a larger model (`auto [mean, square] = adam.moments(); rearrange_experts(model.moe, sources,
 /// mean.moe, square.moe)`). There are no newcomers here; see add_experts.
 ///
-/// Names with numbers ("experts.3" in Frozen) mean the new numbers afterwards. Between optimiser steps only: a tape,
-/// a LoadBalanceLoss's `earlier` and a GateLabelLoss's labels are of the old experts.
-/// Throws std::invalid_argument, with everything left as it was, if the parts would not fit together: with TopK, k must
-/// not be more than the new number, so lower it before, or raise it after.
+/// Names with numbers ("experts.3" in Frozen) mean the new numbers afterwards. Call it between optimiser steps: a tape,
+/// a LoadBalanceLoss's `earlier` and a GateLabelLoss's labels are of the old experts. Throws std::invalid_argument if
+/// the parts would not fit together, and changes nothing then. With TopK, k must not be more than the new number of
+/// experts: lower it before, or raise it after.
 template <class R, class G, class X, class L, class... Followers>
 void rearrange_experts(Layer<R, G, X, L>& layer, const ExpertSources& sources, Followers&... followers) {
   detail::replace(

@@ -1,4 +1,4 @@
-// Fewer experts: one removed, or the least used ones pruned.
+// Fewer experts: one is removed, or those that were chosen least are pruned.
 #pragma once
 
 #include <algorithm>
@@ -14,8 +14,8 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// Keeps the experts of the list, in its order. The tokens of the others go to whom the gate finds next best (with Hash
-/// their ids are dealt to the rest). What follows and what is thrown: see rearrange_experts.
+/// Keeps the experts of the list, in its order. Tokens of the others go to the experts that the gate finds next best;
+/// with Hash, their ids go to the kept experts in turn. What follows and what is thrown: see rearrange_experts.
 template <class R, class G, class X, class L, class... Followers>
 void keep_experts(Layer<R, G, X, L>& layer, const std::vector<Index>& kept, Followers&... followers) {
   rearrange_experts(layer, ExpertSources::copies(static_cast<Index>(layer.experts.size()), kept), followers...);
@@ -32,8 +32,8 @@ void remove_expert(Layer<R, G, X, L>& layer, Index expert, Followers&... followe
   keep_experts(layer, kept, followers...);
 }
 
-/// The `count` experts that were chosen most often, by number; equals by number. Add up `chosen` over many passes
-/// before. Throws std::invalid_argument unless 1 <= count <= E.
+/// The `count` experts that were chosen most often, in order of their numbers; of equal ones the lower number. Add up
+/// `chosen` over many passes before. Throws std::invalid_argument unless 1 <= count <= E.
 inline std::vector<Index> most_loaded_experts(const Load& load, Index count) {
   const auto experts = static_cast<Index>(load.chosen.size());
   require(count >= 1 && count <= experts, "most_loaded_experts: ", count, " of ", experts, " experts");
@@ -47,9 +47,9 @@ inline std::vector<Index> most_loaded_experts(const Load& load, Index count) {
   return order;
 }
 
-/// Keeps the `count` experts that were chosen most often, in their order, and returns their old numbers. The outputs of
-/// tokens that the pruned ones had no part in change only by what the gate's normalisation took into account of them:
-/// not at all with TopK's default weights.
+/// Keeps the `count` experts that were chosen most often, in their order, and returns their old numbers. A token that
+/// did not choose a pruned expert keeps its output if its weights do not depend on the other experts, as with TopK's
+/// default weights.
 template <class R, class G, class X, class L, class... Followers>
 std::vector<Index> prune_by_load(Layer<R, G, X, L>& layer, const Load& load, Index count, Followers&... followers) {
   require(load.chosen.size() == layer.experts.size(), "prune_by_load: the load is of ", load.chosen.size(),

@@ -1,4 +1,4 @@
-// Some of the hidden units of a feed-forward network as a network of their own.
+// A network made of some of the hidden units of a feed-forward network.
 #pragma once
 
 #include <cstddef>
@@ -38,9 +38,9 @@ Weights<S> selected_columns(const Weights<S>& w, const std::vector<Index>& units
 
 }  // namespace detail
 
-/// The network with these hidden units only, in the order of the list; the output's bias is kept whole, and so
-/// are the settings. Works for gradients and moments too. Throws std::invalid_argument if a unit does not exist, there
-/// are none, or the network's shapes do not fit together.
+/// The network with these hidden units only, in the order of the list. The output's bias and the settings stay. It
+/// works for gradients and moments too. Throws std::invalid_argument if a unit does not exist, there are none, or the
+/// network's shapes do not fit together.
 template <class S, class Activation>
 Mlp<S, Activation> select_units(const Mlp<S, Activation>& network, const std::vector<Index>& units) {
   detail::require_units(network, units);

@@ -1,4 +1,4 @@
-// An expert and its clone share the work of one: capacity where the load is.
+// An expert and its clone share the work of one expert: more capacity for an expert with a high load.
 #pragma once
 
 #include <cmath>
@@ -12,31 +12,30 @@
 MOE_NAMESPACE_BEGIN
 
 struct SplitOptions {
-  /// log 2 is taken off both biases in the router, so that the two together have the softmax mass that the one had, and
-  /// every other expert keeps its probability. Without it the clone takes its mass from all. Needs a router with a
+  /// Both biases in the router become smaller by log 2. The two experts together then have the probability that the one
+  /// had, and every other expert keeps its own. Without it the clone takes probability from all. Needs a router with a
   /// bias.
   bool halve_mass = true;
 };
 
 /// Appends a clone of the expert, with the same row in the router, the same noise weights and bias in the gate, and the
-/// same moments in what follows; with Hash, the two get every other id of the one.
+/// same moments in all followers. With Hash the ids of the expert go to the two in turn.
 ///
 /// The layer computes what it did (to rounding)
 ///   - with weights that are a softmax over all experts, all chosen (Softmax; TopK with k = E, raised to E + 1 after),
 ///     and halve_mass;
 ///   - with Hash and uniform weights, or a Replay of recorded weights (bit for bit, without halve_mass).
-/// With other gates the probabilities keep their sum as told above, but a clone stands beside the expert in the
-/// selection: with k = 1 and probabilities as weights, a token of that expert gets half its output until it can choose
-/// both.
+/// With other gates the probabilities keep their sum as said above, but the gate selects among expert and clone: with k
+/// = 1 and probabilities as weights, a token of that expert gets half of its output, since it cannot choose both.
 ///
-/// Clones with equal gradients stay equal: add_noise (moe/surgery/add_noise.hpp) to one of them tells them apart.
+/// Clones with equal gradients stay equal; add_noise (moe/surgery/add_noise.hpp) to one of them makes them different.
 /// What follows and what is thrown: see rearrange_experts.
 template <class R, class G, class X, class L, class... Followers>
 void split_expert(Layer<R, G, X, L>& layer, Index expert, SplitOptions options, Followers&... followers) {
   const auto count = static_cast<Index>(layer.experts.size());
   require(expert >= 0 && expert < count, "split_expert: expert ", expert, ", there are ", count);
   ExpertSources sources = ExpertSources::all(count);
-  sources.of.push_back({{expert}});
+  sources.parents.push_back({{expert}});
   Layer<R, G, X, L> edited = detail::rearranged(layer, sources);
   if (options.halve_mass) {
     bool has_bias = false;

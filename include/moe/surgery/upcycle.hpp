@@ -23,9 +23,10 @@ struct UpcycleOptions {
 /// layer computes what the network did, to rounding, at step 0, if
 ///   - the weights of a token's choices add up to weight_sum: 1 with TopK's default, ChoiceWeights::renormalized() and
 ///     Softmax; k / E with ChoiceWeights::probabilities() and a router of zeros;
-///   - each copy that is chosen is chosen whole, with equal weights for its slices: k is a multiple of the granularity,
-///     and the router's rows are equal within a copy: Router::zeros, or any router through repeat_rows.
-/// Copies are told apart by the router, or by add_noise to each. An optimiser's moments are upcycled with
+///   - all slices of a copy are chosen together, with equal weights: k is a multiple of the granularity, and the
+///   router's
+///     rows are equal within a copy: Router::zeros, or any router through repeat_rows.
+/// Copies become different by the router, or by add_noise to each. An optimiser's moments are upcycled with
 /// granularity = 1 or select_units. Throws std::invalid_argument if F does not divide.
 template <class X>
 std::vector<X> upcycle(const X& network, Index copies, UpcycleOptions options = {}) {
