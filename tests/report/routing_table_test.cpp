@@ -50,7 +50,7 @@ TEST_F(Report, Statistics) {
   EXPECT_NEAR(s.mutual_information, of_mean - mean, 1e-15);
   std::ostringstream out;
   out << s;
-  EXPECT_NE(out.str().find("1 dropped for want of room, 1 not sent"), std::string::npos);
+  EXPECT_NE(out.str().find("1 dropped over the capacity, 1 not sent"), std::string::npos);
 }
 
 TEST_F(Report, WithoutACapacityThereIsNoFactor) {

@@ -15,7 +15,7 @@ namespace io {
 /// cannot hold; `rounded` lets floating-point targets round, also to 0, but not from a finite number to infinity.
 enum class Precision { exact, rounded };
 
-/// How one element type goes over into another.
+/// What happens to values that are read as another type.
 enum class Conversion {
   exact,      ///< every value survives
   rounds,     ///< floating point to a type of fewer digits or smaller range

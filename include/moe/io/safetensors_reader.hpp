@@ -22,10 +22,10 @@ MOE_NAMESPACE_BEGIN
 
 namespace io {
 
-/// A file whose header is known and was checked against the file's true size; values are read when asked for, so one
-/// layer of a large file costs no more than that layer. Every member is const and may be called by many threads; copies
-/// share the open file, and a file that is renamed over the path meanwhile does not disturb it.
-/// Every error is a SafetensorsError that names the file and the tensor.
+/// A file whose header is known and was checked against the file's true size; values are read by the calls below, so
+/// one layer of a large file costs no more than that layer. Every member is const and may be called by many threads;
+/// copies share the open file, and a file that is renamed over the path meanwhile does not disturb it. Every error is a
+/// SafetensorsError that names the file and the tensor.
 class Safetensors {
  public:
   /// Reads and checks the whole header: a file that this returns has tensors that cover it exactly. Nothing is

@@ -144,7 +144,7 @@ inline std::string SafetensorsWriter::header_text(const std::vector<const Entry*
   return text;
 }
 
-/// Refuses to write what the reader would refuse, by asking the reader.
+/// Refuses to write what the reader would refuse: it reads the header that is to be written.
 inline void SafetensorsWriter::check_readable(const std::string& source, const std::string& text) const {
   using moe::detail::fail_io, moe::detail::in_quotes;
   if (text.size() > moe::detail::longest_header)

@@ -45,7 +45,7 @@ inline std::string to_string(const TensorInfo& info) {
 
 namespace detail {
 
-/// The number of bytes that dtype and shape ask for. Throws if it overflows or is no whole number of bytes.
+/// The number of bytes that dtype and shape need. Throws if it overflows or is no whole number of bytes.
 inline std::uint64_t checked_bytes(std::string_view source, std::string_view name, const io::TensorInfo& info) {
   constexpr auto largest = (std::numeric_limits<std::uint64_t>::max)();
   std::uint64_t bits = 1;

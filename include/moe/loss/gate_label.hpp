@@ -77,7 +77,7 @@ struct GateLabelLoss {
   }
 
   /// Calls f(token, sum over all experts, sum over those of its label) with `p_E` its probabilities; returns how many
-  /// tokens have labels. One whose experts are all masked, at -infinity, is like none.
+  /// tokens have labels. A token whose label's experts are all masked, at -infinity, counts as one without a label.
   /// Throws std::invalid_argument if there are not as many labels as tokens and experts, or one is no expert's.
   template <class S, class F>
   Index for_each_labelled(const Routing<S>& routing, Vector<S>& p_E, F&& f) const {

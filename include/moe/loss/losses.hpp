@@ -49,7 +49,7 @@ struct Losses {
   }
 
   /// The same, and that the losses suit a layer of so many experts and this gate: a loss may say so by
-  /// `check(experts) const` or `check(experts, gate) const`. One whose coefficient is 0 need not.
+  /// `check(experts) const` or `check(experts, gate) const`. One whose coefficient is 0 is left out.
   template <class G>
   void check(Index experts, const G& gate) const {
     check();

@@ -1,4 +1,4 @@
-// The cross-entropy of class labels, the usual loss of a task: what a distilled student learns beside its teacher.
+// The cross-entropy of class labels: the usual loss of a task, and the labels' part of a distillation.
 #pragma once
 
 #include <cmath>

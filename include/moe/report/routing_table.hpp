@@ -21,11 +21,12 @@ struct RoutingStatistics {
   Index sent = 0, dropped = 0, unsent = 0;
   double experts_per_token = 0;  ///< Slots / tokens.
   Index tokens_without_expert = 0;
-  /// Effective: room of all experts and groups / sent choices; 0 if nothing was sent, infinite without a capacity.
+  /// Effective: the capacity of all experts and groups, in slots / sent choices; 0 if nothing was sent, infinite
+  /// without a capacity.
   double capacity_factor = 0;
   double mean_entropy = 0;        ///< Mean over tokens of H(p_t), in nats: 0 if each is sure.
   double entropy_of_mean = 0;     ///< H(mean of p_t): ln E if the experts are used evenly.
-  double mutual_information = 0;  ///< Their difference: how much the token tells of its expert.
+  double mutual_information = 0;  ///< Their difference: how much is known of the expert once the token is known.
 };
 
 template <class S>
@@ -37,10 +38,11 @@ RoutingStatistics statistics_of(const Routing<S>& routing, const Plan<S>& plan) 
   s.dropped = static_cast<Index>(plan.dropped_choices.size());
   s.sent = plan.slots() + s.dropped;
   s.unsent = plan.unsent;
-  double room = 0;
-  for (const Index slots : plan.room) room += static_cast<double>(slots * plan.experts());
+  double capacity = 0;
+  for (const Index slots : plan.room) capacity += static_cast<double>(slots * plan.experts());
   if (s.sent > 0)
-    s.capacity_factor = plan.is_limited ? room / static_cast<double>(s.sent) : std::numeric_limits<double>::infinity();
+    s.capacity_factor =
+        plan.is_limited ? capacity / static_cast<double>(s.sent) : std::numeric_limits<double>::infinity();
   if (s.tokens == 0) return s;
   const auto count = static_cast<double>(s.tokens);
   s.experts_per_token = static_cast<double>(plan.slots()) / count;
@@ -67,7 +69,7 @@ inline std::ostream& operator<<(std::ostream& out, const RoutingStatistics& s) {
           ? "no limit of capacity"
           : detail::joined_to(out.precision(), "effective capacity factor ", s.capacity_factor);
   return out << detail::joined_to(out.precision(), s.tokens, " tokens, ", s.sent, " choices sent, ", s.dropped,
-                                  " dropped for want of room, ", s.unsent, " not sent; ", s.experts_per_token,
+                                  " dropped over the capacity, ", s.unsent, " not sent; ", s.experts_per_token,
                                   " experts per token, ", s.tokens_without_expert, " tokens without any; ", capacity,
                                   "; entropy of a token ", s.mean_entropy, ", of all ", s.entropy_of_mean,
                                   ", mutual information ", s.mutual_information);
