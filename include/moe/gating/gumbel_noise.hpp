@@ -1,4 +1,4 @@
-// Sampling the choices by Gumbel noise, which decides who is chosen but is in no weight.
+// Sampling the choices by Gumbel noise, which decides the choices but is in no weight.
 #pragma once
 
 #include <cmath>
