@@ -39,18 +39,18 @@ void measure_tokens(Routing<S>& routing, Buffer<Matrix<S>>& key_TE) {
   for (Index t = 0; t < routing.tokens(); ++t) {
     const S* logits = routing.selection_logits_TE().row(t).data();
     S *p_E = routing.probabilities_TE.row(t).data(), *key_E = key_TE.row(t).data();
-    auto all = softmax_row(routing.weighing_logits_TE().row(t).data(), experts, p_E);
-    if (noise_only_selects) all = softmax_row(logits, experts, key_E);
+    auto total = softmax_row(routing.weighing_logits_TE().row(t).data(), experts, p_E);
+    if (noise_only_selects) total = softmax_row(logits, experts, key_E);
     const S* selects_E = noise_only_selects ? key_E : p_E;
-    using Chunk = Chunk<S>;
-    const S log_sum = std::log(all.sum);
-    if (!has_finite_bits(all.shift)) {  // shares of 1, and 0; or NaN
+    const S log_sum = std::log(total.sum);
+    if (!has_finite_bits(total.shift)) {  // shares of 1, and 0; or NaN
       map_chunks(
-          experts, key_E, [](const Chunk& p) -> Chunk { return p.log() - (-p).log1p(); }, selects_E);
+          experts, key_E, [](const Chunk<S>& p) -> Chunk<S> { return p.log() - (-p).log1p(); }, selects_E);
       continue;
     }
     map_chunks(
-        experts, key_E, [&](const Chunk& z, const Chunk& p) -> Chunk { return z - all.shift - log_sum - (-p).log1p(); },
+        experts, key_E,
+        [&](const Chunk<S>& z, const Chunk<S>& p) -> Chunk<S> { return z - total.shift - log_sum - (-p).log1p(); },
         logits, selects_E);
     if (!(largest(selects_E, experts) > S(0.5))) continue;
     Index best = 0;  // its 1 - p is small: it is the sum over the other experts
