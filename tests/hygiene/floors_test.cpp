@@ -106,6 +106,7 @@ const std::set<std::pair<std::string, std::string>> sideways{
     {"expert/mlp.hpp", "expert/activations.hpp"},            // the same
     {"expert/mlp.hpp", "expert/dropout.hpp"},                //
     {"expert/variant_expert.hpp", "expert/hand_down.hpp"},   // tells the tape of the expert at hand
+    {"expert/variant_expert.hpp", "expert/stages.hpp"},      // runs the stages of the expert at hand
     {"expert/variant_expert.hpp", "expert/properties.hpp"},  // hears what that one says of itself
     {"expert/mlp.hpp", "expert/stages.hpp"},                 // runs by stages
     {"expert/glu.hpp", "expert/stages.hpp"},                 // the same

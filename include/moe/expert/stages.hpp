@@ -2,6 +2,7 @@
 #pragma once
 
 #include <concepts>
+#include <type_traits>
 
 #include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
@@ -11,16 +12,72 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
+/// How many of the members of a StagedExpert there are under their names, whatever their form.
+template <class X>
+constexpr int stage_members() {
+  return int {
+    requires { typename X::StagesOf; }
+  }  // namespace detail
+  +int {
+    requires { X::stages; }
+  }
+  +int {
+    requires { &X::forward_columns; }
+  }
+  +int {
+    requires { &X::backward_columns; }
+  }
+  +int {
+    requires { &X::begin_forward; }
+  }
+  +int {
+    requires { &X::begin_backward; }
+  }
+  +int {
+    requires { &X::forward_stage; }
+  }
+  +int{requires {&X::backward_stage;
+}
+};  // namespace detail
+}
+
+/// Whether the stages are those of a type that X derives from: then X has a forward or backward pass of its own.
+template <class X>
+concept HasStagesOfABase = !std::same_as<typename X::StagesOf, X> && std::derived_from<X, typename X::StagesOf>;
+
+/// Whether X says that it has no stages, though it has such members.
+template <class X>
+concept HasStagesOfNone = std::is_void_v<typename X::StagesOf>;
+
+/// Whether a pointer to a member is to one that X itself declares.
+template <class X, class Member, class Owner>
+constexpr bool is_declared_by(Member Owner::*) {
+  return std::same_as<X, Owner>;
+}
+template <class X>
+concept DeclaresStage = requires {
+  requires is_declared_by<X>(&X::forward_columns);
+}
+|| requires { requires is_declared_by<X>(&X::backward_columns); }
+|| requires { requires is_declared_by<X>(&X::begin_forward); }
+|| requires { requires is_declared_by<X>(&X::begin_backward); }
+|| requires { requires is_declared_by<X>(&X::forward_stage); }
+|| requires { requires is_declared_by<X>(&X::backward_stage); };
+
 /// Whether the expert is run by stages. One that means to be and lacks a member, or misspells it, is refused: it would
 /// be run as a plain expert, and nobody would notice.
 template <class X, class S>
 constexpr bool has_stages() {
-  constexpr bool means_to = requires { requires std::same_as<typename X::StagesOf, X>; };
-  constexpr bool begins = requires(const X expert, typename X::Tape& tape) { expert.begin_forward(Index{}, tape); };
-  constexpr bool says_of_what = requires { typename X::StagesOf; };
-  static_assert(StagedExpert<X, S> || !TrainableExpert<X, S> || !(means_to || (begins && !says_of_what)),
+  static_assert(StagedExpert<X, S> || HasStagesOfABase<X> || HasStagesOfNone<X> || stage_members<X>() < 2,
                 "moe: X has stages, but lacks or misspells one of StagesOf, stages, forward_columns, backward_columns, "
                 "begin_forward, begin_backward, forward_stage, backward_stage; see StagedExpert in moe/concepts.hpp");
+  static_assert(!HasStagesOfABase<X> || !DeclaresStage<X>,
+                "moe: X declares stages of its own, but its StagesOf is the type that it derives from; write "
+                "using StagesOf = X; see StagedExpert in moe/concepts.hpp");
+  static_assert(
+      !requires { &X::saving_stage; } && !requires { X::saving_stage; } && !requires { &X::row_of_block; } &&
+          !requires { &X::rows_of_blocks; },
+      "moe: X misspells saving_stages or rows_of_block; see StagedExpert in moe/concepts.hpp");
   return StagedExpert<X, S>;
 }
 

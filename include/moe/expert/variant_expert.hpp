@@ -17,6 +17,7 @@
 #include "moe/core/variant.hpp"
 #include "moe/expert/hand_down.hpp"
 #include "moe/expert/properties.hpp"
+#include "moe/expert/stages.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -116,11 +117,11 @@ struct VariantExpert {
   }
 
   // An expert without stages does all in the first stage, which has one column.
-  using StagesOf = VariantExpert;
+  using StagesOf = std::conditional_t<(TrainableExpert<Xs, S> && ...), VariantExpert, void>;  // void: has none
   static constexpr int stages = [] {
     int most = 1;
     const auto count = [&]<class X>(std::type_identity<X>) {
-      if constexpr (StagedExpert<X, S>) most = (std::max)(most, static_cast<int>(X::stages));
+      if constexpr (detail::has_stages<X, S>()) most = (std::max)(most, static_cast<int>(X::stages));
     };
     (count(std::type_identity<Xs>{}), ...);
     return most;
@@ -206,7 +207,7 @@ struct VariantExpert {
 
  private:
   template <class X>
-  static constexpr bool is_staged = StagedExpert<std::remove_cvref_t<X>, S>;
+  static constexpr bool is_staged = detail::has_stages<std::remove_cvref_t<X>, S>();
 
   /// The tape of expert i, ready for a forward pass.
   template <std::size_t i>

@@ -99,6 +99,11 @@ struct Losses {
       loss.check(experts, gate);
     else if constexpr (requires { loss.check(experts); })
       loss.check(experts);
+    else
+      static_assert(
+          !requires { &One::check; },
+          "moe: check of a loss must be check(experts) const or check(experts, gate) const; see AuxiliaryLoss "
+          "in moe/concepts.hpp");
   }
 
   template <class One>

@@ -9,9 +9,32 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
+/// Refuses optional members under another name, or in another form: they would be passed over without a word.
+template <class G>
+constexpr void check_gate_members() {
+  static_assert(
+      !requires { &G::most_choice; } && !requires { &G::max_choices; } && !requires { &G::choice_differ; } &&
+          !requires { &G::choice_differs; } && !requires { &G::accept_noise; },
+      "moe: a gate misspells one of most_choices, choices_differ, accepts_noise; see Gate in "
+      "moe/concepts.hpp");
+  static_assert(
+      !requires { &G::check; } || requires(const G gate) { gate.check(Index{}); },
+      "moe: check of a gate must be check(experts) const; see Gate in moe/concepts.hpp");
+  static_assert(
+      !requires { &G::most_choices; } || requires(const G gate) { Index{gate.most_choices(Index{})}; },
+      "moe: most_choices of a gate must be most_choices(experts) const; see Gate in moe/concepts.hpp");
+  static_assert(
+      !requires { &G::choices_differ; } || requires(const G gate) { bool{gate.choices_differ()}; },
+      "moe: choices_differ of a gate must be choices_differ() const; see Gate in moe/concepts.hpp");
+  static_assert(
+      !requires { &G::accepts_noise; } || requires(const G gate) { bool{gate.accepts_noise(true)}; },
+      "moe: accepts_noise of a gate must be accepts_noise(weighs) const; see Gate in moe/concepts.hpp");
+}
+
 /// How many experts a token is sent to at most.
 template <class G>
 Index most_choices(const G& gate, Index experts) {
+  check_gate_members<G>();
   if constexpr (requires { gate.most_choices(experts); })
     return gate.most_choices(experts);
   else if constexpr (requires { gate.gate; })
