@@ -57,14 +57,6 @@ class ListRef {
   std::span<const Item> seen_;
 };
 
-namespace detail {
-
-/// Groups are of `group_size` neighbouring rows; 0: all rows are one group.
-constexpr Index rows_of_group(Index tokens, Index group_size) { return group_size > 0 ? group_size : tokens; }
-constexpr Index group_count(Index tokens, Index group_size) { return group_size > 0 ? tokens / group_size : Index{1}; }
-
-}  // namespace detail
-
 /// Tokens as rows, made implicitly from any row-major Eigen matrix, block or map. What has a name is not copied: the
 /// tokens, ids and mask that it was made from must outlive it, which nothing can check. What has none (an expression, a
 /// function's result, what std::move gives) it keeps: `batch.valid = std::vector<std::uint8_t>{1, 0}` is right.
@@ -85,7 +77,7 @@ struct Batch {
       : x_TD(std::forward<Rows>(x)) {}
 
   Index tokens() const { return x_TD.rows(); }
-  Index groups() const { return detail::group_count(tokens(), group_size); }
+  Index groups() const { return group_size > 0 ? tokens() / group_size : Index{1}; }
   Index group_of(Index token) const { return group_size > 0 ? token / group_size : Index{0}; }
   Index number_of(Index token) const { return numbers.empty() ? token : numbers[static_cast<std::size_t>(token)]; }
   bool is_valid(Index token) const { return valid.empty() || valid[static_cast<std::size_t>(token)] != 0; }

@@ -90,8 +90,7 @@ struct Routing {
 
   Index tokens() const { return logits_TE.rows(); }
   Index experts() const { return logits_TE.cols(); }
-  Index groups() const { return detail::group_count(tokens(), group_size); }
-  Index rows_of_group() const { return detail::rows_of_group(tokens(), group_size); }
+  Index rows_of_group() const { return group_size > 0 ? group_size : tokens(); }
   bool is_valid(Index token) const { return valid_T[static_cast<std::size_t>(token)] != 0; }
 
   /// What the gate compares: the noisy logits where noise was drawn, else the logits.
