@@ -17,27 +17,41 @@ auto* row_at(M&& matrix, Index row) {
   return matrix.data() + row * matrix.outerStride();
 }
 
+/// to[i] = f(i). Eight values are made before they are stored, so that a compiler makes packets of them also where it
+/// cannot know that what f reads lies elsewhere.
+template <class S, class F>
+EIGEN_ALWAYS_INLINE void map_row(Index size, S* to, const F& f) {
+  constexpr Index run = 8;
+  Index begin = 0;
+  for (; begin + run <= size; begin += run) {
+    S values[run];
+    for (Index i = 0; i < run; ++i) values[i] = f(begin + i);
+    for (Index i = 0; i < run; ++i) to[begin + i] = values[i];
+  }
+  for (; begin < size; ++begin) to[begin] = f(begin);
+}
+
 template <class S>
 void fill_row(S* to, Index size, S value) {
-  for (Index i = 0; i < size; ++i) to[i] = value;
+  map_row(size, to, [=](Index) { return value; });
 }
 
 /// to = factor * from; `to` may be `from`.
 template <class S>
 void set_scaled_row(S factor, const S* from, Index size, S* to) {
-  for (Index i = 0; i < size; ++i) to[i] = factor * from[i];
+  map_row(size, to, [=](Index i) { return factor * from[i]; });
 }
 
 /// to += factor * from.
 template <class S>
 void add_scaled_row(S factor, const S* from, Index size, S* to) {
-  for (Index i = 0; i < size; ++i) to[i] += factor * from[i];
+  map_row(size, to, [=](Index i) { return to[i] + factor * from[i]; });
 }
 
 /// to += factor * (a - b).
 template <class S>
 void add_scaled_difference(S factor, const S* a, const S* b, Index size, S* to) {
-  for (Index i = 0; i < size; ++i) to[i] += factor * (a[i] - b[i]);
+  map_row(size, to, [=](Index i) { return to[i] + factor * (a[i] - b[i]); });
 }
 
 /// ||a - b||^2, by sixteen sums side by side, in one order wherever the rows lie.

@@ -79,7 +79,8 @@ struct SecondChoiceLoss {
       detail::set_scaled_row(S(1), detail::row_at(routing.probabilities_TE, t), experts, q_E.data());
       q_E.data()[first] = S(0);
       const S divisor = detail::sum_row(q_E.data(), experts) + static_cast<S>(epsilon);
-      for (Index e = 0; e < experts; ++e) q_E.data()[e] /= divisor;
+      S* q = q_E.data();
+      detail::map_row(experts, q, [=](Index e) { return q[e] / divisor; });
       const S* slope_E = detail::row_at(slope_GE, t / size);
       f(t, first, slope_E, detail::dot_rows(slope_E, q_E.data(), experts), divisor);
     }
