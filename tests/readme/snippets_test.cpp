@@ -103,22 +103,51 @@ std::string as_namespace(const Document& document, int index, std::set<std::stri
   return source.str();
 }
 
+/// A source in the folder of temporary files, which goes with this.
+class TemporarySource {
+ public:
+  TemporarySource(const std::set<std::string>& includes, const std::string& code) {
+    std::ofstream stream{path_ + ".cpp"};
+    for (const std::string& include : includes) stream << include << '\n';
+    stream << code;
+  }
+  TemporarySource(const TemporarySource&) = delete;
+  ~TemporarySource() {
+    std::filesystem::remove(path_ + ".cpp");
+    std::filesystem::remove(program());
+  }
+  std::string source() const { return path_ + ".cpp"; }
+  std::string program() const { return path_ + ".program"; }
+
+ private:
+  std::string path_ =
+      std::filesystem::temp_directory_path() / ("moe_snippets_" + std::to_string(std::random_device{}()));
+};
+
+void expect_success(const std::string& command) { EXPECT_EQ(std::system(command.c_str()), 0) << command; }
+
 TEST(Snippets, Compile) {
   std::set<std::string> includes{"#include \"readme/context.hpp\""};
   std::string code;
   int index = 0;
   for (const Document& document : readme::documents()) code += as_namespace(document, ++index, includes);
-  const auto file =
-      std::filesystem::temp_directory_path() / ("moe_snippets_" + std::to_string(std::random_device{}()) + ".cpp");
-  {
-    std::ofstream stream{file};
-    for (const std::string& include : includes) stream << include << '\n';
-    stream << code;
+  const TemporarySource file{includes, code};
+  expect_success(MOE_COMPILER " -fsyntax-only -I " + (readme::root() / "tests").string() + ' ' + file.source());
+}
+
+// The parts of one's own, whose programs fail if their gradients are wrong.
+TEST(Snippets, ProgramsOfPartsRun) {
+  std::set<std::string> includes;
+  std::string code, calls;
+  for (const Block& block : readme::document("include/moe/README.md").blocks) {
+    if (!is_program(block)) continue;
+    const std::string name = "program_" + std::to_string(block.line);
+    code += "namespace " + name + " {\n" + without_includes(block.code, includes) + "}\n";
+    calls += (calls.empty() ? "" : " + ") + name + "::main()";
   }
-  const std::string command =
-      std::string(MOE_SYNTAX_ONLY) + " -I " + (readme::root() / "tests").string() + ' ' + file.string();
-  EXPECT_EQ(std::system(command.c_str()), 0) << command;
-  std::filesystem::remove(file);
+  const TemporarySource file{includes, code + "int main() { return " + calls + "; }\n"};
+  expect_success(MOE_COMPILER " -w -pthread -o " + file.program() + ' ' + file.source() + " && " + file.program() +
+                 " > /dev/null");
 }
 
 // What the first program of the README is, examples/ has too; likewise the training recipe.
