@@ -3,9 +3,12 @@
 #pragma once
 
 #include <concepts>
+#include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include "moe/core/core.hpp"
+#include "moe/core/executor.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/core/random.hpp"
 #include "moe/routing/batch.hpp"
@@ -169,6 +172,55 @@ concept AuxiliaryLoss = requires(const L loss, const Routing<S>& routing, Routin
   { loss.name() } -> std::same_as<std::string_view>;
   { loss.value(routing) } -> std::convertible_to<S>;
   loss.backward(routing, S(1), drouting);
+};
+
+/// A whole layer: Layer, SoftLayer, Shared, and what a user puts around one. T tokens of width D; O is its output
+/// width. Deriving from LayerPasses (moe/layer/passes.hpp) gives all forms of the passes, from the two `_into`.
+/// Required:
+/// - `Scalar`: float or double.
+/// - `Tape`: constructible from nothing (evaluation) and from a 64-bit seed (training); deriving from PassTape
+///   (moe/layer/tape.hpp) gives these members, which the caller may set: `random`, a std::optional of Random;
+///   `loss_scale`; `keep_activations`; and `inner_batch`. Its `is_valid(token) const`: whether the pass took a row for
+///   a token; `valid_T() const`, `valid_tokens() const`: the same of all rows, and how many they are.
+/// - `forward(batch)`, `forward(batch, executor)`, `forward(batch, tape)`, `forward(batch, tape, executor)`, const:
+/// y_TO.
+/// - `forward_into(batch, y_TO, tape, executor) const`: the same into the caller's memory.
+/// - `backward(batch, dy_TO, tape, gradient, executor) const`: dx_TD; adds to the gradient.
+/// - `backward_into(batch, dy_TO, tape, dx_TD, gradient, executor) const`: the same into the caller's memory.
+/// - `forward(x, y, tape) const`, `backward(x, dy, tape, dx, gradient) const`: as an expert of another layer.
+/// - `auxiliary_loss(tape) const`: the losses of the recorded pass, times their coefficients.
+/// - `width() const`: D; 0 if any will do. `output_width(D) const`: O.
+/// - `check() const`, called at construction, and `check(D) const`: throw std::invalid_argument if the parts do not
+/// fit.
+/// - `check_tape(tape) const`: throws it if the recorded pass was another layer's. `check_gradient(gradient) const`.
+/// - `visit_parameters`, `visit_buffers`.
+template <class L>
+concept MixtureLayer = TrainableExpert<L, typename L::Scalar> &&
+    std::constructible_from<typename L::Tape, std::uint64_t> &&
+    requires(const L layer, L& gradient, typename L::Tape& tape, const Batch<typename L::Scalar>& batch,
+             RowsRef<typename L::Scalar> dy_TO, MatrixRef<typename L::Scalar> y_TO, MatrixRef<typename L::Scalar> dx_TD,
+             const Serial& executor) {
+  tape.random = Random(0);
+  tape.loss_scale = typename L::Scalar(1);
+  tape.keep_activations = false;
+  { tape.is_valid(Index{}) } -> std::convertible_to<bool>;
+  { tape.valid_T() } -> std::convertible_to<const std::vector<std::uint8_t>&>;
+  { tape.valid_tokens() } -> std::convertible_to<Index>;
+  { layer.forward(batch) } -> std::same_as<Matrix<typename L::Scalar>>;
+  { layer.forward(batch, executor) } -> std::same_as<Matrix<typename L::Scalar>>;
+  { layer.forward(batch, tape) } -> std::same_as<Matrix<typename L::Scalar>>;
+  { layer.forward(batch, tape, executor) } -> std::same_as<Matrix<typename L::Scalar>>;
+  layer.forward_into(batch, y_TO, tape, executor);
+  { layer.backward(batch, dy_TO, tape, gradient, executor) } -> std::same_as<Matrix<typename L::Scalar>>;
+  layer.backward_into(batch, dy_TO, tape, dx_TD, gradient, executor);
+  { layer.auxiliary_loss(tape) } -> std::same_as<typename L::Scalar>;
+  { layer.width() } -> std::convertible_to<Index>;
+  { layer.output_width(Index{}) } -> std::convertible_to<Index>;
+  layer.check();
+  layer.check(Index{});
+  layer.check_tape(tape);
+  layer.check_gradient(gradient);
+  L::visit_buffers(detail::AnyVisitor{}, gradient);
 };
 
 // An activation of Mlp or Glu: a struct with these static members, on chunks of numbers (moe/expert/activations.hpp).

@@ -49,6 +49,7 @@
 #include "moe/gating/variable_top_k.hpp"
 #include "moe/gating/variant_gate.hpp"
 #include "moe/layer/layer.hpp"
+#include "moe/layer/passes.hpp"
 #include "moe/layer/shared.hpp"
 #include "moe/layer/soft_layer.hpp"
 #include "moe/layer/tape.hpp"

@@ -9,6 +9,7 @@
 #include <optional>
 #include <random>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include "moe/moe.hpp"
@@ -208,6 +209,41 @@ TEST(SteadyState, OfSharedExperts) {
   expect_steady_state(Shared{layer, expert});
   expect_steady_state(Shared{layer, expert, SigmoidMix<float>::random(width, generator)});
   expect_steady_state(Shared{layer, expert, SoftmaxMix<float>::random(width, generator)});
+}
+
+TEST(SteadyState, OfSoftLayers) {
+  std::mt19937_64 generator{3};
+  const auto dropping = make_experts<Mlp<float>>(experts, width, hidden, generator, ExpertOptions{.dropout = 0.5});
+  for (const SoftOptions options : {SoftOptions{}, SoftOptions{.normalize = true, .padding_gets_mean = true}}) {
+    const auto soft = SoftLayer<float, Mlp<float>>::random(2, width, dropping, generator, options);
+    expect_steady_state(soft);
+    expect_steady_state(Shared{soft, some_experts().front(), SigmoidMix<float>::random(width, generator)});
+  }
+  const Layer inner{make_router(0.01), TopK{.k = 2}, some_experts(), losses};
+  expect_steady_state(
+      SoftLayer<float, std::remove_const_t<decltype(inner)>>::random(3, width, {inner, inner}, generator));
+}
+
+TEST(SteadyState, OfAPassInStages) {
+  const Layer layer{make_router(0.01), TopK{.k = 2}, some_experts(), losses, Capacity::factor(1)};
+  const Inputs inputs(1);
+  const Batch<float> batch = inputs.batch(true);
+  Matrix<float> y_TD(tokens, width), dx_TD(tokens, width);
+  auto gradient = zeros_like(layer);
+  decltype(layer)::Tape tape;
+  const auto pass = [&] {
+    tape.random = Random(7);
+    layer.route(batch, tape, Serial{});
+    layer.run_experts(batch, tape, Serial{});
+    layer.combine(batch, tape, y_TD, Serial{});
+    layer.combine_backward(batch, inputs.dy_TD, tape, Serial{});
+    layer.run_experts_backward(batch, tape, gradient, Serial{});
+    layer.route_backward(batch, inputs.dy_TD, tape, dx_TD, gradient, Serial{});
+  };
+  pass();
+  allocation::reset();
+  pass();
+  EXPECT_EQ(allocation::counted(), 0);
 }
 
 TEST(SteadyState, OfZeroComputationExperts) {

@@ -54,6 +54,8 @@ TYPED_TEST(Executors, NoiseCapacityAndLosses) { expect_same_from_every_executor(
 TYPED_TEST(Executors, ExpertChoice) { expect_same_from_every_executor(expert_choice_layer<TypeParam>(this->rng)); }
 TYPED_TEST(Executors, LayerOfLayers) { expect_same_from_every_executor(layer_of_layers<TypeParam>(this->rng)); }
 
+TYPED_TEST(Executors, SoftLayer) { expect_same_from_every_executor(soft_layer<TypeParam>(this->rng)); }
+
 TEST(Seeds, DecideAllRandomness) {
   std::mt19937_64 rng(3);
   const auto layer = noisy_layer<double>(rng);

@@ -73,4 +73,14 @@ auto layer_of_layers(std::mt19937_64& rng) {
                     std::vector{noisy_layer<S>(rng, 3), noisy_layer<S>(rng, 3)}, moe::Losses{moe::LoadBalanceLoss{}}};
 }
 
+/// Experts that drop, means of normalised tokens, and an expert beside them.
+template <class S>
+auto soft_layer(std::mt19937_64& rng) {
+  const auto experts = moe::make_experts<moe::Mlp<S, moe::Gelu>>(expert_count, width, hidden, rng,
+                                                                 moe::ExpertOptions{.bias = true, .dropout = 0.3});
+  auto soft = moe::SoftLayer<S, moe::Mlp<S, moe::Gelu>>::random(20, width, experts, rng, {.normalize = true});
+  return moe::Shared{std::move(soft), moe::Mlp<S, moe::Gelu>::random(width, 300, rng, {.dropout = 0.3}),
+                     moe::SigmoidMix<S>::random(width, rng)};
+}
+
 }  // namespace determinism

@@ -12,6 +12,7 @@
 #include "fuzz/bytes.hpp"
 #include "fuzz/naive.hpp"
 #include "moe/io/model_file.hpp"
+#include "moe/layer/shared.hpp"
 #include "moe/layer/soft_layer.hpp"
 
 namespace {
@@ -152,13 +153,41 @@ void run(const Soft& layer, const Tokens& tokens, Bytes& in) {
   misuse(layer, tokens, tape, change);
 }
 
+/// Training passes, whose draws a seed decides, alone and with an expert beside: two executors give the same.
+template <class SomeLayer>
+void run_seeded(const SomeLayer& layer, const Tokens& tokens, Bytes& in) {
+  const Ordered one{1 + in.index(4), in.flag()}, two{1 + in.index(4), in.flag()};
+  const std::uint64_t seed = in.byte();
+  const moe::Batch<S> batch = tokens.batch();
+  const Matrix<S> dy_TD = Matrix<S>::Ones(tokens.count, tokens.width);
+  const auto pass = [&](const Ordered& executor, SomeLayer& gradient) {
+    typename SomeLayer::Tape tape{seed};
+    Matrix<S> y_TD = layer.forward(batch, tape, executor);
+    const Matrix<S> dx_TD = layer.backward(batch, dy_TD, tape, gradient, executor);
+    (void)layer.auxiliary_loss(tape);
+    return std::pair(std::move(y_TD), dx_TD);
+  };
+  SomeLayer gradient = moe::zeros_like(layer), second = gradient;
+  const auto [y_TD, dx_TD] = pass(one, gradient);
+  const auto [other_y_TD, other_dx_TD] = pass(two, second);
+  expect(same_entries(y_TD, other_y_TD) && same_entries(dx_TD, other_dx_TD) &&
+             same_state(state_of(gradient), state_of(second)),
+         "a seed does not decide what a training pass gives");
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   Bytes in(data, size);
   try {
     const Tokens tokens = any_tokens(in);
-    run(any_soft_layer(in, tokens), tokens, in);
+    const Soft layer = any_soft_layer(in, tokens);
+    run(layer, tokens, in);
+    run_seeded(layer, tokens, in);
+    std::mt19937_64 rng{in.byte()};
+    run_seeded(
+        moe::Shared{layer, moe::SwiGlu<S>::random(tokens.width, 3, rng), moe::SigmoidMix<S>::random(tokens.width, rng)},
+        tokens, in);
   } catch (const std::invalid_argument&) {  // refused, as it is documented
   }
   return 0;

@@ -21,8 +21,8 @@ void expect_soft(Fixture& fixture, const Soft& layer, const Batch<double>& batch
                 {"logits", flat(tape.logits_TP)},
                 {"dispatch", flat(tape.dispatch_TP)},
                 {"combine", flat(tape.combine_TP)},
-                {"slot_in", flat(tape.in_QD)},
-                {"slot_out", flat(tape.out_QD)}};
+                {"slot_in", flat(tape.x_ND)},
+                {"slot_out", flat(tape.y_NO)}};
   values["grad.x"] = flat(layer.backward(batch, fixture.matrix<double>("dy"), tape, gradient));
   add_parameters(gradient, "grad.", values);
   values["grad.norm.gamma"] = flat(gradient.token_gain_D), values["grad.slot_norm.gamma"] = flat(gradient.slot_gain_D);

@@ -31,7 +31,7 @@ const std::map<std::string, std::string> of_others{
     {"drouting", "the tape of a layer"},
     {"valid_tokens", "a Routing"},
     {"shared", "the tape of a Shared"},
-    {"in_QD", "the tape of a SoftLayer"},
+    {"logits_TP", "the tape of a SoftLayer"},
     {"slot_PD", "a SoftLayer"},
     {"router", "a layer"},
     {"layer", "a Shared"},

@@ -35,8 +35,11 @@ const std::vector<std::vector<std::string>> floors{
     {"routing"},
     {"concepts.hpp"},
     {"router", "gating", "expert", "loss", "objective"},
+    {"layer/expert_tasks.hpp", "layer/slot_rows.hpp", "layer/row_arithmetic.hpp"},
     {"layer/tape.hpp"},
-    {"layer/run_experts.hpp", "layer/run_routing.hpp"},
+    {"layer/checks.hpp", "layer/recompute.hpp", "layer/run_in_cache.hpp", "layer/passes.hpp"},
+    {"layer/parts.hpp", "layer/run_experts.hpp", "layer/run_routing.hpp", "layer/always_on_expert.hpp",
+     "layer/slot_means.hpp"},
     {"layer"},
     {"optim", "surgery", "report", "io", "testing"},
     {"moe.hpp"},
@@ -101,23 +104,23 @@ const std::set<std::pair<std::string, std::string>> sideways{
     {"objective/hierarchical_mixture.hpp", "objective/token_slots.hpp"},  // by the slots of each token
     {"objective/mixture.hpp", "objective/token_slots.hpp"},               // the same
     {"expert/clamped_swiglu.hpp", "expert/activations.hpp"},
-    {"expert/glu.hpp", "expert/activations.hpp"},            // their hidden units' function
-    {"expert/glu.hpp", "expert/dropout.hpp"},                // and its dropout
-    {"expert/mlp.hpp", "expert/activations.hpp"},            // the same
-    {"expert/mlp.hpp", "expert/dropout.hpp"},                //
-    {"expert/variant_expert.hpp", "expert/hand_down.hpp"},   // tells the tape of the expert at hand
-    {"expert/variant_expert.hpp", "expert/stages.hpp"},      // runs the stages of the expert at hand
-    {"expert/variant_expert.hpp", "expert/properties.hpp"},  // hears what that one says of itself
-    {"expert/mlp.hpp", "expert/stages.hpp"},                 // runs by stages
-    {"expert/glu.hpp", "expert/stages.hpp"},                 // the same
-    {"loss/importance.hpp", "loss/variation.hpp"},           // is a squared coefficient of variation
-    {"loss/load.hpp", "loss/variation.hpp"},                 // the same
-    {"loss/load.hpp", "loss/noise_tail.hpp"},                // sums how likely noise is to exceed a margin
-    {"loss/load_balance.hpp", "loss/choice_count.hpp"},      // of the choices that it counts
-    {"loss/load_balance.hpp", "loss/groups.hpp"},            // balances each group by itself
-    {"loss/device_balance.hpp", "loss/groups.hpp"},          // the same
-    {"loss/second_choice.hpp", "loss/groups.hpp"},           // the same
-    {"loss/token_balance.hpp", "loss/groups.hpp"},           // the same
+    {"expert/glu.hpp", "expert/activations.hpp"},               // their hidden units' function
+    {"expert/glu.hpp", "expert/dropout.hpp"},                   // and its dropout
+    {"expert/mlp.hpp", "expert/activations.hpp"},               // the same
+    {"expert/mlp.hpp", "expert/dropout.hpp"},                   //
+    {"expert/variant_expert.hpp", "expert/tape_settings.hpp"},  // sets the tape of the expert at hand
+    {"expert/variant_expert.hpp", "expert/stages.hpp"},         // runs the stages of the expert at hand
+    {"expert/variant_expert.hpp", "expert/properties.hpp"},     // hears what that one says of itself
+    {"expert/mlp.hpp", "expert/stages.hpp"},                    // runs by stages
+    {"expert/glu.hpp", "expert/stages.hpp"},                    // the same
+    {"loss/importance.hpp", "loss/variation.hpp"},              // is a squared coefficient of variation
+    {"loss/load.hpp", "loss/variation.hpp"},                    // the same
+    {"loss/load.hpp", "loss/noise_tail.hpp"},                   // sums how likely noise is to exceed a margin
+    {"loss/load_balance.hpp", "loss/choice_count.hpp"},         // of the choices that it counts
+    {"loss/load_balance.hpp", "loss/groups.hpp"},               // balances each group by itself
+    {"loss/device_balance.hpp", "loss/groups.hpp"},             // the same
+    {"loss/second_choice.hpp", "loss/groups.hpp"},              // the same
+    {"loss/token_balance.hpp", "loss/groups.hpp"},              // the same
 };
 
 std::string folder_of(const std::string& header) {
@@ -138,7 +141,7 @@ std::optional<std::size_t> floor_of(const std::string& header) {
 }
 
 // What headers of layer/ may include of the parts.
-const std::set<std::string> parts_of_layers{"expert/hand_down.hpp", "expert/mix.hpp", "expert/properties.hpp",
+const std::set<std::string> parts_of_layers{"expert/tape_settings.hpp", "expert/mix.hpp", "expert/properties.hpp",
                                             "expert/stages.hpp", "loss/losses.hpp"};
 
 /// A gate, expert or loss among others, as opposed to what is made of any of them.

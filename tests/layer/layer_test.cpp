@@ -7,6 +7,7 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -320,6 +321,126 @@ TEST(Layer, GradientsAreExactHoweverChoicesAreDispatched) {
                       make_experts<Linear<double>>(3, 3, 3, rng), options};
     EXPECT_TRUE(testing::check_layer_gradients(layer, tokens)) << i;
   }
+}
+
+// The stages of the passes, each by itself: what stands between them may be anywhere.
+
+/// A pass, and the gradients that its backward pass gives.
+template <class SomeLayer>
+struct Passes {
+  Matrix<double> y_TO, dx_TD;
+  SomeLayer gradient;
+};
+
+template <class SomeLayer>
+Passes<SomeLayer> whole(const SomeLayer& layer, const Batch<double>& batch, const Matrix<double>& dy_TO) {
+  typename SomeLayer::Tape tape{5};
+  Passes<SomeLayer> passes{layer.forward(batch, tape), {}, zeros_like(layer)};
+  passes.dx_TD = layer.backward(batch, dy_TO, tape, passes.gradient);
+  return passes;
+}
+
+template <class SomeLayer>
+Passes<SomeLayer> by_stages(const SomeLayer& layer, const Batch<double>& batch, const Matrix<double>& dy_TO) {
+  typename SomeLayer::Tape tape{5};
+  Passes<SomeLayer> passes{Matrix<double>(batch.tokens(), dy_TO.cols()),
+                           Matrix<double>(batch.tokens(), batch.x_TD.cols()), zeros_like(layer)};
+  layer.route(batch, tape);
+  layer.run_experts(batch, tape);
+  layer.combine(batch, tape, passes.y_TO);
+  layer.combine_backward(batch, dy_TO, tape);
+  layer.run_experts_backward(batch, tape, passes.gradient);
+  layer.route_backward(batch, dy_TO, tape, passes.dx_TD, passes.gradient);
+  return passes;
+}
+
+/// The middle stages are a loop over experts of one's own; the layer's are not run, and never look at these rows.
+template <class SomeLayer>
+Passes<SomeLayer> with_experts_elsewhere(const SomeLayer& layer, const Batch<double>& batch,
+                                         const Matrix<double>& dy_TO) {
+  const auto elsewhere = layer.experts;
+  typename SomeLayer::Tape tape{5};
+  Passes<SomeLayer> passes{Matrix<double>(batch.tokens(), dy_TO.cols()),
+                           Matrix<double>(batch.tokens(), batch.x_TD.cols()), zeros_like(layer)};
+  std::vector<typename std::remove_cvref_t<decltype(elsewhere[0])>::Tape> tapes(elsewhere.size());
+
+  layer.route(batch, tape);
+  Matrix<double> x_ND;
+  dispatch(batch.x_TD, tape.plan, x_ND);
+  tape.y_NO.resize(tape.plan.slots(), dy_TO.cols());
+  for (std::size_t e = 0; e < elsewhere.size(); ++e) {
+    const Index begin = tape.plan.begin_of(static_cast<Index>(e)), rows = tape.plan.rows_of(static_cast<Index>(e));
+    elsewhere[e].forward(x_ND.middleRows(begin, rows), tape.y_NO.middleRows(begin, rows), tapes[e]);
+  }
+  layer.combine(batch, tape, passes.y_TO);
+
+  layer.combine_backward(batch, dy_TO, tape);
+  tape.dx_ND.resize(tape.plan.slots(), batch.x_TD.cols());
+  for (std::size_t e = 0; e < elsewhere.size(); ++e) {
+    const Index begin = tape.plan.begin_of(static_cast<Index>(e)), rows = tape.plan.rows_of(static_cast<Index>(e));
+    elsewhere[e].backward(x_ND.middleRows(begin, rows), tape.dy_NO.middleRows(begin, rows), tapes[e],
+                          tape.dx_ND.middleRows(begin, rows), passes.gradient.experts[e]);
+  }
+  layer.route_backward(batch, dy_TO, tape, passes.dx_TD, passes.gradient);
+  return passes;
+}
+
+template <class SomeLayer>
+void expect_same(const Passes<SomeLayer>& a, const Passes<SomeLayer>& b, const std::string& what) {
+  EXPECT_TRUE(support::same_bits(a.y_TO, b.y_TO)) << what;
+  EXPECT_TRUE(support::same_bits(a.dx_TD, b.dx_TD)) << what;
+  EXPECT_TRUE(support::same_parameters(a.gradient, b.gradient)) << what;
+}
+
+TEST(Layer, ItsStagesGiveTheBitsOfThePassesWhoeverRunsTheExperts) {
+  std::mt19937_64 rng(3);
+  const Matrix<double> tokens = random_matrix<double>(11, 3, rng), dy = random_matrix<double>(11, 3, rng);
+  Batch<double> padded = tokens;
+  padded.valid = {1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 1};
+  for (int i = 0; i < 5; ++i) {
+    DispatchOptions options = Capacity::exactly(3);
+    options.pass_dropped = i == 0;
+    options.weigh_input = i == 1;
+    options.renormalize_kept = i == 2;
+    options.straight_through = i == 3;
+    const Layer layer{Router<double>::random(3, 3, rng),
+                      FixedNoise{TopK{.k = 2, .weights = ChoiceWeights::probabilities()}, 1.0},
+                      make_experts<Linear<double>>(3, 3, 3, rng), Losses{RouterZLoss{}, LoadBalanceLoss{}}, options};
+    for (const Batch<double>& batch : {Batch<double>(tokens), padded}) {
+      const auto expected = whole(layer, batch, dy);
+      expect_same(by_stages(layer, batch, dy), expected, "stages, " + std::to_string(i));
+      expect_same(with_experts_elsewhere(layer, batch, dy), expected, "experts elsewhere, " + std::to_string(i));
+    }
+  }
+}
+
+TEST(Layer, AStageWithoutTheOneBeforeIsRefused) {
+  const Layer layer{router(), Softmax{}, experts()}, copy = layer;
+  decltype(layer)::Tape tape;
+  auto gradient = zeros_like(layer);
+  Matrix<double> y = x_TD, dx = x_TD;
+  support::expect_invalid([&] { layer.run_experts(x_TD, tape); }, {"run_experts", "call its route() before"});
+  support::expect_invalid([&] { layer.combine(x_TD, tape, y); }, {"combine", "call its route() before"});
+  layer.route(x_TD, tape);
+  support::expect_invalid([&] { copy.run_experts(x_TD, tape); }, {"call its route() before"});
+  support::expect_invalid([&] { layer.run_experts(x_TD.topRows(2), tape); }, {"call its route() before"});
+  support::expect_invalid([&] { layer.combine_backward(x_TD, x_TD, tape); }, {"no forward pass"});
+  support::expect_invalid([&] { layer.auxiliary_loss(tape); }, {"no forward pass"});
+  tape.y_NO.resize(2, 2);
+  support::expect_invalid([&] { layer.combine(x_TD, tape, y); }, {"2 x 2 for the slots", "6 slots"});
+  tape.y_NO.resize(tape.plan.slots(), 2);
+  tape.y_NO.setZero();
+  layer.combine(x_TD, tape, y);
+  EXPECT_TRUE(y.isZero(0));
+  EXPECT_EQ(layer.auxiliary_loss(tape), 0);
+  // Others took the place of the layer's experts.
+  support::expect_invalid([&] { layer.backward_into(x_TD, x_TD, tape, dx, gradient); }, {"others took the place"});
+  layer.combine_backward(x_TD, x_TD, tape);
+  support::expect_invalid([&] { layer.run_experts_backward(x_TD, tape, gradient); }, {"others took the place"});
+  tape.dx_ND.resize(2, 2);
+  support::expect_invalid([&] { layer.route_backward(x_TD, x_TD, tape, dx, gradient); }, {"dx_ND is 2 x 2", "6 x 2"});
+  EXPECT_EQ(dx, x_TD);
+  EXPECT_TRUE(flatten(gradient).isZero(0));
 }
 
 }  // namespace layer_test

@@ -253,17 +253,26 @@ TEST(Shared, BitsDoNotDependOnThreads) {
 TEST(Shared, PartsThatDoNotFitAreRefused) {
   std::mt19937_64 generator{1};
   const Layer layer = routed_layer();
+  const auto narrow = Mlp<double>::random(4, 3, generator);
+  auto wide = always_on();
+  wide.w2_DF = Matrix<double>::Zero(6, 20), wide.b2_D.setZero(6);
+  const auto narrow_mix = SigmoidMix<double>::random(3, generator);
+  expect_invalid([&] { Shared{layer, narrow}; }, {"w1 is 3 x 4", "width 5"});
+  expect_invalid([&] { Shared{layer, wide}; }, {"outputs have 5 columns, the expert's 6"});
+  expect_invalid([&] { Shared{layer, always_on(), narrow_mix}; }, {"1 x 3", "1 x 5"});
+
+  // Changed since.
+  Shared shared{layer, always_on(), sigmoid_mix()};
   Matrix<double> y = Matrix<double>::Constant(tokens, width, 9);
-  const auto expect_refused = [&](const auto& shared, std::initializer_list<std::string_view> parts) {
-    typename std::remove_cvref_t<decltype(shared)>::Tape tape;
+  decltype(shared)::Tape tape;
+  const auto expect_refused = [&](std::initializer_list<std::string_view> parts) {
     expect_invalid([&] { shared.forward_into(x_TD, y, tape); }, parts);
     EXPECT_EQ(y, Matrix<double>::Constant(tokens, width, 9));
   };
-  expect_refused(Shared{layer, Mlp<double>::random(4, 3, generator)}, {"w1 is 3 x 4", "width 5"});
-  auto wide = always_on();
-  wide.w2_DF = Matrix<double>::Zero(6, 20), wide.b2_D.setZero(6);
-  expect_refused(Shared{layer, wide}, {"outputs have 5 columns, the expert's 6"});
-  expect_refused(Shared{layer, always_on(), SigmoidMix<double>::random(3, generator)}, {"1 x 3", "1 x 5"});
+  shared.mix = narrow_mix;
+  expect_refused({"1 x 3", "1 x 5"});
+  shared.expert = wide;
+  expect_refused({"outputs have 5 columns, the expert's 6"});
 }
 
 TEST(Shared, CallsThatDoNotFitLeaveTheGradientAlone) {

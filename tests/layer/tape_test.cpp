@@ -2,18 +2,12 @@
 
 #include <gtest/gtest.h>
 
-#include <optional>
-
 #include "support/expect_invalid.hpp"
 
 namespace moe {
 namespace tape_test {
 
 struct Nothing {};
-struct Drawing {
-  std::optional<Random> random;
-  float loss_scale = 0;
-};
 using Tape = LayerTape<float, Nothing, Nothing>;
 
 /// One token with two choices of which the first has a slot.
@@ -33,11 +27,28 @@ TEST(LayerTape, HoldsAGeneratorForTrainingOnly) {
   EXPECT_EQ(Tape(Random::recorded({0.25})).random->uniform(), 0.25);
 }
 
+TEST(LayerTape, TellsWhatThePassTookForATokenAndAnInnerLayerItsTokens) {
+  const Matrix<float> x_TD = Matrix<float>::Ones(3, 2);
+  Batch<float> batch = x_TD;
+  batch.valid = {1, 0, 1};
+  Tape tape;
+  tape.begin(batch, 2);
+  EXPECT_TRUE(tape.is_valid(0) && !tape.is_valid(1));
+  EXPECT_EQ(tape.valid_tokens(), 2);
+  EXPECT_EQ(tape.valid_T().size(), 3u);
+  tape.outer.ids = {7, 8, 9};
+  tape.outer.numbers = {4, 5};  // of another number of rows
+  const Batch<float> inner = tape.inner_batch(x_TD);
+  EXPECT_EQ(inner.ids[1], 8);
+  EXPECT_TRUE(inner.numbers.empty());
+}
+
 TEST(LayerTape, BeginForgetsThePassBefore) {
   Tape tape = example();
-  tape.width = 2;
+  tape.width = tape.routed_width = 2;
+  tape.ran_experts = tape.kept_activations = true;
   tape.begin(Matrix<float>::Ones(4, 2), 3);
-  EXPECT_EQ(tape.width, -1);
+  EXPECT_TRUE(tape.width == -1 && tape.routed_width == -1 && !tape.ran_experts && !tape.kept_activations);
   EXPECT_EQ(tape.routing.tokens(), 4);
   EXPECT_TRUE(tape.routing.choices.empty());
 }
@@ -57,26 +68,6 @@ TEST(LayerTape, GradientsOfOtherSlotsAreRefused) {
                           {"2 x 3", "1 slots of width 3"});
   support::expect_invalid([&] { tape.begin_backward(Matrix<float>::Zero(1, 3), Vector<float>::Zero(4)); },
                           {"4 weights"});
-}
-
-TEST(LayerTape, AnExpertsTapeIsSeededInTrainingAndEmptiedOtherwise) {
-  Random random(3), same(3);
-  Drawing drawing;
-  detail::hand_down(&random, drawing);
-  detail::hand_down_scale(0.5f, drawing);
-  EXPECT_EQ(drawing.random->uniform(), Random(same.seed()).uniform());
-  EXPECT_EQ(drawing.loss_scale, 0.5f);
-  detail::hand_down(nullptr, drawing);
-  detail::hand_down_scale(1.0f, drawing);
-  EXPECT_FALSE(drawing.random.has_value());
-}
-
-TEST(LayerTape, AnExpertsTapeWithoutAGeneratorDrawsNoSeed) {
-  Random random(3), same(3);
-  Nothing nothing;
-  detail::hand_down(&random, nothing);
-  detail::hand_down_scale(1.0f, nothing);
-  EXPECT_EQ(random.uniform(), same.uniform());
 }
 
 }  // namespace tape_test

@@ -15,9 +15,9 @@
 #include "moe/core/core.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/core/variant.hpp"
-#include "moe/expert/hand_down.hpp"
 #include "moe/expert/properties.hpp"
 #include "moe/expert/stages.hpp"
+#include "moe/expert/tape_settings.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -220,7 +220,7 @@ struct VariantExpert {
       else
         of.random.reset();
     }
-    detail::hand_down_keeping(tape.keep_activations, of);
+    detail::set_keep_activations(tape.keep_activations, of);
     if constexpr (detail::LayersTape<std::remove_cvref_t<decltype(of)>>) std::swap(of.outer, tape.outer);
     return of;
   }
@@ -232,7 +232,7 @@ struct VariantExpert {
     require(tape.at_hand == i, "VariantExpert: the tape is of expert type ", tape.at_hand,
             " of the list, the expert is of type ", i);
     auto& of = std::get<i>(tape.of);
-    detail::hand_down_scale(tape.loss_scale, of);
+    detail::set_loss_scale(tape.loss_scale, of);
     return of;
   }
 

@@ -2,6 +2,7 @@
 // mixtures.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <type_traits>
 #include <utility>
@@ -13,25 +14,31 @@
 #include "moe/core/core.hpp"
 #include "moe/core/executor.hpp"
 #include "moe/core/parameters.hpp"
-#include "moe/core/random.hpp"
 #include "moe/expert/mix.hpp"
 #include "moe/expert/properties.hpp"
+#include "moe/expert/tape_settings.hpp"
 #include "moe/kernel/linear_map.hpp"
-#include "moe/layer/run_experts.hpp"
-#include "moe/layer/tape.hpp"
+#include "moe/kernel/row_softmax.hpp"
+#include "moe/layer/always_on_expert.hpp"
+#include "moe/layer/checks.hpp"
+#include "moe/layer/passes.hpp"
+#include "moe/layer/row_arithmetic.hpp"
 #include "moe/routing/batch.hpp"
-#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 
 /// y = a layer(x) + b expert(x), the weights a and b of each token by `mix`: PlainSum, 1 and 1 (DeepSeek's shared
-/// experts); SigmoidMix, 1 and a sigmoid (Qwen2-MoE's); SoftmaxMix, a softmax (residual MoE). Padding gets a zero row.
+/// experts); SigmoidMix, 1 and a sigmoid (Qwen2-MoE's); SoftmaxMix, a softmax (residual MoE). Padding gets what the
+/// layer gives it, that is, a zero row as a rule.
 ///
-/// `layer` is a Layer, or a Shared for one more. Used as a Layer is, by itself or as an expert of another layer; its
-/// tape is the layer's with what the expert saves, so that routing, plan and generator lie where they do.
+/// `layer` is a Layer, a SoftLayer, or a Shared for one more. Used as a Layer is (moe/layer/passes.hpp), by itself or
+/// as an expert of another layer; its tape is the layer's own, with the same members, and what the expert saves.
 /// Errors: as of Layer; dx must not overlap dy.
 template <class L, class X, class M = PlainSum>
-struct Shared {
+struct Shared : LayerPasses<Shared<L, X, M>> {
+  static_assert(MixtureLayer<L>,
+                "moe::Shared: L is not a layer: it must be a Layer, SoftLayer or Shared, or offer what they do; see "
+                "MixtureLayer in moe/concepts.hpp");
   using Scalar = typename L::Scalar;
   using S = Scalar;
   static_assert(!detail::computes_in<X, float, double, S> && !detail::computes_in<X, double, float, S>,
@@ -42,80 +49,64 @@ struct Shared {
 
   L layer;
   X expert;
-  M mix = {};
+  M mix;
 
+  /// Of the N tokens that are no padding.
   struct Tape : L::Tape {
     using Base = typename L::Tape;
     using Base::Base;
 
     typename X::Tape shared;
-    Buffer<Matrix<S>> shared_x_ND, shared_y_NO, layer_y_NO, mix_N2;  // of the tokens that are no padding
+    Buffer<Matrix<S>> shared_x_ND, shared_y_NO, layer_y_NO, mix_N2;
     Buffer<Matrix<S>> shared_dx_ND, shared_dy_NO, layer_dy_TO, dmix_N2;
-    std::vector<Index> token;  // of each of these rows; empty: all tokens, and x is the batch itself
-    Index shared_rows = -1;    // of the recorded pass; -1: none
+    std::vector<Index> token;  ///< N; empty: all are tokens, and x_ND is the batch itself.
+    Index shared_rows = -1;    ///< N of the recorded pass; -1: none.
+
+    Index token_of(Index row) const { return token.empty() ? row : token[static_cast<std::size_t>(row)]; }
   };
 
+  /// Holds nothing yet: as of Layer.
+  Shared() requires(std::default_initializable<L>&& std::default_initializable<X>&& std::default_initializable<M>)
+      : layer(), expert(), mix() {}
+
+  Shared(L layer_, X expert_, M mix_ = {})
+      : layer(std::move(layer_)), expert(std::move(expert_)), mix(std::move(mix_)) {
+    check();
+  }
+
+  /// D; 0 if tokens of any width will do.
+  Index width() const { return layer.width(); }
+
+  /// O for tokens of width D.
   Index output_width(Index width) const { return layer.output_width(width); }
 
   template <class Exec = DefaultExecutor>
-  Matrix<S> forward(const Batch<S>& batch) const {
-    Tape tape;
-    tape.keep_activations = false;
-    return forward(batch, tape, Exec{});
-  }
-
-  template <class Exec = DefaultExecutor>
-  Matrix<S> forward(const Batch<S>& batch, Tape& tape, const Exec& executor = {}) const {
-    check(batch.x_TD.cols());
-    Matrix<S> y_TO(batch.tokens(), output_width(batch.x_TD.cols()));
-    forward_into(batch, y_TO, tape, executor);
-    return y_TO;
-  }
-
-  template <class Exec = DefaultExecutor>
   void forward_into(const Batch<S>& batch, MatrixRef<S> y_TO, Tape& tape, const Exec& executor = {}) const {
-    check(batch.x_TD.cols());
+    check_beside(batch.x_TD.cols());
     tape.shared_rows = -1;
     layer.forward_into(batch, y_TO, tape, executor);
-    detail::hand_down(random_of(tape), tape.shared);
-    detail::hand_down_keeping(tape.keep_activations, tape.shared);
     const Index rows = gather(batch, tape);
-    tape.shared_y_NO.resize(rows, y_TO.cols());
     const ConstMatrixRef<S> x_ND = own_x(batch, tape, rows);
-    detail::expert_forward<S>(expert, x_ND, tape.shared_y_NO, tape.shared, executor);
+    detail::set_seed(tape.draws(), tape.shared);
+    detail::set_keep_activations(tape.keep_activations, tape.shared);
+    tape.shared_y_NO.resize(rows, y_TO.cols());
+    detail::always_on_forward<S>(expert, x_ND, tape.shared_y_NO, tape.shared, executor);
     if constexpr (is_mixed) {
       tape.mix_N2.resize(rows, 2);
       tape.layer_y_NO.resize(rows, y_TO.cols());
       mix.forward(x_ND, tape.mix_N2, executor);
     }
     for_each_row(rows, executor, [&](Index n) {
-      auto y = y_TO.row(token_of(tape, n));
+      S *const y = detail::row_of<S>(y_TO, tape.token_of(n)), *const own_y = detail::row_of<S>(tape.shared_y_NO, n);
       if constexpr (is_mixed) {
-        tape.layer_y_NO.row(n) = y;
-        y = tape.mix_N2(n, 0) * tape.layer_y_NO.row(n) + tape.mix_N2(n, 1) * tape.shared_y_NO.row(n);
+        S* const layer_y = detail::row_of<S>(tape.layer_y_NO, n);
+        detail::scale_row_into<S>(1, y, layer_y, y_TO.cols());
+        detail::blend_rows<S>(tape.mix_N2(n, 0), layer_y, tape.mix_N2(n, 1), own_y, y, y_TO.cols());
       } else {
-        y += tape.shared_y_NO.row(n);
+        detail::add_row<S>(1, own_y, y, y_TO.cols());
       }
     });
     tape.shared_rows = rows;
-  }
-
-  /// Throws std::invalid_argument unless the last forward pass on the tape was this layer's.
-  void check_tape(const Tape& tape) const { layer.check_tape(tape); }
-
-  /// Those of the layer and, if it has some, of the expert.
-  S auxiliary_loss(const Tape& tape) const {
-    S sum = layer.auxiliary_loss(tape);
-    if constexpr (requires { expert.auxiliary_loss(tape.shared); }) sum += expert.auxiliary_loss(tape.shared);
-    return sum;
-  }
-
-  template <class Exec = DefaultExecutor>
-  Matrix<S> backward(const Batch<S>& batch, RowsRef<S> dy_TO, Tape& tape, Shared& gradient,
-                     const Exec& executor = {}) const {
-    Matrix<S> dx_TD(batch.tokens(), batch.x_TD.cols());
-    backward_into(batch, std::move(dy_TO), tape, dx_TD, gradient, executor);
-    return dx_TD;
   }
 
   template <class Exec = DefaultExecutor>
@@ -124,55 +115,66 @@ struct Shared {
     static_assert(TrainableExpert<X, S>,
                   "moe::Shared::backward: X cannot be trained: it needs backward(x, dy, tape, dx, gradient) const and "
                   "visit_parameters; see moe/concepts.hpp");
-    check(batch, dy_TO, tape, dx_TD, gradient);
-    detail::hand_down_scale(tape.loss_scale, tape.shared);
+    check_backward(batch, dy_TO, tape, dx_TD, gradient);
+    const Index rows = tape.shared_rows;
+    detail::set_loss_scale(tape.loss_scale, tape.shared);
     if constexpr (StagedExpert<X, S>)  // refuses a tape of another expert before any gradient is written
-      expert.begin_backward(tape.shared_rows, tape.shared);
+      expert.begin_backward(rows, tape.shared);
     split(dy_TO, tape, executor);
     if constexpr (is_mixed)
       layer.backward_into(batch, tape.layer_dy_TO, tape, dx_TD, gradient.layer, executor);
     else
       layer.backward_into(batch, ConstMatrixRef<S>(dy_TO), tape, dx_TD, gradient.layer, executor);
-    tape.shared_dx_ND.resize(tape.shared_rows, dx_TD.cols());
-    const ConstMatrixRef<S> x_ND = own_x(batch, tape, tape.shared_rows);
-    detail::expert_backward<S>(expert, x_ND, tape.shared_dy_NO, tape.shared, tape.shared_dx_ND, gradient.expert,
-                               executor);
+    const ConstMatrixRef<S> x_ND = own_x(batch, tape, rows);
+    tape.shared_dx_ND.resize(rows, dx_TD.cols());
+    detail::always_on_backward<S>(expert, x_ND, tape.shared_dy_NO, tape.shared, tape.shared_dx_ND, gradient.expert,
+                                  executor);
     if constexpr (is_mixed) mix.backward(x_ND, tape.mix_N2, tape.dmix_N2, tape.shared_dx_ND, gradient.mix, executor);
-    for_each_row(tape.shared_rows, executor,
-                 [&](Index n) { dx_TD.row(token_of(tape, n)) += tape.shared_dx_ND.row(n); });
-  }
-
-  /// As an expert of another layer.
-  void forward(ConstMatrixRef<S> x_TD, MatrixRef<S> y_TO, Tape& tape) const {
-    forward_into(tape.inner_batch(x_TD), y_TO, tape, Serial{});
-  }
-  void backward(ConstMatrixRef<S> x_TD, ConstMatrixRef<S> dy_TO, Tape& tape, MatrixRef<S> dx_TD,
-                Shared& gradient) const {
-    backward_into(tape.inner_batch(x_TD), dy_TO, tape, dx_TD, gradient, Serial{});
+    for_each_row(rows, executor, [&](Index n) {
+      detail::add_row<S>(1, detail::row_of<S>(tape.shared_dx_ND, n), detail::row_of<S>(dx_TD, tape.token_of(n)),
+                         dx_TD.cols());
+    });
   }
 
   template <class F, class... Self>
   static void visit_parameters(F&& f, Self&... self) {
-    detail::visit_part("layer", f, self.layer...);
-    detail::visit_part("expert", f, self.expert...);
-    detail::visit_part("mix", f, self.mix...);
+    visit_part("layer", f, self.layer...);
+    visit_part("expert", f, self.expert...);
+    visit_part("mix", f, self.mix...);
   }
+
+  /// Those of the layer and, if it has some, of the expert.
+  S auxiliary_loss(const Tape& tape) const {
+    S sum = layer.auxiliary_loss(tape);
+    if constexpr (detail::HasAuxiliaryLoss<X>) sum += expert.auxiliary_loss(tape.shared);
+    return sum;
+  }
+
   template <class F, class... Self>
   static void visit_buffers(F&& f, Self&... self) {
-    detail::visit_part_buffers("layer", f, self.layer...);
-    detail::visit_part_buffers("expert", f, self.expert...);
-    detail::visit_part_buffers("mix", f, self.mix...);
+    visit_part_buffers("layer", f, self.layer...);
+    visit_part_buffers("expert", f, self.expert...);
+    visit_part_buffers("mix", f, self.mix...);
   }
 
-  /// Throws std::invalid_argument unless the parts fit tokens of this width and each other.
+  // Each throws std::invalid_argument, with the numbers.
+
+  /// Unless the parts fit each other, as far as it is known without tokens.
+  void check() const {
+    layer.check();
+    if (width() > 0) check_beside(width());
+  }
+
+  /// The same for tokens of this width.
   void check(Index width) const {
     layer.check(width);
-    if constexpr (requires { expert.check(width); }) expert.check(width);
-    require(detail::output_width(expert, width) == output_width(width), "Shared: the layer's outputs have ",
-            output_width(width), " columns, the expert's ", detail::output_width(expert, width));
-    if constexpr (is_mixed) mix.check(width);
+    check_beside(width);
   }
 
+  /// Unless the last forward pass on the tape was this layer's.
+  void check_tape(const Tape& tape) const { layer.check_tape(tape); }
+
+  /// Unless the gradient is another value, of this layer's shapes.
   void check_gradient(const Shared& gradient) const {
     detail::check_gradient("Shared: the gradient's layer", layer, gradient.layer);
     detail::check_gradient("Shared: the gradient's expert", expert, gradient.expert);
@@ -181,16 +183,10 @@ struct Shared {
 
  private:
   template <class Exec, class F>
-  static void for_each_row(Index rows, const Exec& executor, F&& f) {
+  static void for_each_row(Index rows, const Exec& executor, const F& f) {
     detail::parallel_blocks(executor, rows, 64, [&](Index begin, Index count) {
       for (Index n = begin; n < begin + count; ++n) f(n);
     });
-  }
-
-  static Random* random_of(Tape& tape) { return tape.random ? &*tape.random : nullptr; }
-
-  static Index token_of(const Tape& tape, Index row) {
-    return tape.token.empty() ? row : tape.token[static_cast<std::size_t>(row)];
   }
 
   static ConstMatrixRef<S> own_x(const Batch<S>& batch, const Tape& tape, Index rows) {
@@ -201,43 +197,51 @@ struct Shared {
   /// Leaves out what the layer's pass treats as padding: what it holds must not be seen. Returns the number of tokens.
   static Index gather(const Batch<S>& batch, Tape& tape) {
     tape.token.clear();
-    const Routing<S>& routing = tape.routing;
-    if (routing.valid_tokens == batch.tokens()) return batch.tokens();
+    if (tape.valid_tokens() == batch.tokens()) return batch.tokens();
     for (Index t = 0; t < batch.tokens(); ++t)
-      if (routing.is_valid(t)) tape.token.push_back(t);
-    detail::gather_marked_rows<S>(batch.x_TD, routing.valid_T, routing.valid_tokens, tape.shared_x_ND);
-    return routing.valid_tokens;
+      if (tape.is_valid(t)) tape.token.push_back(t);
+    detail::gather_marked_rows<S>(batch.x_TD, tape.valid_T(), tape.valid_tokens(), tape.shared_x_ND);
+    return tape.valid_tokens();
   }
 
-  /// The gradients of the two outputs, and of their weights.
+  /// The gradients of the two outputs, and of their weights. Padding has the layer's alone.
   template <class Exec>
-  static void split(ConstMatrixRef<S> dy_TO, Tape& tape, const Exec& executor) {
-    tape.shared_dy_NO.resize(tape.shared_rows, dy_TO.cols());
+  static void split(const ConstMatrixRef<S>& dy_TO, Tape& tape, const Exec& executor) {
+    const Index width = dy_TO.cols();
+    tape.shared_dy_NO.resize(tape.shared_rows, width);
     if constexpr (is_mixed) {
       tape.dmix_N2.resize(tape.shared_rows, 2);
-      tape.layer_dy_TO.resize(dy_TO.rows(), dy_TO.cols());
-      tape.layer_dy_TO.setZero();
+      tape.layer_dy_TO = dy_TO;
     }
     for_each_row(tape.shared_rows, executor, [&](Index n) {
-      const auto dy = dy_TO.row(token_of(tape, n));
+      const S* const dy = detail::row_of<S>(dy_TO, tape.token_of(n));
       if constexpr (is_mixed) {
-        tape.layer_dy_TO.row(token_of(tape, n)) = tape.mix_N2(n, 0) * dy;
-        tape.shared_dy_NO.row(n) = tape.mix_N2(n, 1) * dy;
-        tape.dmix_N2(n, 0) = dy.dot(tape.layer_y_NO.row(n));
-        tape.dmix_N2(n, 1) = dy.dot(tape.shared_y_NO.row(n));
+        detail::scale_row_into<S>(tape.mix_N2(n, 0), dy, detail::row_of<S>(tape.layer_dy_TO, tape.token_of(n)), width);
+        detail::scale_row_into<S>(tape.mix_N2(n, 1), dy, detail::row_of<S>(tape.shared_dy_NO, n), width);
+        tape.dmix_N2(n, 0) = detail::dot_rows<S>(dy, detail::row_of<S>(tape.layer_y_NO, n), width);
+        tape.dmix_N2(n, 1) = detail::dot_rows<S>(dy, detail::row_of<S>(tape.shared_y_NO, n), width);
       } else {
-        tape.shared_dy_NO.row(n) = dy;
+        detail::scale_row_into<S>(1, dy, detail::row_of<S>(tape.shared_dy_NO, n), width);
       }
     });
   }
 
-  void check(const Batch<S>& batch, ConstMatrixRef<S> dy_TO, const Tape& tape, ConstMatrixRef<S> dx_TD,
-             const Shared& gradient) const {
+  /// What is beside the layer fits tokens of this width, and the layer's outputs.
+  void check_beside(Index width) const {
+    const Index outputs = output_width(width);
+    if constexpr (requires { expert.check(width); }) expert.check(width);
+    require(detail::output_width(expert, width) == outputs, "Shared: the layer's outputs have ", outputs,
+            " columns, the expert's ", detail::output_width(expert, width));
+    if constexpr (is_mixed) mix.check(width);
+  }
+
+  void check_backward(const Batch<S>& batch, const ConstMatrixRef<S>& dy_TO, const Tape& tape,
+                      const ConstMatrixRef<S>& dx_TD, const Shared& gradient) const {
     check(batch.x_TD.cols());
     batch.check();
     check_gradient(gradient);
-    require(tape.shared_rows >= 0 && tape.routing.tokens() == batch.tokens() &&
-                tape.shared_rows == tape.routing.valid_tokens,
+    require(tape.shared_rows >= 0 && static_cast<Index>(tape.valid_T().size()) == batch.tokens() &&
+                tape.shared_rows == tape.valid_tokens(),
             "Shared::backward: the tape holds no forward pass of a batch of ", batch.tokens(), " tokens");
     require(tape.kept_activations, "Shared::backward: keep_activations was false in the forward pass");
     layer.check_tape(tape);

@@ -10,7 +10,7 @@
 #include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/parameters.hpp"
-#include "moe/layer/tape.hpp"
+#include "moe/layer/checks.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -89,13 +89,13 @@ Cost cost_of_part(const Part& part, const PartTape& tape, Index rows) {
       cost += cost_of_part(part.experts[e], tape.experts[e], tape.plan.rows_of(static_cast<Index>(e)));
   } else if constexpr (requires {
                          part.slot_PD;
-                         tape.in_QD;
+                         tape.logits_TP;
                        }) {
     require(tape.experts.size() == part.experts.size(), "cost_of: the tape is of a pass of ", tape.experts.size(),
             " experts, the layer has ", part.experts.size());
     require_own_tape("cost_of", tape.layer, part.experts.data());
     cost = cost_of_rows(part, rows);  // every token has to do with every expert
-    const Index slots_of_expert = tape.in_QD.rows() / static_cast<Index>(part.experts.size());
+    const Index slots_of_expert = tape.y_NO.rows() / static_cast<Index>(part.experts.size());
     cost.multiply_adds = 3 * rows * part.slot_PD.size();  // logits, dispatch, combine
     for (std::size_t e = 0; e < part.experts.size(); ++e)
       cost.multiply_adds += cost_of_part(part.experts[e], tape.experts[e], slots_of_expert).multiply_adds;
@@ -128,11 +128,7 @@ Cost cost_of_part(const Part& part, const PartTape& tape, Index rows) {
 template <class SomeLayer>
 Cost cost_of(const SomeLayer& layer, const typename SomeLayer::Tape& tape) {
   require(tape.width >= 0 && tape.experts.size() > 0, "cost_of: the tape holds no forward pass");
-  Index tokens = 0;
-  if constexpr (requires { tape.routing.valid_tokens; })
-    tokens = tape.routing.valid_tokens;
-  else
-    tokens = tape.logits_TP.rows();
+  const Index tokens = tape.valid_tokens();
   Cost cost = detail::cost_of_part(layer, tape, tokens);
   cost.tokens = tokens;
   return cost;

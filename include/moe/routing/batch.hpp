@@ -82,6 +82,18 @@ struct Batch {
   Index number_of(Index token) const { return numbers.empty() ? token : numbers[static_cast<std::size_t>(token)]; }
   bool is_valid(Index token) const { return valid.empty() || valid[static_cast<std::size_t>(token)] != 0; }
 
+  /// valid_T becomes 1 for each token and 0 for padding. Returns how many tokens there are.
+  Index mark_tokens(std::vector<std::uint8_t>& valid_T) const {
+    valid_T.resize(static_cast<std::size_t>(tokens()));
+    Index count = 0;
+    for (Index t = 0; t < tokens(); ++t) {
+      const bool is_token = is_valid(t);
+      valid_T[static_cast<std::size_t>(t)] = is_token ? 1 : 0;
+      count += is_token ? 1 : 0;
+    }
+    return count;
+  }
+
   /// Throws std::invalid_argument unless the lengths agree.
   void check() const {
     const auto rows = static_cast<std::size_t>(tokens());

@@ -146,13 +146,7 @@ struct Routing {
     noise.distribution = Distribution::normal;
     choices_per_token = 0;
     selects_largest_logits = true;
-    valid_T.resize(static_cast<std::size_t>(rows));
-    valid_tokens = 0;
-    for (Index t = 0; t < rows; ++t) {
-      const bool is_token = batch.is_valid(t);
-      valid_T[static_cast<std::size_t>(t)] = is_token ? 1 : 0;
-      valid_tokens += is_token ? 1 : 0;
-    }
+    valid_tokens = batch.mark_tokens(valid_T);
   }
 
   /// The zero gradient of `decision`.
