@@ -16,7 +16,7 @@ namespace {
 // layer/ is part of the rule: routing is made before the plan, the plan before its load.
 const std::vector<std::vector<std::string>> floors{
     {"core/version.hpp"},
-    {"core/number_bits.hpp"},
+    {"core/compiled.hpp", "core/number_bits.hpp"},
     {"core/text.hpp"},
     {"core/types.hpp"},
     {"core/require.hpp", "core/rows_ref.hpp"},

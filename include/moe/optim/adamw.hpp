@@ -6,6 +6,7 @@
 #include <limits>
 #include <tuple>
 
+#include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/optim/check_step.hpp"
@@ -127,5 +128,12 @@ class AdamW {
 
   Model mean_, square_;
 };
+
+#ifdef MOE_COMPILED
+namespace detail {
+MOE_DETAIL_INSTANCE void AdamWRule::update<float>(const AdamWRule&, const EntriesOfStep&, Index);
+MOE_DETAIL_INSTANCE void AdamWRule::update<double>(const AdamWRule&, const EntriesOfStep&, Index);
+}  // namespace detail
+#endif
 
 MOE_NAMESPACE_END

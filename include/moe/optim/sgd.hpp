@@ -3,6 +3,7 @@
 
 #include <tuple>
 
+#include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/optim/check_step.hpp"
@@ -99,5 +100,12 @@ class Sgd {
 
   Model velocity_;
 };
+
+#ifdef MOE_COMPILED
+namespace detail {
+MOE_DETAIL_INSTANCE void SgdRule::update<float>(const SgdRule&, const EntriesOfStep&, Index);
+MOE_DETAIL_INSTANCE void SgdRule::update<double>(const SgdRule&, const EntriesOfStep&, Index);
+}  // namespace detail
+#endif
 
 MOE_NAMESPACE_END

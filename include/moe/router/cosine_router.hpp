@@ -51,8 +51,8 @@ struct CosineRouter {
     require(log_scale.size() == 1, "CosineRouter: log_scale has ", log_scale.size(), " entries, it needs 1");
   }
 
-  template <class Exec = Serial>
-  void forward(const Batch<S>& batch, Routing<S>& routing, Tape& tape, Random*, const Exec& executor = {}) const {
+  void forward(const Batch<S>& batch, Routing<S>& routing, Tape& tape, Random*,
+               detail::ExecutorRef executor = Serial{}) const {
     check();
     detail::check_router_pass(batch, routing, experts(), width());
     const Index tokens = batch.tokens(), projected = projection_PD.rows();
@@ -74,9 +74,8 @@ struct CosineRouter {
   }
 
   /// With u = v / |v|: dv = (du - (u . du) u) / |v|; below the shortest length u is linear in v: dv = du / shortest.
-  template <class Exec = Serial>
   void backward(const Batch<S>& batch, const Routing<S>& routing, Routing<S>& drouting, Tape& tape, MatrixRef<S> dx_TD,
-                CosineRouter& gradient, const Exec& executor = {}) const {
+                CosineRouter& gradient, detail::ExecutorRef executor = Serial{}) const {
     const Index tokens = batch.tokens(), projected = projection_PD.rows();
     detail::check_router_pass<S>(batch, routing, drouting, dx_TD, experts(), width());
     detail::require_same_shapes("CosineRouter::backward: the gradient", *this, gradient);

@@ -24,14 +24,12 @@ struct NoRouter {
 
   void check() const { require(expert_count > 0, "NoRouter: ", expert_count, " experts, there must be 1 or more"); }
 
-  template <class Exec = Serial>
-  void forward(const Batch<S>&, Routing<S>& routing, Tape&, Random*, const Exec& = {}) const {
+  void forward(const Batch<S>&, Routing<S>& routing, Tape&, Random*, detail::ExecutorRef = Serial{}) const {
     routing.logits_TE.setZero();
   }
 
-  template <class Exec = Serial>
   void backward(const Batch<S>&, const Routing<S>&, Routing<S>&, Tape&, MatrixRef<S>, NoRouter&,
-                const Exec& = {}) const {}
+                detail::ExecutorRef = Serial{}) const {}
 
   template <class F, class... Self>
   static void visit_parameters(F&&, Self&...) {}

@@ -1,12 +1,15 @@
 // The learned projection from tokens to logits.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "moe/core/core.hpp"
 #include "moe/core/executor.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/core/random.hpp"
+#include "moe/kernel/chunk.hpp"
 #include "moe/kernel/linear_map.hpp"
 #include "moe/routing/batch.hpp"
 #include "moe/routing/routing.hpp"
@@ -56,20 +59,24 @@ struct Router {
     require(jitter >= 0 && jitter < 1, "Router: jitter is ", jitter, ", it must be in [0, 1)");
   }
 
-  template <class Exec = Serial>
   void forward(const Batch<S>& batch, Routing<S>& routing, Tape& tape, Random* random,
-               const Exec& executor = {}) const {
+               detail::ExecutorRef executor = Serial{}) const {
     detail::check_router_pass(batch, routing, experts(), width());
     if (tape.factor_TD.rows() != batch.tokens() || tape.factor_TD.cols() != width())
       tape = Tape();  // as LayerTape does
     tape.jittered = random != nullptr && jitter > 0;
     if (tape.jittered) {
-      tape.factor_TD.setOnes(batch.tokens(), width());
+      tape.factor_TD.resize(batch.tokens(), width());
+      std::fill_n(tape.factor_TD.data(), tape.factor_TD.size(), S(1));
       for (Index t = 0; t < batch.tokens(); ++t)
         if (batch.is_valid(t))
           for (Index d = 0; d < width(); ++d)
             tape.factor_TD(t, d) = static_cast<S>(1 - jitter + 2 * jitter * random->uniform());
-      tape.x_TD = batch.x_TD.cwiseProduct(tape.factor_TD);
+      tape.x_TD.resize(batch.tokens(), width());
+      for (Index t = 0; t < batch.tokens(); ++t) {
+        const S *const x = batch.x_TD.data() + t * batch.x_TD.outerStride(), *const factor = &tape.factor_TD(t, 0);
+        for (Index d = 0; d < width(); ++d) tape.x_TD(t, d) = x[d] * factor[d];
+      }
       detail::linear_forward<S>(tape.x_TD, weight_ED, bias_E, routing.logits_TE, executor);
     } else {
       detail::linear_forward<S>(batch.x_TD, weight_ED, bias_E, routing.logits_TE, executor);
@@ -77,9 +84,8 @@ struct Router {
   }
 
   /// gradient += dlogits' x, dx_TD += dlogits w (times the jitter).
-  template <class Exec = Serial>
   void backward(const Batch<S>& batch, const Routing<S>& routing, Routing<S>& drouting, Tape& tape, MatrixRef<S> dx_TD,
-                Router& gradient, const Exec& executor = {}) const {
+                Router& gradient, detail::ExecutorRef executor = Serial{}) const {
     detail::check_router_pass<S>(batch, routing, drouting, dx_TD, experts(), width());
     detail::require_same_shapes("Router::backward: the gradient", *this, gradient);
     if (tape.jittered) require_shape("Router::backward: the tape's jitter", tape.factor_TD, batch.tokens(), width());
@@ -92,7 +98,14 @@ struct Router {
       accumulate(tape.x_TD);
       tape.dx_TD.resize(batch.tokens(), width());
       detail::linear_input_gradient<S>(drouting.logits_TE, weight_ED, tape.dx_TD, false, executor);
-      dx_TD += tape.dx_TD.cwiseProduct(tape.factor_TD);
+      using Values = detail::Chunk<S>;
+      for (Index t = 0; t < batch.tokens(); ++t) {
+        S* const dx = dx_TD.data() + t * dx_TD.outerStride();
+        detail::map_chunks(
+            width(), dx,
+            [](const Values& sum, const Values& d, const Values& factor) -> Values { return sum + d * factor; },
+            static_cast<const S*>(dx), &std::as_const(tape.dx_TD)(t, 0), &std::as_const(tape.factor_TD)(t, 0));
+      }
     } else {
       accumulate(batch.x_TD);
       detail::linear_input_gradient<S>(drouting.logits_TE, weight_ED, dx_TD, true, executor);
