@@ -13,20 +13,23 @@ namespace {
 
 void tile(benchmark::State& state) {
   using Shape = moe::detail::TileShape<float>;
-  constexpr int rows = Shape::rows, panels = static_cast<int>(Shape::panels(rows));
+  constexpr int rows = Shape::rows, panels = Shape::panels(rows);
   const moe::Index depth = state.range(0);
   const std::vector<float> a(static_cast<std::size_t>(rows * depth), 1e-3f);
-  moe::Vector<float> b(panels * depth * 16), c(rows * panels * 16);  // Eigen's memory is aligned
+  moe::Vector<float> b(panels * depth * moe::panel_width),
+      c(rows * panels * moe::panel_width);  // Eigen's memory is aligned
   b.setConstant(1e-3f);
   const float* b_of_panel[std::size_t{panels}];
   float* c_of_panel[std::size_t{panels}];
-  for (int p = 0; p < panels; ++p) b_of_panel[p] = b.data() + p * depth * 16, c_of_panel[p] = c.data() + p * rows * 16;
+  for (int p = 0; p < panels; ++p)
+    b_of_panel[p] = b.data() + p * depth * moe::panel_width, c_of_panel[p] = c.data() + p * rows * moe::panel_width;
+  const auto multiply =
+      moe::detail::packed_tile<float>(moe::detail::LeftOrder::rows, moe::detail::Ahead::one_far, rows);
   const auto product = [&] {
-    moe::detail::multiply_packed_tile<float, moe::detail::LeftOrder::rows>(rows, a.data(), depth, b_of_panel,
-                                                                           c_of_panel, false, false, b_of_panel);
+    multiply(a.data(), depth, rows * moe::panel_width, b_of_panel, c_of_panel, false, b_of_panel);
     benchmark::DoNotOptimize(c.data());
   };
-  const double flops = 2.0 * rows * panels * 16 * static_cast<double>(depth);
+  const double flops = 2.0 * rows * panels * moe::panel_width * static_cast<double>(depth);
   std::vector<double> shares;
   for (auto _ : state) {
     const double seconds = bench::time_turn(product);

@@ -13,19 +13,16 @@
 namespace moe {
 namespace activations_test {
 
-using detail::Chunk;
-
 // Nine points on either side of 0, with 0 itself.
 Chunk<double> points() {
-  Chunk<double> x;
-  x << -30, -6, -3, -1.5, -1, -0.5, -1e-3, -1e-9, 0, 1e-9, 1e-3, 0.5, 1, 2, 6, 30;
-  return x;
+  const double values[panel_width] = {-30, -6, -3, -1.5, -1, -0.5, -1e-3, -1e-9, 0, 1e-9, 1e-3, 0.5, 1, 2, 6, 30};
+  return Chunk<double>::load(values);
 }
 
 template <class Activation, class F>
 void expect_values(F&& f) {
   const Chunk<double> x = points(), y = Activation::template value<double>(x);
-  for (int i = 0; i < x.size(); ++i) EXPECT_NEAR(y(i), f(x(i)), 1e-14 * (1 + std::abs(f(x(i))))) << "at " << x(i);
+  for (Index i = 0; i < panel_width; ++i) EXPECT_NEAR(y[i], f(x[i]), 1e-14 * (1 + std::abs(f(x[i])))) << "at " << x[i];
 }
 
 template <class Activation>
@@ -35,17 +32,16 @@ void expect_derivatives_of_the_value() {
   const auto value = [](const Chunk<double>& at) -> Chunk<double> { return Activation::template value<double>(at); };
   const Chunk<double> one = (value(x + step) - value(x - step)) / (2 * step);
   const Chunk<double> two = (value(x + 2 * step) - value(x - 2 * step)) / (4 * step);
-  for (int i = 0; i < x.size(); ++i) EXPECT_NEAR(dy(i), (4 * one(i) - two(i)) / 3, 1e-9) << "at " << x(i);
+  for (Index i = 0; i < panel_width; ++i) EXPECT_NEAR(dy[i], (4 * one[i] - two[i]) / 3, 1e-9) << "at " << x[i];
 }
 
 template <class Activation, class S>
 void expect_finite_tails() {
-  Chunk<S> x = Chunk<S>::Constant(-10000);
-  x.tail(8) = 10000;
+  const Chunk<S> x = S(10000) - S(20000) * detail::first_ones<S>(8);
   const Chunk<S> y = Activation::template value<S>(x), dy = Activation::template derivative<S>(x);
-  for (int i = 0; i < x.size(); ++i) {
-    EXPECT_NEAR(y(i), i < 8 ? S(0) : S(10000), S(1e-25)) << i;
-    EXPECT_NEAR(dy(i), i < 8 ? S(0) : S(1), S(1e-25)) << i;
+  for (Index i = 0; i < panel_width; ++i) {
+    EXPECT_NEAR(y[i], i < 8 ? S(0) : S(10000), S(1e-25)) << i;
+    EXPECT_NEAR(dy[i], i < 8 ? S(0) : S(1), S(1e-25)) << i;
   }
 }
 
@@ -55,8 +51,8 @@ void expect_bounded_at_every_magnitude() {
   using Limits = std::numeric_limits<S>;
   for (int power = Limits::min_exponent - Limits::digits; power < Limits::max_exponent; ++power)
     for (const S x : {std::ldexp(S(1.999), power), -std::ldexp(S(1.999), power)}) {
-      const Chunk<S> chunk = Chunk<S>::Constant(x);
-      const S y = Activation::template value<S>(chunk)(5), dy = Activation::template derivative<S>(chunk)(5);
+      const Chunk<S> chunk = x;
+      const S y = Activation::template value<S>(chunk)[5], dy = Activation::template derivative<S>(chunk)[5];
       EXPECT_TRUE(y >= (std::max)(x, S(0)) - S(0.5) && std::abs(y) <= std::abs(x)) << y << " at " << x;
       EXPECT_TRUE(dy >= S(-0.2) && dy <= S(1.2)) << dy << " at " << x;
       if (x < -1e4) {
@@ -73,13 +69,13 @@ void expect_bounded_at_every_magnitude() {
 
 template <class Activation>
 void expect_nan_stays() {
-  Chunk<float> x = Chunk<float>::Ones();
-  x(3) = support::nan_of<float>;
+  float values[panel_width] = {1, 1, 1, support::nan_of<float>};
+  const Chunk<float> x = Chunk<float>::load(values);
   const Chunk<float> y = Activation::template value<float>(x), dy = Activation::template derivative<float>(x);
   const bool is_step = std::is_same_v<Activation, Relu>;
-  for (int i = 0; i < x.size(); ++i) {
-    EXPECT_EQ(std::isnan(y(i)), i == 3) << i;
-    EXPECT_EQ(std::isnan(dy(i)), i == 3 && !is_step) << i;
+  for (Index i = 0; i < panel_width; ++i) {
+    EXPECT_EQ(std::isnan(y[i]), i == 3) << i;
+    EXPECT_EQ(std::isnan(dy[i]), i == 3 && !is_step) << i;
   }
 }
 
@@ -88,8 +84,8 @@ TEST(Activations, ReluIsThePositivePart) {
 }
 
 TEST(Activations, TheDerivativeOfReluAtZeroIsZero) {
-  const Chunk<float> dy = Relu::derivative<float>(Chunk<float>::Zero());
-  EXPECT_TRUE((dy == 0).all());
+  const Chunk<float> dy = Relu::derivative<float>(0);
+  for (Index i = 0; i < panel_width; ++i) EXPECT_EQ(dy[i], 0);
 }
 
 TEST(Activations, GeluIsTheArgumentTimesTheNormalDistribution) {
@@ -100,19 +96,19 @@ TEST(Activations, GeluIsTheArgumentTimesTheNormalDistribution) {
 // A unit in the last place of the exponent, x^2 / 2, is one part in 2^23 of it.
 TEST(Activations, GeluOfFloatsKeepsItsRelativePrecisionInTheLeftTail) {
   for (float x = -12.5f; x < 8; x += 0.0371f) {
-    const Chunk<float> at = Chunk<float>::Constant(x);
+    const Chunk<float> at = x;
     const double phi = std::erfc(-x / std::numbers::sqrt2) / 2, tolerance = 5e-7 * (1 + x * x / 2);
-    EXPECT_NEAR(Gelu::value<float>(at)(7) / (x * phi), 1, tolerance) << "at " << x;
+    EXPECT_NEAR(Gelu::value<float>(at)[7] / (x * phi), 1, tolerance) << "at " << x;
     const double density = std::exp(-x * x / 2.0) * std::numbers::inv_sqrtpi / std::numbers::sqrt2;
-    EXPECT_NEAR(Gelu::derivative<float>(at)(9), phi + x * density, 5e-7) << "at " << x;
+    EXPECT_NEAR(Gelu::derivative<float>(at)[9], phi + x * density, 5e-7) << "at " << x;
   }
 }
 
 TEST(Activations, GeluOfFloatsEndsInZero) {
   for (const float x : {-13.5f, -1e3f, -3e38f, -std::numeric_limits<float>::infinity()}) {
-    const Chunk<float> at = Chunk<float>::Constant(x);
-    EXPECT_EQ(Gelu::value<float>(at)(0), 0) << x;
-    EXPECT_NEAR(Gelu::derivative<float>(at)(0), 0, 1e-30) << x;
+    const Chunk<float> at = x;
+    EXPECT_EQ(Gelu::value<float>(at)[0], 0) << x;
+    EXPECT_NEAR(Gelu::derivative<float>(at)[0], 0, 1e-30) << x;
   }
 }
 
@@ -130,7 +126,7 @@ TEST(Activations, SiluIsTheArgumentTimesTheLogisticFunction) {
 TEST(Activations, SquaredReluIsTheSquareOfThePositivePart) {
   expect_values<SquaredRelu>([](double x) { return x > 0 ? x * x : 0; });
   const Chunk<double> dy = SquaredRelu::derivative<double>(points());
-  for (int i = 0; i < dy.size(); ++i) EXPECT_EQ(dy(i), 2 * (std::max)(points()(i), 0.0));
+  for (Index i = 0; i < panel_width; ++i) EXPECT_EQ(dy[i], 2 * (std::max)(points()[i], 0.0));
 }
 
 TEST(Activations, SigmoidIsTheLogisticFunction) {
@@ -144,11 +140,10 @@ TEST(Activations, TanhIsTheHyperbolicTangent) {
 }
 
 TEST(Activations, TheDerivativesOfBoundedFunctionsKeepTheirPrecisionInBothTails) {
-  const Chunk<double> at = Chunk<double>::Constant(40), sigmoid = Sigmoid::derivative<double>(at),
-                      tanh = Tanh::derivative<double>(at / 2);
-  EXPECT_NEAR(sigmoid(0) / std::exp(-40.0), 1, 1e-12);
-  EXPECT_NEAR(tanh(0) / (4 * std::exp(-40.0)), 1, 1e-12);
-  EXPECT_TRUE((Sigmoid::derivative<double>(-at) == sigmoid).all());
+  const Chunk<double> at = 40, sigmoid = Sigmoid::derivative<double>(at), tanh = Tanh::derivative<double>(at / 2);
+  EXPECT_NEAR(sigmoid[0] / std::exp(-40.0), 1, 1e-12);
+  EXPECT_NEAR(tanh[0] / (4 * std::exp(-40.0)), 1, 1e-12);
+  EXPECT_EQ(Sigmoid::derivative<double>(-at)[0], sigmoid[0]);
 }
 
 TEST(Activations, IdentityIsTheArgument) {
@@ -158,11 +153,11 @@ TEST(Activations, IdentityIsTheArgument) {
 
 TEST(Activations, TheBoundedStayBoundedAtEveryMagnitude) {
   for (const float x : {1e4f, -1e4f, 3e38f, -3e38f}) {
-    const Chunk<float> at = Chunk<float>::Constant(x);
-    EXPECT_NEAR(Sigmoid::value<float>(at)(0), x > 0 ? 1 : 0, 1e-30) << x;
-    EXPECT_EQ(Tanh::value<float>(at)(0), x > 0 ? 1 : -1) << x;
-    EXPECT_NEAR(Sigmoid::derivative<float>(at)(0), 0, 1e-30) << x;
-    EXPECT_NEAR(Tanh::derivative<float>(at)(0), 0, 1e-30) << x;
+    const Chunk<float> at = x;
+    EXPECT_NEAR(Sigmoid::value<float>(at)[0], x > 0 ? 1 : 0, 1e-30) << x;
+    EXPECT_EQ(Tanh::value<float>(at)[0], x > 0 ? 1 : -1) << x;
+    EXPECT_NEAR(Sigmoid::derivative<float>(at)[0], 0, 1e-30) << x;
+    EXPECT_NEAR(Tanh::derivative<float>(at)[0], 0, 1e-30) << x;
   }
 }
 
@@ -200,7 +195,7 @@ TEST(Activations, TheLogisticFunctionIsSymmetric) {
 
 TEST(Activations, TanhKeepsItsPrecisionNearZero) {
   for (const float x : {1e-8f, 1e-4f, -1e-3f, 0.3f, -2.0f, 7.0f})
-    EXPECT_NEAR(Tanh::value<float>(Chunk<float>::Constant(x))(3) / std::tanh(x), 1, 5e-7);
+    EXPECT_NEAR(Tanh::value<float>(x)[3] / std::tanh(x), 1, 5e-7);
 }
 
 }  // namespace activations_test

@@ -72,16 +72,16 @@ TEST(Glu, TheBilinearFormHasNoActivation) {
 struct Weighted {
   double share = 1;
   template <class S>
-  detail::Chunk<S> value(const detail::Chunk<S>& gate, const detail::Chunk<S>& up) const {
+  Chunk<S> value(const Chunk<S>& gate, const Chunk<S>& up) const {
     return gate + S(share) * up;
   }
   template <class S>
-  detail::Chunk<S> gate_derivative(const detail::Chunk<S>&, const detail::Chunk<S>&) const {
-    return detail::Chunk<S>::Ones();
+  Chunk<S> gate_derivative(const Chunk<S>&, const Chunk<S>&) const {
+    return S(1);
   }
   template <class S>
-  detail::Chunk<S> up_derivative(const detail::Chunk<S>&, const detail::Chunk<S>&) const {
-    return detail::Chunk<S>::Constant(S(share));
+  Chunk<S> up_derivative(const Chunk<S>&, const Chunk<S>&) const {
+    return S(share);
   }
 };
 

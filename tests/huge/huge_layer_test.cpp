@@ -19,7 +19,7 @@ void fill(Weights<float>& w) {
   for (Index p = 0; p < w.panels(); ++p)
     for (Index j = 0; j < w.cols(); ++j)
       for (Index i = 0; i < w.width_of_panel(p); ++i)
-        w.panel(p)[j * w.width_of_panel(p) + i] = entry(p * Weights<float>::panel_width + i, j);
+        w.panel(p)[j * w.width_of_panel(p) + i] = entry(p * panel_width + i, j);
 }
 
 /// Relu(w1 row . x), in double.

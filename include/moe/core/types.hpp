@@ -19,6 +19,10 @@ MOE_NAMESPACE_BEGIN
 
 using Index = Eigen::Index;
 
+/// Outputs side by side in a panel of Weights, and values in a Chunk. What is cut into columns (the stages of an
+/// expert) is cut at multiples of it.
+inline constexpr Index panel_width = 16;
+
 /// Row-major matrix of any size: a token is contiguous.
 template <class S>
 using Matrix = Eigen::Matrix<S, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;

@@ -21,7 +21,6 @@ class Weights {
 
  public:
   using Scalar = S;
-  static constexpr Index panel_width = 16;
 
   Weights() = default;
   Weights(Index outputs, Index inputs) : values_(outputs, inputs) {}  ///< Not initialised.

@@ -25,40 +25,40 @@ struct ClampedSilu {
   }
 
   template <class S>
-  detail::Chunk<S> value(const detail::Chunk<S>& gate, const detail::Chunk<S>& up) const {
+  Chunk<S> value(const Chunk<S>& gate, const Chunk<S>& up) const {
     return swish<S>(gate) * (cut<S>(up) + S(offset));
   }
 
   template <class S>
-  detail::Chunk<S> gate_derivative(const detail::Chunk<S>& gate, const detail::Chunk<S>& up) const {
-    const detail::Chunk<S> slope = Silu::derivative<S>(S(alpha) * gate) * (cut<S>(up) + S(offset));
+  Chunk<S> gate_derivative(const Chunk<S>& gate, const Chunk<S>& up) const {
+    const Chunk<S> slope = Silu::derivative<S>(S(alpha) * gate) * (cut<S>(up) + S(offset));
     if (limit == 0) return slope;
-    return detail::where_less<S>(detail::all(S(limit)), gate, detail::all(S(0)), slope);
+    return where_less(S(limit), gate, S(0), slope);
   }
 
   template <class S>
-  detail::Chunk<S> up_derivative(const detail::Chunk<S>& gate, const detail::Chunk<S>& up) const {
+  Chunk<S> up_derivative(const Chunk<S>& gate, const Chunk<S>& up) const {
     if (limit == 0) return swish<S>(gate);
-    return detail::where_less<S>(detail::all(S(limit)), up.abs(), detail::all(S(0)), swish<S>(gate));
+    return where_less(S(limit), up.abs(), S(0), swish<S>(gate));
   }
 
  private:
   /// gate sigmoid(alpha gate) = silu(alpha gate) / alpha, of the cut gate.
   template <class S>
-  detail::Chunk<S> swish(const detail::Chunk<S>& gate) const {
+  Chunk<S> swish(const Chunk<S>& gate) const {
     return Silu::value<S>(S(alpha) * (limit == 0 ? gate : cut_above<S>(gate))) / S(alpha);
   }
 
   template <class S>
-  detail::Chunk<S> cut(const detail::Chunk<S>& up) const {
-    return limit == 0 ? up : detail::Chunk<S>(-cut_above<S>(-cut_above<S>(up)));
+  Chunk<S> cut(const Chunk<S>& up) const {
+    return limit == 0 ? up : -cut_above<S>(-cut_above<S>(up));
   }
 
   /// NaN stays NaN.
   template <class S>
-  detail::Chunk<S> cut_above(const detail::Chunk<S>& x) const {
-    const detail::Chunk<S> highest = detail::all(S(limit));
-    return detail::where_less<S>(highest, x, highest, x);
+  Chunk<S> cut_above(const Chunk<S>& x) const {
+    const Chunk<S> highest = S(limit);
+    return where_less(highest, x, highest, x);
   }
 };
 

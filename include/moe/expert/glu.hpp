@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <optional>
 
@@ -16,7 +17,10 @@
 #include "moe/expert/mlp.hpp"
 #include "moe/expert/stages.hpp"
 #include "moe/kernel/chunk.hpp"
-#include "moe/kernel/panels.hpp"
+#include "moe/kernel/elementwise.hpp"
+#include "moe/kernel/panels_forward.hpp"
+#include "moe/kernel/panels_input_gradient.hpp"
+#include "moe/kernel/panels_weight_gradient.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -135,7 +139,7 @@ struct Glu {
       if (multiplier_F.size() > 0) units *= detail::load_chunk(&multiplier_F(at.column), at.width, S(0));
       detail::store_chunk<S>(units, &hidden_NF(at.row, at.column), at.width);
     };
-    detail::panels_sums<S, 2, 3>(x_ND, {&w1_FD, &w3_FD}, first, count, {gate_NF, up_NF, hidden_NF}, take);
+    detail::panels_sums<S, 3>(x_ND, std::array{&w1_FD, &w3_FD}, first, count, {gate_NF, up_NF, hidden_NF}, take);
     dropout.drop(tape.random, hidden_NF, first, count, row);
   }
 
@@ -180,7 +184,7 @@ struct Glu {
   }
 
  private:
-  using Units = detail::Chunk<S>;  // sixteen hidden units
+  using Units = Chunk<S>;  // sixteen hidden units
   static constexpr bool has_form = detail::GateForm<Activation, S>;
 
   /// Sums in several parts are added up in memory, those of gate and up side by side.

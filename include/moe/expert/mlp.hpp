@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <optional>
@@ -16,7 +17,10 @@
 #include "moe/expert/dropout.hpp"
 #include "moe/expert/stages.hpp"
 #include "moe/kernel/chunk.hpp"
-#include "moe/kernel/panels.hpp"
+#include "moe/kernel/elementwise.hpp"
+#include "moe/kernel/panels_forward.hpp"
+#include "moe/kernel/panels_input_gradient.hpp"
+#include "moe/kernel/panels_weight_gradient.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -108,24 +112,25 @@ struct Mlp {
   /// Rows from `row` on and columns of one stage, for the layer, which has checked the shapes.
   void forward_stage(int stage, ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape& tape, Index row, Index first,
                      Index count) const {
-    using Chunk = detail::Chunk<S>;
+    using Chunk = moe::Chunk<S>;
     if (count == 0) return;
     const auto own = [&](auto& all) -> MatrixRef<S> { return all.middleRows(row, x_ND.rows()); };
     MatrixRef<S> hidden_NF = own(tape.hidden_NF);
     if (stage == 1) return detail::panels_forward<S>(hidden_NF, w2_DF, b2_D, y_ND, first, count);
     MatrixRef<S> pre_NF = own(tape.keep_activations ? before_slope(tape) : tape.hidden_NF);  // a place for the sums
-    detail::panels_sums<S, 1, 2>(
-        x_ND, {&w1_FD}, first, count, {pre_NF, hidden_NF}, [&](const detail::SumsPlace& at, const auto& sums) {
-          const Chunk pre = detail::add_sums<S>(at, sums[0], b1_F, &pre_NF(at.row, at.column));
-          if (!at.last_part) return;
-          detail::store_chunk<S>(Activation::template value<S>(pre), &hidden_NF(at.row, at.column), at.width);
-        });
+    detail::panels_sums<S, 2>(x_ND, std::array{&w1_FD}, first, count, {pre_NF, hidden_NF},
+                              [&](const detail::SumsPlace& at, const auto& sums) {
+                                const Chunk pre = detail::add_sums<S>(at, sums[0], b1_F, &pre_NF(at.row, at.column));
+                                if (!at.last_part) return;
+                                detail::store_chunk<S>(Activation::template value<S>(pre),
+                                                       &hidden_NF(at.row, at.column), at.width);
+                              });
     dropout.drop(tape.random, hidden_NF, first, count, row);
   }
 
   void backward_stage(int stage, ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_ND, Tape& tape, MatrixRef<S> dx_ND,
                       Mlp& gradient, Index first, Index count) const {
-    using Chunk = detail::Chunk<S>;
+    using Chunk = moe::Chunk<S>;
     if (count == 0) return;
     if (stage == 1) {
       detail::panels_weight_gradient<S>(dy_ND, tape.hidden_NF, gradient.w2_DF, gradient.b2_D, first, count);

@@ -8,6 +8,7 @@
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/chunk.hpp"
+#include "moe/kernel/elementwise.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/routing/routing.hpp"
@@ -45,7 +46,7 @@ void measure_tokens(Routing<S>& routing, Buffer<Matrix<S>>& key_TE) {
     const S log_sum = std::log(total.sum);
     if (!has_finite_bits(total.shift)) {  // shares of 1, and 0; or NaN
       map_chunks(
-          experts, key_E, [](const Chunk<S>& p) -> Chunk<S> { return p.log() - (-p).log1p(); }, selects_E);
+          experts, key_E, [](const Chunk<S>& p) -> Chunk<S> { return log_odds<S>(p); }, selects_E);
       continue;
     }
     map_chunks(

@@ -40,7 +40,7 @@ void log_score_row(ScoreFunction function, const S* logits, Index experts, S* lo
   const S linear = log_softplus_is_linear<S>();
   const auto log_score = [is_sigmoid, linear](const Chunk<S>& z) -> Chunk<S> {
     if (is_sigmoid) return -softplus<S>(-z);
-    return S(0.5) * where_less<S>(z, all(linear), z, softplus<S>(z).log());
+    return S(0.5) * where_less(z, linear, z, softplus<S>(z).log());
   };
   map_chunks(experts, logs, log_score, logits);
 }
@@ -67,7 +67,7 @@ void log_score_row_backward(ScoreFunction function, const S* logits, const S* pr
         experts, dlogits,
         [linear](const Chunk<S>& d, const Chunk<S>& dl, const Chunk<S>& z) -> Chunk<S> {
           const Chunk<S> slope = sigmoid<S>(z) / softplus<S>(z);
-          return d + S(0.5) * dl * where_less<S>(z, all(linear), all(S(1)), slope);
+          return d + S(0.5) * dl * where_less(z, linear, S(1), slope);
         },
         dlogits, dlogs, logits);
   }
@@ -78,8 +78,7 @@ template <class S>
 void exp_row(const S* logs, Index experts, S* scores) {
   const S lowest = std::log((std::numeric_limits<S>::min)());
   map_chunks(
-      experts, scores,
-      [lowest](const Chunk<S>& l) -> Chunk<S> { return where_less<S>(l, all(lowest), all(S(0)), l.exp()); }, logs);
+      experts, scores, [lowest](const Chunk<S>& l) -> Chunk<S> { return where_less(l, lowest, S(0), l.exp()); }, logs);
 }
 
 }  // namespace detail

@@ -9,6 +9,7 @@
 #include "moe/gating/division.hpp"
 #include "moe/gating/score_function.hpp"
 #include "moe/kernel/chunk.hpp"
+#include "moe/kernel/elementwise.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/routing/routing.hpp"
 
@@ -67,7 +68,7 @@ class Scores {
     constexpr S safe = (std::numeric_limits<S>::min)() / std::numeric_limits<S>::epsilon();
     if (sum > safe && detail::has_finite_bits(sum))
       detail::map_chunks(
-          experts, p_E, [sum](const detail::Chunk<S>& s) -> detail::Chunk<S> { return s / sum; }, score_E);
+          experts, p_E, [sum](const Chunk<S>& s) -> Chunk<S> { return s / sum; }, score_E);
     else  // scores that underflow
       detail::softmax_row(log_E, experts, p_E);
   }

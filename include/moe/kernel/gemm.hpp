@@ -9,6 +9,7 @@
 #include "moe/kernel/packing.hpp"
 #include "moe/kernel/scratch.hpp"
 #include "moe/kernel/tiles.hpp"
+#include "moe/kernel/view.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -23,69 +24,63 @@ struct Strided {
   bool has_contiguous_rows() const { return column_stride == 1; }
 
   /// Rows or columns, whichever are contiguous, as the rows of a view.
-  auto block(Index row, Index column, Index rows, Index columns) const {
-    using View = Eigen::Map<const Matrix<S>, 0, Eigen::OuterStride<>>;
+  View<const S> block(Index row, Index column, Index rows, Index columns) const {
     const S* const begin = data + row * row_stride + column * column_stride;
-    return has_contiguous_rows() ? View(begin, rows, columns, Eigen::OuterStride<>(row_stride))
-                                 : View(begin, columns, rows, Eigen::OuterStride<>(column_stride));
+    return has_contiguous_rows() ? View<const S>(begin, rows, columns, row_stride)
+                                 : View<const S>(begin, columns, rows, column_stride);
   }
 };
 
-/// Panels of 16 columns: panel[k][j] = b(k, j).
+/// Panels of b's columns: panel[k][j] = b(k, j).
 template <class S>
-void pack_right(Strided<S> b, Index k, Index depth, Index first, Index columns, S* panel) {
-  for (Index j = 0; j < columns; j += 16, panel += 16 * depth) {
-    const Index width = (std::min)(Index{16}, columns - j);
-    const auto block = b.block(k, first + j, depth, width);
+void pack_right(const Strided<S>& b, Index k, Index depth, Index first, Index columns, S* panel) {
+  for (Index j = 0; j < columns; j += panel_width, panel += panel_width * depth) {
+    const Index width = (std::min)(panel_width, columns - j);
+    const View<const S> block = b.block(k, first + j, depth, width);
     if (b.has_contiguous_rows()) {
       pack_panel<S>(block, panel);
     } else {
-      if (width < 16) std::fill_n(panel, 16 * depth, S(0));
-      transpose_rows(block.data(), block.outerStride(), width, depth, panel);
-    }
-  }
-}
-
-/// gemm for a left operand whose rows, or columns, are contiguous.
-template <class S, LeftOrder order>
-void gemm_in_order(Index rows, Index columns, Index depth, Strided<S> a, Strided<S> b, S* c, Index row_stride,
-                   bool accumulate) {
-  S *const packed = Scratch<S>::mine().packed.data(), *const panels = Scratch<S>::mine().second.data();
-  const EvenParts parts{depth, longest_sum}, chunks{rows, rows_at_once((std::min)(depth, longest_sum))};
-  for (Index part = 0; part < parts.count(); ++part) {
-    const Index k = parts.begin(part), part_depth = parts.size(part);
-    const Index columns_packed = Scratch<S>::second_size / (part_depth + 1) / 16 * 16;
-    for (Index chunk = 0; chunk < chunks.count(); ++chunk) {
-      const EvenParts tiles{chunks.size(chunk), TileShape<S>::rows};
-      const auto left = a.block(chunks.begin(chunk), k, tiles.total(), part_depth);
-      if constexpr (order == LeftOrder::rows)
-        pack_rows<S>(left, tiles, packed);
-      else
-        pack_columns<S>(left, tiles, packed);
-      for (Index first = 0; first < columns; first += columns_packed) {
-        const Index count = (std::min)(columns_packed, columns - first);
-        pack_right<S>(b, k, part_depth, first, count, panels);
-        multiply_tiles<S, order>(
-            packed, tiles, part_depth, 0, (count + 15) / 16, 1, false,
-            [&](Index p) { return panels + p * 16 * part_depth; }, [](Index, Index, S* room) { return room; },
-            [&](Index t, Index p, S* const* sums) {
-              put_tile(sums[0], tiles.size(t), (std::min)(Index{16}, count - p * 16),
-                       c + (chunks.begin(chunk) + tiles.begin(t)) * row_stride + first + p * 16, row_stride,
-                       accumulate || part > 0);
-            });
-      }
+      if (width < panel_width) std::fill_n(panel, panel_width * depth, S(0));
+      transpose_rows<S>(block.data(), block.outerStride(), width, depth, panel);
     }
   }
 }
 
 /// c = a b, or c += a b. c's rows are `row_stride` apart, its columns side by side.
 template <class S>
-void gemm(Index rows, Index columns, Index depth, Strided<S> a, Strided<S> b, S* c, Index row_stride, bool accumulate) {
+void gemm(Index rows, Index columns, Index depth, const Strided<S>& a, const Strided<S>& b, S* c, Index row_stride,
+          bool accumulate) {
   if (rows == 0 || columns == 0) return;
-  if (a.has_contiguous_rows())
-    gemm_in_order<S, LeftOrder::rows>(rows, columns, depth, a, b, c, row_stride, accumulate);
-  else
-    gemm_in_order<S, LeftOrder::columns>(rows, columns, depth, a, b, c, row_stride, accumulate);
+  S *const packed = Scratch<S>::mine().packed.data(), *const panels = Scratch<S>::mine().second.data();
+  const EvenParts parts{depth, longest_sum}, chunks{rows, rows_at_once((std::min)(depth, longest_sum))};
+  const LeftOrder order = a.has_contiguous_rows() ? LeftOrder::rows : LeftOrder::columns;
+  for (Index part = 0; part < parts.count(); ++part) {
+    const Index k = parts.begin(part), part_depth = parts.size(part), panel_size = panel_width * part_depth;
+    const Index columns_packed = Scratch<S>::second_size / (part_depth + 1) / panel_width * panel_width;
+    for (Index chunk = 0; chunk < chunks.count(); ++chunk) {
+      const PackedRows<S> left{packed, EvenParts{chunks.size(chunk), TileShape<S>::rows}, order, part_depth};
+      const View<const S> block = a.block(chunks.begin(chunk), k, left.tiles.total(), part_depth);
+      if (order == LeftOrder::rows)
+        pack_rows<S>(block, left.tiles, packed);
+      else
+        pack_columns<S>(block, left.tiles, packed);
+      for (Index first = 0; first < columns; first += columns_packed) {
+        const Index count = (std::min)(columns_packed, columns - first);
+        pack_right<S>(b, k, part_depth, first, count, panels);
+        RightPanels<S> right;
+        right.of_weight[0].first = panels, right.of_weight[0].stride = panel_size;
+        right.of_weight[0].count = (count + panel_width - 1) / panel_width;
+        right.of_weight[0].last = panels + (right.of_weight[0].count - 1) * panel_size;
+        for (TileWalk<S> walk(left, right); walk.next();)
+          for (Index i = 0; i < walk.panels(); ++i) {
+            const Index column = (walk.first_panel() + i) * panel_width, tile = walk.tile();
+            put_tile<S>(walk.sums(i), left.tiles.size(tile), (std::min)(panel_width, count - column),
+                        c + (chunks.begin(chunk) + left.tiles.begin(tile)) * row_stride + first + column, row_stride,
+                        accumulate || part > 0);
+          }
+      }
+    }
+  }
 }
 
 }  // namespace detail

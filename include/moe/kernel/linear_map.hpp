@@ -1,5 +1,6 @@
 // The three products of a linear map y = x w' + b, with x (n, in), w (out, in), b (out) or empty, and y (n, out), of a
-// plain matrix w: its pieces are packed at every call. Where that matters there are panels (moe/kernel/panels.hpp).
+// plain matrix w: its pieces are packed at every call. Experts' weights lie in panels
+// and need no packing (panels_forward.hpp).
 #pragma once
 
 #include <algorithm>
@@ -11,6 +12,8 @@
 #include "moe/core/core.hpp"
 #include "moe/core/executor.hpp"
 #include "moe/kernel/gemm.hpp"
+#include "moe/kernel/packing.hpp"
+#include "moe/kernel/view.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -20,62 +23,68 @@ inline constexpr Index linear_task_rows = 192;
 inline constexpr Index linear_task_products = Index{1} << 18;  // fewer products than these are not worth a second task
 
 /// Throws std::invalid_argument unless the shapes are those above: the products would leave the memory otherwise.
-template <class S, class X, class Y>
-void require_linear(const X& x, const Matrix<S>& w, const Vector<S>& b, const Y& y) {
+template <class S>
+void require_linear(View<const S> x, const Matrix<S>& w, const Vector<S>& b, View<const S> y) {
   require(
       x.rows() == y.rows() && x.cols() == w.cols() && y.cols() == w.rows() && (b.size() == 0 || b.size() == w.rows()),
       "linear map: inputs of ", x.rows(), " x ", x.cols(), ", a weight of ", w.rows(), " x ", w.cols(), ", a bias of ",
       b.size(), " and outputs of ", y.rows(), " x ", y.cols(), " do not fit together");
 }
 
+/// Outputs first, ..., first + y.cols() - 1 of y = x w' + b.
+template <class S>
+void linear_outputs(View<const S> x, const Matrix<S>& w, const Vector<S>& b, View<S> y, Index first) {
+  gemm<S>(x.rows(), y.cols(), w.cols(), {x.data(), x.outerStride(), 1},
+          {w.data() + first * w.outerStride(), 1, w.outerStride()}, y.data(), y.outerStride(), false);
+  if (b.size() > 0)
+    for (Index i = 0; i < y.rows(); ++i)
+      for (Index j = 0; j < y.cols(); ++j) y(i, j) += b[first + j];
+}
+
 /// y = x w' + b; tasks over blocks of rows, or, if there is but one, of outputs.
 template <class S, class Exec>
-void linear_forward(ConstMatrixRef<S> x, const Matrix<S>& w, const Vector<S>& b, MatrixRef<S> y, const Exec& executor) {
-  require_linear(x, w, b, y);
-  if (y.size() == 0) return;
-  const auto product = [&](Index row, Index rows, Index first, Index outputs) {
-    gemm<S>(rows, outputs, w.cols(), {x.data() + row * x.outerStride(), x.outerStride(), 1},
-            {w.data() + first * w.outerStride(), 1, w.outerStride()}, &y(row, first), y.outerStride(), false);
-    if (b.size() > 0) y.block(row, first, rows, outputs).rowwise() += b.segment(first, outputs).transpose();
-  };
-  if (x.rows() > linear_task_rows)
-    return parallel_blocks(executor, x.rows(), linear_task_rows,
-                           [&](Index row, Index rows) { product(row, rows, 0, w.rows()); });
-  const bool one_task = x.rows() * w.size() < linear_task_products;
+void linear_forward(View<const S> x, const Matrix<S>& w, const Vector<S>& b, View<S> y, const Exec& executor) {
+  require_linear<S>(x, w, b, y);
+  if (y.rows() == 0 || y.cols() == 0) return;
+  const bool by_rows = x.rows() > linear_task_rows, one_task = x.rows() * w.size() < linear_task_products;
   const Index tasks = one_task ? 1 : (std::min)(tasks_to_occupy(executor), w.rows()),
-              of_task = (w.rows() + tasks - 1) / tasks;
-  parallel_blocks(executor, w.rows(), (of_task + 15) / 16 * 16,
-                  [&](Index first, Index outputs) { product(0, x.rows(), first, outputs); });
+              of_task = whole_chunks((w.rows() + tasks - 1) / tasks);
+  parallel_blocks(
+      executor, by_rows ? x.rows() : w.rows(), by_rows ? linear_task_rows : of_task, [&](Index begin, Index count) {
+        if (by_rows)
+          linear_outputs<S>(x.block(begin, 0, count, x.cols()), w, b, y.block(begin, 0, count, y.cols()), 0);
+        else
+          linear_outputs<S>(x, w, b, y.block(0, begin, y.rows(), count), begin);
+      });
 }
 
 /// dx = dy w, or dx += dy w; tasks over blocks of rows.
 template <class S, class Exec>
-void linear_input_gradient(ConstMatrixRef<S> dy, const Matrix<S>& w, MatrixRef<S> dx, bool accumulate,
-                           const Exec& executor) {
-  require_linear(dx, w, Vector<S>(), dy);
+void linear_input_gradient(View<const S> dy, const Matrix<S>& w, View<S> dx, bool accumulate, const Exec& executor) {
+  require_linear<S>(dx, w, Vector<S>(), dy);
   parallel_blocks(executor, dy.rows(), linear_task_rows, [&](Index begin, Index count) {
-    gemm<S>(count, w.cols(), w.rows(), {dy.data() + begin * dy.outerStride(), dy.outerStride(), 1},
-            {w.data(), w.outerStride(), 1}, dx.data() + begin * dx.outerStride(), dx.outerStride(), accumulate);
+    gemm<S>(count, w.cols(), w.rows(), {dy.row(begin), dy.outerStride(), 1}, {w.data(), w.outerStride(), 1},
+            dx.row(begin), dx.outerStride(), accumulate);
   });
 }
 
 /// dw += dy' x and db += the sum of dy's rows; tasks over blocks of columns of dw.
 template <class S, class Exec>
-void linear_weight_gradient(ConstMatrixRef<S> dy, ConstMatrixRef<S> x, Matrix<S>& dw, Vector<S>& db,
-                            const Exec& executor) {
-  require_linear(x, dw, db, dy);
+void linear_weight_gradient(View<const S> dy, View<const S> x, Matrix<S>& dw, Vector<S>& db, const Exec& executor) {
+  require_linear<S>(x, dw, db, dy);
   if (dy.rows() == 0) return;
   parallel_blocks(executor, x.cols(), 64, [&](Index begin, Index count) {
     gemm<S>(dw.rows(), count, dy.rows(), {dy.data(), 1, dy.outerStride()}, {x.data() + begin, x.outerStride(), 1},
             dw.data() + begin, dw.outerStride(), true);
   });
   if (db.size() > 0)
-    for (Index i = 0; i < dy.rows(); ++i) db += dy.row(i).transpose();
+    for (Index i = 0; i < dy.rows(); ++i)
+      for (Index j = 0; j < dy.cols(); ++j) db[j] += dy(i, j);
 }
 
 /// Copies the rows of `m` whose mark is not 0 into `rows`, in order: sums over rows then do not see the others at all.
 template <class S>
-void gather_marked_rows(ConstMatrixRef<S> m, const std::vector<std::uint8_t>& marks, Index marked,
+void gather_marked_rows(View<const S> m, const std::vector<std::uint8_t>& marks, Index marked,
                         Buffer<Matrix<S>>& rows) {
   require(static_cast<Index>(marks.size()) == m.rows() &&
               marked == m.rows() - std::count(marks.begin(), marks.end(), std::uint8_t{0}),
@@ -84,12 +93,12 @@ void gather_marked_rows(ConstMatrixRef<S> m, const std::vector<std::uint8_t>& ma
   rows.resize(marked, m.cols());
   Index next = 0;
   for (Index i = 0; i < m.rows(); ++i)
-    if (marks[static_cast<std::size_t>(i)] != 0) rows.row(next++) = m.row(i);
+    if (marks[static_cast<std::size_t>(i)] != 0) std::copy_n(m.row(i), m.cols(), rows.data() + next++ * m.cols());
 }
 
-/// linear_weight_gradient over the marked rows alone; dy_rows and x_rows are room to gather them in.
+/// linear_weight_gradient over the marked rows alone; they are gathered into dy_rows and x_rows.
 template <class S, class Exec>
-void linear_weight_gradient_of_marked(ConstMatrixRef<S> dy, ConstMatrixRef<S> x, const std::vector<std::uint8_t>& marks,
+void linear_weight_gradient_of_marked(View<const S> dy, View<const S> x, const std::vector<std::uint8_t>& marks,
                                       Index marked, Buffer<Matrix<S>>& dy_rows, Buffer<Matrix<S>>& x_rows,
                                       Matrix<S>& dw, Vector<S>& db, const Exec& executor) {
   if (marked == dy.rows()) return linear_weight_gradient<S>(dy, x, dw, db, executor);

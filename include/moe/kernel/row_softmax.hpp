@@ -6,6 +6,7 @@
 
 #include "moe/core/core.hpp"
 #include "moe/kernel/chunk.hpp"
+#include "moe/kernel/elementwise.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -17,7 +18,7 @@ template <class S>
 EIGEN_ALWAYS_INLINE Chunk<S> exp_of_negative(const Chunk<S>& x) {
   const S lowest = std::log((std::numeric_limits<S>::min)());
   constexpr S steep = S(1) / std::numeric_limits<S>::epsilon();
-  // 1 from `lowest` upwards, 0 at the next number below: Eigen's select is not packet code.
+  // 1 from `lowest` upwards, 0 at the next number below.
   const Chunk<S> step = ((((x - lowest) * steep + S(1)).max)(S(0)).min)(S(1));
   return x.exp() * step;
 }
@@ -25,7 +26,7 @@ EIGEN_ALWAYS_INLINE Chunk<S> exp_of_negative(const Chunk<S>& x) {
 /// Of 1 or more values.
 template <class S>
 S largest(const S* row, Index size) {
-  Chunk<S> best = Chunk<S>::Constant(row[0]);
+  Chunk<S> best = row[0];
   for_each_chunk(size, [&](Index begin, Index count) { best = (best.max)(load_chunk(row + begin, count, row[0])); });
   return best.maxCoeff();
 }
@@ -33,12 +34,12 @@ S largest(const S* row, Index size) {
 /// exp(row - shift) into `out`; returns the sum.
 template <class S>
 S exp_shifted(const S* row, Index size, S shift, S* out) {
-  Chunk<S> sum = Chunk<S>::Zero();
+  Chunk<S> sum = S(0);
   for_each_chunk(size, [&](Index begin, Index count) {
     const Chunk<S> shifted = load_chunk(row + begin, count, shift) - shift;
     const Chunk<S> power = exp_of_negative<S>(shifted);
     store_chunk<S>(power, out + begin, count);
-    sum += count == chunk_size ? power : Chunk<S>(power * first_ones<S>(count));
+    sum += count == panel_width ? power : power * first_ones<S>(count);
   });
   return sum.sum();
 }
@@ -62,7 +63,7 @@ template <class S>
 void softmax_of_infinities(const S* logits, Index size, S shift, S* probabilities) {
   S count = 0;
   for (Index i = 0; i < size; ++i) {
-    const S share = logits[i] == shift ? S(1) : exp_of_negative<S>(Chunk<S>::Constant(logits[i] - shift))(0);
+    const S share = logits[i] == shift ? S(1) : exp_of_negative<S>(logits[i] - shift)[0];
     probabilities[i] = share;
     count += share;
   }
@@ -75,8 +76,8 @@ void softmax_of_infinities(const S* logits, Index size, S shift, S* probabilitie
 template <class S>
 SumOfExponentials<S> softmax_row(const S* logits, Index size, S* probabilities) {
   if (size == 0) return {-std::numeric_limits<S>::infinity(), S(0)};
-  const bool is_short = size <= chunk_size;  // then all of it stays in registers
-  const Chunk<S> row = is_short ? load_chunk(logits, size, logits[0]) : Chunk<S>();
+  const bool is_short = size <= panel_width;  // then all of it stays in registers
+  const Chunk<S> row = is_short ? load_chunk(logits, size, logits[0]) : Chunk<S>(S(0));
   const S shift = is_short ? row.maxCoeff() : largest(logits, size);
   if (!has_finite_bits(shift) && shift > 0) {
     softmax_of_infinities(logits, size, shift, probabilities);
@@ -96,14 +97,14 @@ SumOfExponentials<S> softmax_row(const S* logits, Index size, S* probabilities) 
 /// In one order wherever the row lies; Eigen's own sum of a row begins at an aligned address.
 template <class S>
 S sum_row(const S* row, Index size) {
-  Chunk<S> sum = Chunk<S>::Zero();
+  Chunk<S> sum = S(0);
   for_each_chunk(size, [&](Index begin, Index count) { sum += load_chunk(row + begin, count, S(0)); });
   return sum.sum();
 }
 
 template <class S>
 S dot_rows(const S* a, const S* b, Index size) {
-  Chunk<S> sum = Chunk<S>::Zero();
+  Chunk<S> sum = S(0);
   for_each_chunk(size, [&](Index begin, Index count) {
     sum += load_chunk(a + begin, count, S(0)) * load_chunk(b + begin, count, S(0));
   });

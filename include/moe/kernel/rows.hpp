@@ -1,5 +1,5 @@
-// Rows that lie anywhere in a matrix, one after the other. Processors look ahead along a row, but cannot know where the
-// next one lies: it is asked for while this one is read.
+// Rows that lie anywhere in a matrix, one after the other. Processors prefetch along a row, but cannot know where the
+// next one lies: it is prefetched here, while this one is read.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +9,8 @@
 #include "moe/core/core.hpp"
 #include "moe/kernel/chunk.hpp"
 #include "moe/kernel/compiler.hpp"
+#include "moe/kernel/elementwise.hpp"
+#include "moe/kernel/view.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -18,7 +20,7 @@ namespace detail {
 template <class S>
 class ListedRows {
  public:
-  ListedRows(const ConstMatrixRef<S>& rows, const std::vector<Index>& list)
+  ListedRows(View<const S> rows, const std::vector<Index>& list)
       : rows_(rows.data()), stride_(rows.outerStride()), width_(rows.cols()), list_(&list) {}
 
   /// to = scale * row i of the list.
@@ -41,7 +43,7 @@ class ListedRows {
     const auto at = static_cast<std::size_t>(i);
     const S *const here = row(at), *const next = at + 1 < list_->size() ? row(at + 1) : here;
     for_each_chunk(width_, [&](Index k, Index count) {
-      constexpr std::uintptr_t line = 64, chunk = chunk_size * sizeof(S);
+      constexpr std::uintptr_t line = 64, chunk = panel_width * sizeof(S);
       for (std::uintptr_t bytes = 0; bytes < chunk; bytes += line)
         MOE_DETAIL_PREFETCH(next, static_cast<std::uintptr_t>(k) * sizeof(S) + bytes);
       f(load_chunk(here + k, count, S(0)), k, count);

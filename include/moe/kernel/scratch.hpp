@@ -1,4 +1,4 @@
-// Room for a kernel's packed operands.
+// A thread's own memory for what its kernels pack and decode.
 #pragma once
 
 #include "moe/core/core.hpp"
@@ -7,14 +7,14 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// What one task packs: of fixed sizes, so that a thread allocates its room once in its life and no task ever again.
+/// Of fixed size, so that a thread allocates it once in its life and no task ever again.
 template <class S>
 struct Scratch {
-  static constexpr Index packed_size = Index{1} << 17, second_size = Index{1} << 17, widened_size = 2 * 16 * 1536;
+  static constexpr Index packed_size = Index{1} << 17, second_size = Index{1} << 17;
 
-  Vector<S> packed, second, widened;
+  Vector<S> packed, second;
 
-  Scratch() : packed(packed_size), second(second_size), widened(widened_size) {}
+  Scratch() : packed(packed_size), second(second_size) {}
 
   /// The calling thread's.
   static Scratch& mine() {

@@ -45,16 +45,18 @@ auto selection_rank(S value) {
 template <class S>
 void top_k_by_counting(const S* values, Index count, Index k, Index* chosen) {
   using Rank = decltype(selection_rank(S()));
-  std::array<Rank, chunk_size> ranks, places{};
-  const Chunk<S> chunk = load_chunk(values, count, S(0));
-  for (int i = 0; i < chunk_size; ++i) ranks[static_cast<std::size_t>(i)] = selection_rank(chunk.data()[i]);
+  constexpr auto width = static_cast<Rank>(panel_width);
+  std::array<Rank, panel_width> ranks, places{};
+  S row[panel_width];
+  load_chunk(values, count, S(0)).store(row);
+  for (Index i = 0; i < panel_width; ++i) ranks[static_cast<std::size_t>(i)] = selection_rank(row[i]);
   for (Index other = 0; other < count; ++other) {
     const Rank rank = ranks[static_cast<std::size_t>(other)];
-    for (Rank i = 0; i < chunk_size; ++i)  // of equals the earlier, hence the 1
+    for (Rank i = 0; i < width; ++i)  // of equals the earlier, hence the 1
       places[static_cast<std::size_t>(i)] +=
           rank > ranks[static_cast<std::size_t>(i)] - (i > static_cast<Rank>(other) ? 1 : 0) ? 1 : 0;
   }
-  std::array<Index, chunk_size> order;
+  std::array<Index, panel_width> order;
   for (Index i = 0; i < count; ++i) order[static_cast<std::size_t>(places[static_cast<std::size_t>(i)])] = i;
   std::copy_n(order.begin(), k, chosen);
 }
@@ -68,12 +70,13 @@ class BlockedRanks {
 
   template <class S>
   BlockedRanks(const S* values, Index count) : blocks_((count + block - 1) / block) {
-    for (Index begin = 0; begin < blocks_ * block; begin += chunk_size) {
-      const Index size = std::clamp(count - begin, Index{0}, Index{chunk_size});
-      const Chunk<S> chunk = size > 0 ? load_chunk(values + begin, size, S(0)) : Chunk<S>(Chunk<S>::Zero());
+    for (Index begin = 0; begin < blocks_ * block; begin += panel_width) {
+      const Index size = std::clamp(count - begin, Index{0}, panel_width);
+      S row[panel_width] = {};
+      if (size > 0) load_chunk(values + begin, size, S(0)).store(row);
       Rank* ranks = ranks_.data() + begin;
-      for (Rank i = 0; i < chunk_size; ++i)
-        ranks[i] = i < static_cast<Rank>(size) ? selection_rank(chunk.data()[i]) : taken;
+      for (Rank i = 0; i < static_cast<Rank>(panel_width); ++i)
+        ranks[i] = i < static_cast<Rank>(size) ? selection_rank(row[i]) : taken;
     }
     for (Index b = 0; b < blocks_; ++b) best_[at(b)] = largest_of(ranks_.data() + b * block);
   }
@@ -144,8 +147,8 @@ void top_k(const S* values, Index count, Index k, Index* chosen) {
   using Rank = decltype(selection_rank(S()));
   if (count == 0) return;
   if constexpr (std::is_integral_v<Rank>) {
-    if (count <= chunk_size) return top_k_by_counting(values, count, k, chosen);
-    if (k <= 2 * chunk_size && count <= BlockedRanks<Rank>::most) {
+    if (count <= panel_width) return top_k_by_counting(values, count, k, chosen);
+    if (k <= 2 * panel_width && count <= BlockedRanks<Rank>::most) {
       BlockedRanks<Rank> ranks(values, count);
       for (Index i = 0; i < k; ++i) chosen[i] = ranks.take_best();
       return;

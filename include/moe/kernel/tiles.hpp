@@ -1,19 +1,23 @@
-// Goes from tile to tile: the product of packed rows with panels, from one cache to the next.
+// The product of packed rows with panels, tile by tile, in an order that suits the caches.
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 
 #include "moe/core/core.hpp"
+#include "moe/kernel/compiler.hpp"
 #include "moe/kernel/packing.hpp"
+#include "moe/kernel/panel_reader.hpp"
 #include "moe/kernel/tile.hpp"
+#include "moe/kernel/view.hpp"
 
 MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-inline constexpr Index longest_sum = 1536;  // of one part of k
-inline constexpr Index tiles_ahead = 4;     // whose sums are asked for
+inline constexpr Index longest_sum = 1536;  // steps of k in one part
+inline constexpr Index tiles_ahead = 4;     // whose sums are prefetched
 
 /// Rows of so many entries that are packed together: they stay in the second-level cache, half a megabyte of floats.
 /// The more there are, the less often the panels are read again.
@@ -21,63 +25,176 @@ inline Index rows_at_once(Index entries) {
   return (std::max)(Index{48}, (Index{1} << 17) / (whole_chunks(entries) + 1));
 }
 
-/// Steps of k, a multiple of 16, that few tiles take before it is the next one's turn: what `panels` panels at once
-/// read and ask for in that time stays in the first-level cache.
-inline Index steps_of_turn(Index panels) { return (std::max)(Index{32}, 128 / panels); }
+/// Steps of k, a multiple of panel_width, that few tiles take before it is the next one's turn: what `panels` panels at
+/// once read and prefetch in that time stays in the first-level cache.
+inline Index steps_of_turn(Index panels) { return (std::max)(2 * panel_width, 8 * panel_width / panels); }
 
-/// The product of all tiles of packed rows (t), each of whole chunks of k, with panels first, ..., last - 1 of the
-/// right operand (p), panels in the outer loop: `right(p)` are the panel's entries; `begin(t, p, room)` is where the
-/// sums go, `room`, or, if `accumulate`, memory of the caller's that they are added to; `end(t, p, sums)` is told of
-/// `together` panels (1, 2, 4 or 8) from p on when theirs are done.
-template <class S, LeftOrder order, class Right, class Begin, class End>
-void multiply_tiles(const S* packed, const EvenParts& tiles, Index depth, Index first, Index last, Index together,
-                    bool accumulate, Right&& right, Begin&& begin, End&& end) {
+/// The left operand: packed rows, tile after tile, each of whole chunks of k.
+template <class S>
+struct PackedRows {
+  const S* data;
+  EvenParts tiles;
+  LeftOrder order;
+  Index depth;
+};
+
+/// The right operand: panels of one matrix, or of two of one shape in turn: first panel 0 of each, then panel 1 of
+/// each.
+template <class S>
+struct RightPanels {
+  static constexpr std::size_t most_weights = 2;
+  std::array<PanelRun<S>, most_weights> of_weight;
+  Index weights = 1;
+
+  Index count() const { return of_weight[0].count * weights; }
+  const S* operator()(Index p) const {
+    return weights == 1 ? of_weight[0](p) : of_weight[static_cast<std::size_t>(p & 1)](p >> 1);
+  }
+};
+
+/// Sums in memory of the caller's, to be added to: those of panel p, one row after the other, begin at
+/// first + p * stride. `panels` says how many panels have theirs there; 0: none.
+template <class S>
+struct SumsInMemory {
+  S* first = nullptr;
+  Index stride = 0, panels = 0;
+};
+
+/// What will be written where the sums belong: each of `views` has a row for each row of the left operand, and
+/// panel_width columns for each panel (of two weights: for each pair). The lines are prefetched.
+template <class S>
+struct Outputs {
+  const View<S>* views = nullptr;
+  std::size_t count = 0;
+};
+
+/// Goes through all tiles of the product, panels in the outer loop:
+///
+///     for (TileWalk<S> walk(left, right); walk.next();)
+///       for (i = 0; i < walk.panels(); ++i)
+///         // walk.sums(i) (rows of walk.tile(), panel_width) are the sums of panel walk.first_panel() + i
+template <class S>
+class TileWalk {
   using Shape = TileShape<S>;
-  constexpr auto most_panels = std::size_t{Shape::most_panels};
-  alignas(64) S rooms[most_panels][Shape::rows * 16] = {};
-  const S *operand[most_panels], *next[most_panels];
-  S* sums[most_panels];
-  // As the smallest tile works on at once: a multiple of the others'.
-  const Index group = (std::max)(together, Shape::panels(tiles.total() / tiles.count()));
-  // Few rows would wait for the panels to come from memory. Their tiles take turns, and ask in each for what is read in
-  // the next one. More rows take all steps, and the first tiles ask for the next panels (25 to 48 rows of floats in
-  // turns: Zen 5 has 0.9 to 0.97 of the speed, Sapphire Rapids 1.00 to 1.03). So does a tile that reads eight panels at
-  // once: eight are streams enough, and turns break them where processors follow streams by themselves (one to three
-  // rows: 0.8 to 0.9, and 1.01 to 1.06).
-  const bool in_turns =
-      !accumulate && tiles.total() <= 24 && group < Shape::most_panels && tiles.count() * group <= Shape::most_panels;
-  const Index padded = whole_chunks(depth);
-  const EvenParts turns{padded / 16, in_turns ? steps_of_turn(group) / 16 : padded / 16 + 1};
-  const bool alone = in_turns && tiles.count() == 1;
-  for (Index p0 = first; p0 < last; p0 += group) {
-    for (Index turn = 0; turn < turns.count(); ++turn) {
-      const Index k = turns.begin(turn) * 16, steps = (std::min)(turns.size(turn) * 16, depth - k);
-      const bool first_turn = turn == 0, last_turn = turn + 1 == turns.count();
-      for (Index i = 0; i < group; ++i) {  // beyond the last panel, it is computed again, for nobody
-        operand[i] = right((std::min)(p0 + i, last - 1)) + k * 16;
-        next[i] = last_turn ? right((std::min)(p0 + group + i, last - 1)) : operand[i] + steps * 16;
-      }
-      const S* a = packed;
-      for (Index t = 0, row = 0; t < tiles.count(); ++t) {
-        const Index end_row = tiles.begin(t + 1), rows = end_row - row, at_once = Shape::panels(rows);
-        const Index own = in_turns ? t * group : 0;  // the first of the tile's sums
-        if (first_turn)
-          for (Index i = 0; i < group; ++i)
-            sums[own + i] = p0 + i < last ? begin(t, p0 + i, rooms[own + i]) : rooms[own + i];
-        for (Index i = 0; i < group && p0 + i < last; i += at_once) {
-          const S* asked = t < group ? next[t] : operand[i];  // the latter is near: there is nothing to ask for
-          const Index j = own + i + t % at_once;
-          // Sums in the caller's memory, of the tiles some way behind: with few steps the next one's come too late.
-          if (accumulate && t >= group && sums[j] != rooms[j] && row + tiles_ahead * rows + depth <= tiles.total())
-            asked = sums[j] + tiles_ahead * rows * 16;
-          multiply_packed_tile<S, order>(rows, a + k * rows, steps, operand + i, sums + own + i,
-                                         accumulate || !first_turn, alone, alone ? next + i : &asked);
-        }
-        if (last_turn)
-          for (Index i = 0; i < group && p0 + i < last; i += together) end(t, p0 + i, sums + own + i);
-        a += rows * padded, row = end_row;
-      }
+
+ public:
+  TileWalk(const PackedRows<S>& left, const RightPanels<S>& right, const SumsInMemory<S>& target = {},
+           Outputs<S> outputs = {});
+  TileWalk(const TileWalk&) = delete;
+
+  /// Computes the next tile; false if there is none.
+  bool next();
+
+  Index tile() const { return tile_; }
+  Index first_panel() const { return panel_; }
+  Index panels() const { return (std::min)(group_, last_ - panel_); }
+  const S* sums(Index i) const { return tile_sums_[i]; }
+  /// Whether sums(i) are the caller's own, in memory.
+  bool in_memory(Index i) const { return panel_ + i < target_.panels; }
+
+ private:
+  void begin_turn(Index turn);
+  void multiply(Index tile);
+  void prefetch_outputs(Index row, Index rows) const;
+
+  PackedRows<S> left_;
+  RightPanels<S> right_;
+  SumsInMemory<S> target_;
+  Outputs<S> outputs_;
+  Index padded_, last_;
+  Index group_;  // panels that the smallest tile works on at once: a multiple of the other tiles'
+  bool in_turns_, alone_;
+  EvenParts turns_;
+  Index tile_, panel_;
+  Index k_ = 0, steps_ = 0;  // of the turn
+  bool first_turn_ = true;
+  S** tile_sums_ = nullptr;
+  const S *operand_[Shape::most_panels], *next_[Shape::most_panels];
+  S* sums_[Shape::most_panels];
+  alignas(64) S scratch_[Shape::most_panels][Shape::rows * panel_width];
+};
+
+// Two ways to keep a processor from waiting for panels to come from memory. Up to 24 rows: the tiles alternate, each
+// takes a turn of a few steps of k, and prefetches what is read in the next turn. More rows: each tile takes all steps,
+// and the first tiles prefetch the next panels. A tile that reads eight panels at once takes all steps too: its eight
+// streams keep memory busy, and processors follow them by themselves.
+template <class S>
+TileWalk<S>::TileWalk(const PackedRows<S>& left, const RightPanels<S>& right, const SumsInMemory<S>& target,
+                      Outputs<S> outputs)
+    : left_(left),
+      right_(right),
+      target_(target),
+      outputs_(outputs),
+      padded_(whole_chunks(left.depth)),
+      last_(right.count()),
+      group_((std::max)(right.weights, Index{Shape::panels(left.tiles.total() / left.tiles.count())})),
+      in_turns_(target.first == nullptr && left.tiles.total() <= 24 && group_ < Shape::most_panels &&
+                left.tiles.count() * group_ <= Shape::most_panels),
+      alone_(in_turns_ && left.tiles.count() == 1),
+      turns_(padded_ / panel_width, in_turns_ ? steps_of_turn(group_) / panel_width : padded_ / panel_width + 1),
+      tile_(left.tiles.count() - 1),
+      panel_(-group_) {}
+
+template <class S>
+bool TileWalk<S>::next() {
+  if (++tile_ >= left_.tiles.count()) {
+    tile_ = 0, panel_ += group_;
+    if (panel_ >= last_) return false;
+    for (Index turn = 0; turn < turns_.count(); ++turn) {
+      begin_turn(turn);
+      if (turn + 1 < turns_.count())
+        for (Index tile = 0; tile < left_.tiles.count(); ++tile) multiply(tile);
     }
+  }
+  multiply(tile_);
+  return true;
+}
+
+/// Where the panels of this turn's steps lie, and those that come after it. Beyond the last panel, that one is computed
+/// again, and nobody reads the sums.
+template <class S>
+void TileWalk<S>::begin_turn(Index turn) {
+  k_ = turns_.begin(turn) * panel_width;
+  steps_ = (std::min)(turns_.size(turn) * panel_width, left_.depth - k_);
+  first_turn_ = turn == 0;
+  const bool last_turn = turn + 1 == turns_.count();
+  for (Index i = 0; i < group_; ++i) {
+    operand_[i] = right_((std::min)(panel_ + i, last_ - 1)) + k_ * panel_width;
+    next_[i] = last_turn ? right_((std::min)(panel_ + group_ + i, last_ - 1)) : operand_[i] + steps_ * panel_width;
+  }
+}
+
+template <class S>
+void TileWalk<S>::prefetch_outputs(Index row, Index rows) const {
+  const Index end = (panel_ + panels()) / right_.weights;
+  for (Index p = panel_ / right_.weights; p < end; ++p)
+    for (Index i = row; i < row + rows; ++i)
+      for (std::size_t o = 0; o < outputs_.count; ++o)
+        MOE_DETAIL_PREFETCH_FOR_WRITING(outputs_.views[o].row(i) + p * panel_width);
+}
+
+/// This turn's steps of a tile with all panels of the group.
+template <class S>
+void TileWalk<S>::multiply(Index tile) {
+  const Index row = left_.tiles.begin(tile), rows = left_.tiles.begin(tile + 1) - row, at_once = Shape::panels(rows);
+  const Index own = in_turns_ ? tile * group_ : 0;  // the first of the tile's sums
+  const bool accumulate = target_.first != nullptr;
+  const TileFunction<S> multiply_rows = packed_tile<S>(left_.order, alone_ ? Ahead::each_near : Ahead::one_far, rows);
+  tile_sums_ = sums_ + own;
+  if (first_turn_ && outputs_.count > 0) prefetch_outputs(row, rows);
+  for (Index i = 0; i < group_; ++i) {
+    tile_sums_[i] =
+        in_memory(i) ? target_.first + (panel_ + i) * target_.stride + row * panel_width : scratch_[own + i];
+    if (accumulate && !in_memory(i)) std::fill_n(tile_sums_[i], rows * panel_width, S(0));
+  }
+  for (Index i = 0; i < group_ && panel_ + i < last_; i += at_once) {
+    const S* ahead = tile < group_ ? next_[tile] : operand_[i];  // the latter is near: nothing is left to prefetch
+    // Sums in memory of the tiles some way ahead: with few steps, those of the next tile would come too late.
+    const Index j = i + tile % at_once;
+    if (in_memory(j) && tile >= group_ && row + tiles_ahead * rows + left_.depth <= left_.tiles.total())
+      ahead = tile_sums_[j] + tiles_ahead * rows * panel_width;
+    multiply_rows(left_.data + row * padded_ + k_ * rows, steps_, rows * panel_width, operand_ + i, tile_sums_ + i,
+                  accumulate || !first_turn_, alone_ ? next_ + i : &ahead);
   }
 }
 

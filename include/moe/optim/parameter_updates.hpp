@@ -86,11 +86,11 @@ bool all_finite(const S* entries, Index count, Measure&& measure) {
   Index i = 0;
   if constexpr (has_known_bits<S>) {
     using Bits = decltype(magnitude_bits(S()));
-    for (; i + chunk_size <= count; i += chunk_size) {
-      Bits largest[chunk_size];
-      for (int k = 0; k < chunk_size; ++k) largest[k] = magnitude_bits(S(measure(entries[i + k])));
+    for (; i + panel_width <= count; i += panel_width) {
+      Bits largest[panel_width];
+      for (Index k = 0; k < panel_width; ++k) largest[k] = magnitude_bits(S(measure(entries[i + k])));
       bool finite = true;
-      for (int k = 0; k < chunk_size; ++k) finite &= largest[k] < bits_of_infinity<S>;
+      for (Index k = 0; k < panel_width; ++k) finite &= largest[k] < bits_of_infinity<S>;
       if (!finite) return false;
     }
   }

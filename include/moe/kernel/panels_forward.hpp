@@ -1,0 +1,118 @@
+// y = x w' + b for a weight w that lies in panels (moe/core/weights.hpp), or for several weights of one shape at once.
+// A call works on a range of w's outputs, so that one expert's product can be many tasks. The order in which an entry's
+// terms are added depends on nothing but the number of inputs.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+
+#include "moe/core/core.hpp"
+#include "moe/kernel/chunk.hpp"
+#include "moe/kernel/compiler.hpp"
+#include "moe/kernel/packing.hpp"
+#include "moe/kernel/panel_reader.hpp"
+#include "moe/kernel/scratch.hpp"
+#include "moe/kernel/tiles.hpp"
+#include "moe/kernel/view.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// Rows that a small expert is to take through its stages at once, so that what one stage writes is still in the
+/// second-level cache when the next one reads it, beside what is packed: of an expert of so many weights, `widest`
+/// input or hidden units. 0: all rows take one stage after the other, since weights that leave the caches would be read
+/// once for each block.
+template <class S>
+Index rows_of_block(Index weights, Index widest) {
+  constexpr Index few = (Index{1} << 22) / static_cast<Index>(sizeof(S));
+  return weights <= few ? rows_at_once(widest) / 2 : 0;
+}
+
+/// Where a row's sums belong, and which part of all their terms they are the sums of.
+struct SumsPlace {
+  Index row, column, width;  ///< `width` columns, panel_width at most, from `column` on.
+  bool first_part, last_part;
+};
+
+/// Calls take(place, sums) for each row of x, each panel of columns first, ..., first + columns - 1 and each part of
+/// the terms in turn, with pointers to the sums of x w' for each of the weights, which are of one shape: what they
+/// share is packed once, and what is made of them is made while they are near. `take` writes to `outputs` there.
+/// `first` is a multiple of panel_width, and so is `columns` unless they reach the last one; those beyond are ignored.
+template <class S, std::size_t output_count, std::size_t count, class W, class Take>
+void panels_sums(View<const S> x, const std::array<const W*, count>& weights, Index first, Index columns,
+                 const std::array<View<S>, output_count>& outputs, Take&& take) {
+  static_assert(count <= RightPanels<S>::most_weights, "moe: so many weights at once are not supported");
+  static_assert(static_cast<Index>(count) * panel_width * longest_sum <= Scratch<S>::second_size,
+                "moe: scratch is too small for so many weights");
+  constexpr Index together = static_cast<Index>(count), scratch_size = Scratch<S>::second_size / together;
+  const Index outputs_of_w = weights[0]->rows(), inputs = weights[0]->cols();
+  columns = (std::min)(columns, outputs_of_w - first);
+  if (columns <= 0 || x.rows() == 0) return;
+  const Index p_begin = first / panel_width, p_end = (first + columns + panel_width - 1) / panel_width;
+  const EvenParts depths{inputs, longest_sum};
+  const EvenParts chunks{x.rows(), rows_at_once((std::min)(inputs, longest_sum))};
+  S *const packed = Scratch<S>::mine().packed.data(), *scratch = Scratch<S>::mine().second.data();
+  for (Index part = 0; part < depths.count(); ++part) {
+    const Index k0 = depths.begin(part), depth = depths.size(part);
+    const auto reader = [&](std::size_t i) {
+      return PanelReader<W>(*weights[i], p_end, k0, depth, scratch + static_cast<Index>(i) * scratch_size,
+                            scratch_size);
+    };
+    std::array<PanelReader<W>, count> readers;
+    for (std::size_t i = 0; i < count; ++i) readers[i] = reader(i);
+    for (Index chunk = 0; chunk < chunks.count(); ++chunk) {
+      const Index row = chunks.begin(chunk);
+      const PackedRows<S> left{packed, EvenParts{chunks.size(chunk), TileShape<S>::rows}, LeftOrder::rows, depth};
+      pack_rows<S>(x.block(row, k0, left.tiles.total(), depth), left.tiles, packed);
+      RightPanels<S> right;
+      right.weights = together;
+      for (Index p0 = p_begin; p0 < p_end; p0 += right.of_weight[0].count) {
+        for (std::size_t i = 0; i < count; ++i) right.of_weight[i] = readers[i].run(p0, p_end);
+        std::array<View<S>, output_count> lines = outputs;
+        for (View<S>& view : lines)
+          view = view.block(row, p0 * panel_width, left.tiles.total(), view.cols() - p0 * panel_width);
+        for (TileWalk<S> walk(left, right, {}, {lines.data(), output_count}); walk.next();) {
+          const Index first_row = row + left.tiles.begin(walk.tile()), rows = left.tiles.size(walk.tile());
+          for (Index i = 0; i < walk.panels(); i += together) {
+            const Index column = (p0 + (walk.first_panel() + i) / together) * panel_width;
+            SumsPlace place{first_row, column, (std::min)(panel_width, outputs_of_w - column), part == 0,
+                            part + 1 == depths.count()};
+            std::array<const S*, count> sums;
+            for (std::size_t w = 0; w < count; ++w) sums[w] = walk.sums(i + static_cast<Index>(w));
+            for (const Index end = first_row + rows; place.row < end; ++place.row) {
+              take(place, sums);
+              for (const S*& sum : sums) sum += panel_width;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+/// y, at that place, = sums + b (empty: none), + the sums of all parts in the end.
+template <class S>
+EIGEN_ALWAYS_INLINE Chunk<S> add_sums(const SumsPlace& place, const S* sums, const Vector<S>& b, S* y) {
+  Chunk<S> so_far = S(0);
+  if (!place.first_part)
+    so_far = load_chunk(y, place.width, S(0));
+  else if (b.size() > 0)
+    so_far = load_chunk(b.data() + place.column, place.width, S(0));
+  so_far += Chunk<S>::load(sums);
+  store_chunk<S>(so_far, y, place.width);
+  return so_far;
+}
+
+/// Columns first, ..., first + columns - 1 of y = x w' + b (empty: none).
+template <class S, class W>
+void panels_forward(View<const S> x, const W& w, const Vector<S>& b, View<S> y, Index first, Index columns) {
+  panels_sums<S, 1>(x, std::array{&w}, first, columns, {y}, [&](const SumsPlace& place, const auto& sums) {
+    add_sums<S>(place, sums[0], b, &y(place.row, place.column));
+  });
+}
+
+}  // namespace detail
+
+MOE_NAMESPACE_END

@@ -1,0 +1,80 @@
+#include "moe/kernel/panels_weight_gradient.hpp"
+
+#include <gtest/gtest.h>
+
+#include "kernel/panels_case.hpp"
+
+namespace moe::detail {
+namespace panels_weight_gradient_test {
+
+using namespace panels_case;
+
+template <class S>
+class PanelsWeightGradient : public testing::Test {};
+TYPED_TEST_SUITE(PanelsWeightGradient, Scalars);
+
+TYPED_TEST(PanelsWeightGradient, IsTheMatrixProductAndIsAdded) {
+  using S = TypeParam;
+  for (const Index rows : row_counts)
+    for (const Index inputs : widths)
+      for (const Index outputs : output_counts) {
+        const Case<S> c(rows, inputs, outputs);
+        Weights<S> dw = c.w;
+        Vector<S> db = c.b;
+        panels_weight_gradient<S>(c.dy, c.x, dw, db, 0, outputs);
+        expect_near<S>(dw.matrix(), c.w + product<S>(c.dy.transpose(), c.x), rows);
+        expect_near<S>(db, c.b + product<S>(c.dy.transpose(), Matrix<S>::Ones(rows, 1)), rows);
+      }
+}
+
+TYPED_TEST(PanelsWeightGradient, RangesOfColumnsGiveTheSameBits) {
+  using S = TypeParam;
+  for (const Index rows : {1, 3, 7, 40}) {
+    const Case<S> c(rows, 100, 90);
+    Weights<S> whole = c.w, cut = c.w;
+    Vector<S> whole_b = c.b, cut_b = c.b;
+    panels_weight_gradient<S>(c.dy, c.x, whole, whole_b, 0, 90);
+    for (Index first = 0; first < 90; first += 32) panels_weight_gradient<S>(c.dy, c.x, cut, cut_b, first, 32);
+    EXPECT_TRUE(same_bits(whole.matrix(), cut.matrix())) << rows;
+    EXPECT_TRUE(same_bits(whole_b, cut_b)) << rows;
+  }
+}
+
+TYPED_TEST(PanelsWeightGradient, NoRowsAreNoWork) {
+  using S = TypeParam;
+  const Case<S> c(0, 40, 40);
+  Weights<S> dw = c.w;
+  Vector<S> db = c.b;
+  panels_weight_gradient<S>(c.dy, c.x, dw, db, 16, 16);
+  EXPECT_EQ(dw.matrix(), c.w);
+}
+
+TYPED_TEST(PanelsWeightGradient, NoInputsAreNoWeights) {
+  using S = TypeParam;
+  for (const Index rows : {3, 9}) {
+    Weights<S> dw(16, 0);
+    Vector<S> db = Vector<S>::Zero(16);
+    const Matrix<S> dy = Matrix<S>::Ones(rows, 16), x(rows, 0);
+    panels_weight_gradient<S>(dy, x, dw, db, 0, 16);
+    EXPECT_EQ(db, Vector<S>::Constant(16, static_cast<S>(rows)));
+  }
+}
+
+TYPED_TEST(PanelsWeightGradient, RowsMayBePartsOfAWiderMatrix) {
+  using S = TypeParam;
+  for (const Index rows : {3, 9}) {
+    const Case<S> c(rows, 20, 30);
+    Matrix<S> wide = Matrix<S>::Zero(rows, 50);
+    wide.leftCols(30) = c.dy;
+    wide.rightCols(20) = c.x;
+    Weights<S> dw = c.w, dw_of_parts = c.w;
+    Vector<S> db = c.b, db_of_parts = c.b;
+    panels_weight_gradient<S>(c.dy, c.x, dw, db, 0, 30);
+    panels_weight_gradient<S>(wide.leftCols(30), wide.rightCols(20), dw_of_parts, db_of_parts, 0, 30);
+    EXPECT_TRUE(same_bits(dw.matrix(), dw_of_parts.matrix()));
+    EXPECT_TRUE(same_bits(db, db_of_parts));
+  }
+}
+
+}  // namespace panels_weight_gradient_test
+}  // namespace moe::detail
