@@ -167,9 +167,9 @@ void expect_overwriting(const moe::testing::GradientReport& report, const std::s
 TEST(GradientMutants, ThatWriteOverWhatAnotherWroteAreNamed) {
   using namespace mutants;
   const auto of_gate = [](const auto& gate) { return report_of(moe::Layer{router(), gate, experts()}, training); };
-  expect_overwriting(of_gate(LogitsGradientOverwritten{top_2(ChoiceWeights::probabilities)}), "the gate",
+  expect_overwriting(of_gate(LogitsGradientOverwritten{top_2(ChoiceWeights::probabilities())}), "the gate",
                      "drouting's logits_TE");
-  expect_overwriting(of_gate(ProbabilitiesGradientOverwritten{top_2(ChoiceWeights::probabilities)}), "the gate",
+  expect_overwriting(of_gate(ProbabilitiesGradientOverwritten{top_2(ChoiceWeights::probabilities())}), "the gate",
                      "drouting's probabilities_TE");
   expect_overwriting(of_gate(noisy_gate<InputGradientOverwritten>()), "the gate", "dx");
   const auto of_loss = [](const auto& loss) { return report_with_losses(training, loss); };
