@@ -98,7 +98,7 @@ struct Router {
       accumulate(tape.x_TD);
       tape.dx_TD.resize(batch.tokens(), width());
       detail::linear_input_gradient<S>(drouting.logits_TE, weight_ED, tape.dx_TD, false, executor);
-      using Values = detail::Chunk<S>;
+      using Values = Chunk<S>;
       for (Index t = 0; t < batch.tokens(); ++t) {
         S* const dx = dx_TD.data() + t * dx_TD.outerStride();
         detail::map_chunks(
