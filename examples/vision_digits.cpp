@@ -1,11 +1,12 @@
-// Batch-prioritised routing (V-MoE, Riquelme et al. 2021): where experts have less room than there are patches, those
-// whom the router weighs most are served first, wherever in the batch they are. In the paper a model that was trained
-// as usual then keeps its accuracy though most patches of its images are skipped, and these are the background; served
-// in order of arrival, the last images of the batch get nothing. Here a small vision transformer tells handwritten
-// digits, with V-MoE's gate and losses in each block (a dense block between two mixtures would make up for much of what
-// is skipped), trained with room for all; then the room is cut. An order by lot tells what comes of the weights, and
-// what of all images losing alike. Prints accuracy against capacity for each order and who is skipped, and writes
-// vision_digits.csv, vision_digits.svg (accuracy) and vision_digits_patches.svg (which places are skipped).
+// Batch-prioritised routing (V-MoE, Riquelme et al. 2021): where experts accept fewer patches than there are, those
+// with the highest router weights are accepted first, wherever in the batch they are. In the paper a model that was
+// trained as usual then keeps its accuracy though most patches of its images are skipped, and these are the background;
+// accepted in order of arrival, those of the last images of the batch are all skipped. Here a small vision transformer
+// tells handwritten digits, with V-MoE's gate and losses in each block (a dense block between two mixtures would make
+// up for much of what is skipped), trained with a capacity for all; then the capacity is cut. A random order tells what
+// comes of the weights, and what of all images losing alike. Prints accuracy against capacity for each order and who is
+// skipped, and writes vision_digits.csv, vision_digits.svg (accuracy) and vision_digits_patches.svg (which places are
+// skipped).
 //
 //   vision_digits            4 trainings, some 25 seconds of a processor
 //   vision_digits --quick    one short training, 5 seconds
@@ -47,7 +48,7 @@ struct Sizes {
 };
 
 /// What one order of service makes of the test's images, all of them in one batch. A patch is skipped if no expert of
-/// the first mixture has room for it: what the later ones get is changed by that.
+/// the first mixture accepts it; that also changes what the later ones get.
 struct Service {
   double right = 0, dropped = 0;  ///< Of images; of choices.
   double ink_skipped = 0;         ///< Of the darkness of the images, that of the skipped patches.

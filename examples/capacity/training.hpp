@@ -34,7 +34,7 @@ enum class Drop {
   latest,         ///< Those that come last in the batch: how all are trained here.
   lowest_weight,  ///< Of all choices those of the lowest weight.
   least_sure,     ///< Of each rank the tokens of the lowest first weight: batch-prioritised routing (V-MoE).
-  nobody,         ///< They go to another expert as long as one has room: no token left behind (Switch, appendix B).
+  nobody,         ///< They go to another expert as long as one accepts them: no token left behind (Switch, appendix B).
 };
 
 inline constexpr std::array drops{Drop::latest, Drop::lowest_weight, Drop::least_sure, Drop::nobody};

@@ -121,7 +121,7 @@ struct BarChart {
   std::string title = {}, subtitle = {}, x_name = {}, y_name = {};
   std::vector<std::string> groups = {};
   std::vector<Series> series = {};
-  int digits = 2;  ///< Of the numbers at the bars, which stand there if there is room for them.
+  int digits = 2;  ///< How many digits the numbers at the bars have; they are left out where they do not fit.
 
   Svg draw() const {
     std::vector<chart::Key> keys;
@@ -158,7 +158,7 @@ struct HeatMap {
   std::string unit = {};  ///< What the numbers are.
   std::vector<std::string> rows = {}, columns = {};
   moe::Matrix<double> values = {};
-  int digits = 2;  ///< Of the numbers in the cells, which stand there if there is room for them.
+  int digits = 2;  ///< How many digits the numbers in the cells have; they are left out where they do not fit.
 
   Svg draw() const {
     Range range{0, 0};

@@ -149,10 +149,10 @@ inline Plot frame(Svg& svg, double top, const Axis& x, const Axis& y) {
   return plot;
 }
 
-/// Whether such numbers have room.
-inline bool fit(const Range& range, int digits, double font_size, double room) {
+/// Whether numbers of this range, with so many digits, are narrower than this.
+inline bool fit(const Range& range, int digits, double font_size, double most_width) {
   const auto wide = [&](double number) { return text_width(fixed(number, digits), font_size); };
-  return (std::max)(wide(range.lowest), wide(range.highest)) < room;
+  return (std::max)(wide(range.lowest), wide(range.highest)) < most_width;
 }
 
 }  // namespace chart

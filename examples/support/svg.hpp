@@ -179,8 +179,8 @@ struct Plot {
   /// Labels that would run into each other are turned.
   bool stand_upright(const std::vector<Tick>& x_ticks) const {
     if (x_ticks.size() < 2) return false;
-    const double room = (*this)(Point{x_ticks[1].at, 0}).x - (*this)(Point{x_ticks[0].at, 0}).x;
-    return widest(x_ticks) > room;
+    const double spacing = (*this)(Point{x_ticks[1].at, 0}).x - (*this)(Point{x_ticks[0].at, 0}).x;
+    return widest(x_ticks) > spacing;
   }
 };
 

@@ -142,8 +142,9 @@ class Picture {
     Point place{};
     for (double share = .08; share < .95; share += .02) {
       const Point p{ends[0].x + share * (ends[1].x - ends[0].x), ends[0].y + share * (ends[1].y - ends[0].y)};
-      const double room = (std::min)(room_at({p.x + aside.x, p.y + aside.y}), room_at({p.x - aside.x, p.y - aside.y}));
-      if (room > best) best = room, place = p;
+      const double distance =
+          (std::min)(distance_at({p.x + aside.x, p.y + aside.y}), distance_at({p.x - aside.x, p.y - aside.y}));
+      if (distance > best) best = distance, place = p;
     }
     for (const double side : {1., -1.})
       svg_.text({place.x + side * aside.x, place.y + side * aside.y + 6}, answer_name(e, side > 0 ? 1 : 0),
@@ -152,15 +153,15 @@ class Picture {
   }
 
   /// Distance in pixels to the nearest vowel or edge.
-  double room_at(Point p) const {
-    double room = (std::min)(
+  double distance_at(Point p) const {
+    double distance = (std::min)(
         {p.x - plot_.top_left.x, plot_.bottom_right.x - p.x, p.y - plot_.top_left.y, plot_.bottom_right.y - p.y});
     for (const Set* set : {&data_.train, &data_.test})
       for (moe::Index t = 0; t < set->formants_TD.rows(); ++t) {
         const Point vowel = place_of(*set, t);
-        room = (std::min)(room, std::hypot(vowel.x - p.x, vowel.y - p.y));
+        distance = (std::min)(distance, std::hypot(vowel.x - p.x, vowel.y - p.y));
       }
-    return room;
+    return distance;
   }
 
   Point place_of(const Set& set, moe::Index t) const {

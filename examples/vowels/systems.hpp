@@ -1,5 +1,5 @@
 // The two kinds of system that the paper compares: a mixture of very simple experts, and a network with one hidden
-// layer. Both are plain structs with what moe::TrainableExpert asks for.
+// layer. Both are plain structs with the members of a moe::TrainableExpert.
 #pragma once
 
 #include <utility>

@@ -148,7 +148,7 @@ TEST(VariantExpert, LossesOfExpertsThatAreLayersCount) {
   decltype(layer)::Tape tape;
   layer.forward(support::random_matrix<double>(12, width, 3), tape);
   const auto* const inner = std::get_if<7>(&layer.experts[8].expert);
-  const auto& inner_tape = std::get<7>(tape.experts[8].of);
+  const auto& inner_tape = std::get<7>(tape.experts[8].tapes);
   ASSERT_TRUE(inner && tape.experts[8].at_hand == 7);
   EXPECT_GT(inner->auxiliary_loss(inner_tape), 0);
   EXPECT_EQ(layer.auxiliary_loss(tape), layer.losses.value(tape.routing) + inner->auxiliary_loss(inner_tape));
@@ -160,8 +160,8 @@ TEST(VariantExpert, SeedsReachTheExpertsThatDraw) {
   decltype(layer)::Tape training{1}, evaluation;
   layer.forward(x, training);
   layer.forward(x, evaluation);
-  EXPECT_TRUE(std::get<6>(training.experts[7].of).was_seeded);
-  EXPECT_FALSE(std::get<6>(evaluation.experts[7].of).was_seeded);
+  EXPECT_TRUE(std::get<6>(training.experts[7].tapes).was_seeded);
+  EXPECT_FALSE(std::get<6>(evaluation.experts[7].tapes).was_seeded);
 }
 
 TEST(VariantExpert, AMixedBagLearns) {

@@ -53,7 +53,7 @@ struct VariantExpert {
   std::variant<Xs...> expert;
 
   struct Tape {
-    std::tuple<typename Xs::Tape...> of;       ///< For each of Xs; they keep their room when another one is at hand.
+    std::tuple<typename Xs::Tape...> tapes;    ///< For each of Xs; they keep their memory when another one is at hand.
     std::size_t at_hand = sizeof...(Xs);       ///< The number in Xs of the expert that had the forward pass.
     std::optional<std::uint64_t> random = {};  ///< Seed of its draws in a training pass.
     S loss_scale = 1;
@@ -110,7 +110,7 @@ struct VariantExpert {
   S auxiliary_loss(const Tape& tape) const requires(detail::HasAuxiliaryLoss<Xs> || ...) {
     return visit([&](const auto& own, auto i) -> S {
       if constexpr (detail::HasAuxiliaryLoss<std::remove_cvref_t<decltype(own)>>)
-        return tape.at_hand == i ? own.auxiliary_loss(std::get<i>(tape.of)) : S(0);
+        return tape.at_hand == i ? own.auxiliary_loss(std::get<i>(tape.tapes)) : S(0);
       else
         return S(0);
     });
@@ -146,14 +146,14 @@ struct VariantExpert {
 
   void begin_forward(Index rows, Tape& tape) const {
     visit([&](const auto& own, auto i) {
-      auto& of = begin<i>(tape);
-      if constexpr (is_staged<decltype(own)>) own.begin_forward(rows, of);
+      auto& own_tape = begin<i>(tape);
+      if constexpr (is_staged<decltype(own)>) own.begin_forward(rows, own_tape);
     });
   }
   void begin_backward(Index rows, Tape& tape) const {
     visit([&](const auto& own, auto i) {
-      auto& of = begun<i>(tape);
-      if constexpr (is_staged<decltype(own)>) own.begin_backward(rows, of);
+      auto& own_tape = begun<i>(tape);
+      if constexpr (is_staged<decltype(own)>) own.begin_backward(rows, own_tape);
     });
   }
 
@@ -169,22 +169,22 @@ struct VariantExpert {
   void forward_stage(int stage, ConstMatrixRef<S> x_ND, MatrixRef<S> y_NO, Tape& tape, Index row, Index first,
                      Index count) const {
     visit([&](const auto& own, auto i) {
-      auto& of = std::get<i>(tape.of);
+      auto& own_tape = std::get<i>(tape.tapes);
       if constexpr (is_staged<decltype(own)>)
-        own.forward_stage(stage, x_ND, y_NO, of, row, first, count);
+        own.forward_stage(stage, x_ND, y_NO, own_tape, row, first, count);
       else
-        own.forward(x_ND, y_NO, of);
+        own.forward(x_ND, y_NO, own_tape);
     });
   }
   void backward_stage(int stage, ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_NO, Tape& tape, MatrixRef<S> dx_ND,
                       VariantExpert& gradient, Index first, Index count) const requires(TrainableExpert<Xs, S>&&...) {
     visit([&](const auto& own, auto i) {
-      auto& of = std::get<i>(tape.of);
+      auto& own_tape = std::get<i>(tape.tapes);
       auto& own_gradient = *std::get_if<i>(&gradient.expert);
       if constexpr (is_staged<decltype(own)>)
-        own.backward_stage(stage, x_ND, dy_NO, of, dx_ND, own_gradient, first, count);
+        own.backward_stage(stage, x_ND, dy_NO, own_tape, dx_ND, own_gradient, first, count);
       else
-        own.backward(x_ND, dy_NO, of, dx_ND, own_gradient);
+        own.backward(x_ND, dy_NO, own_tape, dx_ND, own_gradient);
     });
   }
 
@@ -213,16 +213,16 @@ struct VariantExpert {
   template <std::size_t i>
   static auto& begin(Tape& tape) {
     tape.at_hand = i;
-    auto& of = std::get<i>(tape.of);
-    if constexpr (detail::DrawingTape<std::remove_cvref_t<decltype(of)>>) {
+    auto& own_tape = std::get<i>(tape.tapes);
+    if constexpr (detail::DrawingTape<std::remove_cvref_t<decltype(own_tape)>>) {
       if (tape.random)
-        of.random.emplace(*tape.random);
+        own_tape.random.emplace(*tape.random);
       else
-        of.random.reset();
+        own_tape.random.reset();
     }
-    detail::set_keep_activations(tape.keep_activations, of);
-    if constexpr (detail::LayersTape<std::remove_cvref_t<decltype(of)>>) std::swap(of.outer, tape.outer);
-    return of;
+    detail::set_keep_activations(tape.keep_activations, own_tape);
+    if constexpr (detail::LayersTape<std::remove_cvref_t<decltype(own_tape)>>) std::swap(own_tape.outer, tape.outer);
+    return own_tape;
   }
 
   /// The same for a backward pass.
@@ -231,9 +231,9 @@ struct VariantExpert {
     require(tape.at_hand < sizeof...(Xs), "VariantExpert: the tape holds no forward pass");
     require(tape.at_hand == i, "VariantExpert: the tape is of expert type ", tape.at_hand,
             " of the list, the expert is of type ", i);
-    auto& of = std::get<i>(tape.of);
-    detail::set_loss_scale(tape.loss_scale, of);
-    return of;
+    auto& own_tape = std::get<i>(tape.tapes);
+    detail::set_loss_scale(tape.loss_scale, own_tape);
+    return own_tape;
   }
 
   void require_same_type(const VariantExpert& other) const {

@@ -113,7 +113,7 @@ Cost cost_of_part(const Part& part, const PartTape& tape, Index rows) {
                        }) {
     part.visit([&](const auto& own, auto i) {
       // not at hand if its activations were computed elsewhere
-      cost = tape.at_hand == i ? cost_of_part(own, std::get<i>(tape.of), rows) : cost_of_rows(own, rows);
+      cost = tape.at_hand == i ? cost_of_part(own, std::get<i>(tape.tapes), rows) : cost_of_rows(own, rows);
     });
   } else {
     cost = cost_of_rows(part, rows);
