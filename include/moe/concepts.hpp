@@ -235,6 +235,11 @@ concept MixtureLayer = TrainableExpert<L, typename L::Scalar> &&
 // - `gate_derivative<S>(gate, up) const`, `up_derivative<S>(gate, up) const`: its derivatives.
 // - `check() const`, optional: throws std::invalid_argument if the settings are wrong.
 
+// A storage of a weight matrix whose numbers lie in memory as the kernels read them, as Weights (moe/core/weights.hpp).
+// - `Scalar`, `rows() const`, `cols() const`: its numbers and its shape, (outputs, inputs).
+// - `panel(p) const`: a pointer to the weights of `panel_width` outputs, for each input one after the other.
+// - `width_of_panel(p) const`: how many outputs the panel has; the last one may have fewer.
+
 // An executor, which runs tasks (moe/core/executor.hpp).
 // - `parallel_for(count, f) const`: calls f(0) ... f(count - 1), and returns when all are done.
 // - `threads_at_work() const`, optional: how many tasks it runs at a time.
