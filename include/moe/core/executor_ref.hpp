@@ -1,7 +1,7 @@
 // Who runs the tasks of a layer: the calling thread, a team of threads, or a thread pool of the user's. An executor is
 // a value with `parallel_for(count, f) const`, which calls f(0) ... f(count - 1), each once, and returns when all are
 // done. Tasks never share an output, so every executor gives the same bits. Optional: `threads_at_work() const`, how
-// many tasks it runs at a time, lets work be cut no smaller than that asks for.
+// many tasks it runs at a time, says how small work is to be cut.
 #pragma once
 
 #include <algorithm>
@@ -58,7 +58,7 @@ class ExecutorRef {
 /// Calls f(0) ... f(count - 1) as the executor does.
 inline void parallel_for(ExecutorRef executor, Index count, TaskRef f) { executor.parallel_for(count, f); }
 
-/// How many tasks it takes to occupy an executor: work is cut no smaller than that asks for.
+/// How many tasks it takes to occupy an executor: work is not cut into more than that needs.
 inline Index tasks_to_occupy(ExecutorRef executor) { return executor.threads_at_work(); }
 
 /// Calls f(begin, count) for blocks of at most `size` of 0 .. total - 1, as tasks.

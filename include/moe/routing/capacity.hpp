@@ -11,8 +11,8 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// The room of each expert in one group of tokens. T counts the group's tokens without padding, k the choices of a
-/// token, so that T k is the number of choices (also where k differs from token to token).
+/// How many choices each expert takes in one group of tokens. T counts the group's tokens without padding, k the
+/// choices of a token, so that T k is the number of choices (also where k differs from token to token).
 class Capacity {
  public:
   /// C = round(factor T k / E), at least `minimum`, then up to a multiple.

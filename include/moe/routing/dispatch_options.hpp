@@ -1,4 +1,4 @@
-// How choices become slots: the room, and what happens around it.
+// How choices become slots: the capacity, and what happens around it.
 #pragma once
 
 #include <cmath>

@@ -17,7 +17,7 @@ MOE_NAMESPACE_BEGIN
 struct Load {
   std::vector<Index> chosen;    ///< E: choices per expert, before dropping.
   std::vector<Index> received;  ///< E: rows per expert, after dropping.
-  Index dropped = 0;            ///< Choices that found no room.
+  Index dropped = 0;            ///< Choices dropped: their expert was full.
   double dropped_share = 0;     ///< Of all choices; 0 if there are none.
 
   // Of `chosen`, since balance is a matter of the gate, not of the capacity; all 0 if nothing was chosen.

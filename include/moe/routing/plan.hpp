@@ -23,9 +23,9 @@ struct Plan {
   std::vector<S> weight;               // N
   std::vector<Index> first_of_token;   // T + 1
   std::vector<Index> token_slots;      // N
-  std::vector<Index> dropped_choices;  // indices of the choices that found no room
+  std::vector<Index> dropped_choices;  // indices of the choices whose expert was full
   std::vector<Index> chosen;           // E: choices per expert that were sent, before dropping
-  std::vector<Index> room;             // of each expert, by group
+  std::vector<Index> room;             // by group: how many choices each expert takes
   Index unsent = 0;                    // choices that the gate did not send
   bool is_limited = false;             // by a capacity, so that choices could be dropped
   bool weighs_input = false;           // the weight multiplies the expert's input instead of its output

@@ -17,7 +17,7 @@ MOE_NAMESPACE_BEGIN
 enum class Fate : std::uint8_t {
   sent,     ///< By the gate; once there is a plan: it has a slot.
   unsent,   ///< Chosen, but not sent: GShard's second expert, where chance or a threshold was against it.
-  dropped,  ///< Sent, and no room was left.
+  dropped,  ///< Sent, but the expert was full.
 };
 
 /// One token and one of its experts. `weight` multiplies the expert's output.
