@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/packing.hpp"
 #include "moe/kernel/scratch.hpp"
@@ -82,6 +83,13 @@ void gemm(Index rows, Index columns, Index depth, const Strided<S>& a, const Str
     }
   }
 }
+
+#ifdef MOE_COMPILED
+MOE_DETAIL_INSTANCE void gemm<float>(Index, Index, Index, const Strided<float>&, const Strided<float>&, float*, Index,
+                                     bool);
+MOE_DETAIL_INSTANCE void gemm<double>(Index, Index, Index, const Strided<double>&, const Strided<double>&, double*,
+                                      Index, bool);
+#endif
 
 }  // namespace detail
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/chunk.hpp"
 #include "moe/kernel/compiler.hpp"
@@ -134,6 +135,13 @@ void put_tile(const S* tile, Index count, Index width, S* to, Index stride, bool
     store_chunk<S>(sum, to, width);
   }
 }
+
+#ifdef MOE_COMPILED
+MOE_DETAIL_INSTANCE void pack_rows<float>(View<const float>, const EvenParts&, float*);
+MOE_DETAIL_INSTANCE void pack_columns<float>(View<const float>, const EvenParts&, float*);
+MOE_DETAIL_INSTANCE void pack_rows<double>(View<const double>, const EvenParts&, double*);
+MOE_DETAIL_INSTANCE void pack_columns<double>(View<const double>, const EvenParts&, double*);
+#endif
 
 }  // namespace detail
 

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 
+#include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/chunk.hpp"
 #include "moe/kernel/compiler.hpp"
@@ -112,6 +113,13 @@ void panels_forward(View<const S> x, const W& w, const Vector<S>& b, View<S> y, 
     add_sums<S>(place, sums[0], b, &y(place.row, place.column));
   });
 }
+
+#ifdef MOE_COMPILED
+MOE_DETAIL_INSTANCE void panels_forward<float, Weights<float>>(View<const float>, const Weights<float>&,
+                                                               const Vector<float>&, View<float>, Index, Index);
+MOE_DETAIL_INSTANCE void panels_forward<double, Weights<double>>(View<const double>, const Weights<double>&,
+                                                                 const Vector<double>&, View<double>, Index, Index);
+#endif
 
 }  // namespace detail
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/chunk.hpp"
 #include "moe/kernel/lanes.hpp"
@@ -142,6 +143,13 @@ void panels_input_gradient(View<const S> dy, const W& w, View<S> dx, Index first
       tiles_input_gradient<S>(dy, w, dx, first, part, accumulate);
   }
 }
+
+#ifdef MOE_COMPILED
+MOE_DETAIL_INSTANCE void panels_input_gradient<float, Weights<float>>(View<const float>, const Weights<float>&,
+                                                                      View<float>, Index, Index, bool);
+MOE_DETAIL_INSTANCE void panels_input_gradient<double, Weights<double>>(View<const double>, const Weights<double>&,
+                                                                        View<double>, Index, Index, bool);
+#endif
 
 }  // namespace detail
 

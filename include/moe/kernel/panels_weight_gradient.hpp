@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/weights.hpp"
 #include "moe/kernel/lanes.hpp"
@@ -76,6 +77,13 @@ void panels_weight_gradient(View<const S> dy, View<const S> x, Weights<S>& dw, V
     }
   }
 }
+
+#ifdef MOE_COMPILED
+MOE_DETAIL_INSTANCE void panels_weight_gradient<float>(View<const float>, View<const float>, Weights<float>&,
+                                                       Vector<float>&, Index, Index);
+MOE_DETAIL_INSTANCE void panels_weight_gradient<double>(View<const double>, View<const double>, Weights<double>&,
+                                                        Vector<double>&, Index, Index);
+#endif
 
 }  // namespace detail
 

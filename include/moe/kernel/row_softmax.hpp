@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/chunk.hpp"
 #include "moe/kernel/elementwise.hpp"
@@ -121,6 +122,13 @@ void softmax_row_backward(const S* probabilities, const S* dprobabilities, Index
       [inner](const Chunk<S>& d, const Chunk<S>& p, const Chunk<S>& dp) -> Chunk<S> { return d + p * (dp - inner); },
       dlogits, probabilities, dprobabilities);
 }
+
+#ifdef MOE_COMPILED
+MOE_DETAIL_INSTANCE SumOfExponentials<float> softmax_row<float>(const float*, Index, float*);
+MOE_DETAIL_INSTANCE void softmax_row_backward<float>(const float*, const float*, Index, float*, float);
+MOE_DETAIL_INSTANCE SumOfExponentials<double> softmax_row<double>(const double*, Index, double*);
+MOE_DETAIL_INSTANCE void softmax_row_backward<double>(const double*, const double*, Index, double*, double);
+#endif
 
 }  // namespace detail
 

@@ -12,6 +12,7 @@
 #include <numeric>
 #include <type_traits>
 
+#include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/chunk.hpp"
 
@@ -156,6 +157,11 @@ void top_k(const S* values, Index count, Index k, Index* chosen) {
   }
   if (k > 0) top_k_by_heap(values, count, k, chosen);
 }
+
+#ifdef MOE_COMPILED
+MOE_DETAIL_INSTANCE void top_k<float>(const float*, Index, Index, Index*);
+MOE_DETAIL_INSTANCE void top_k<double>(const double*, Index, Index, Index*);
+#endif
 
 }  // namespace detail
 

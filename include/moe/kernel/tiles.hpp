@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 
+#include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/compiler.hpp"
 #include "moe/kernel/packing.hpp"
@@ -197,6 +198,11 @@ void TileWalk<S>::multiply(Index tile) {
                   accumulate || !first_turn_, alone_ ? next_ + i : &ahead);
   }
 }
+
+#ifdef MOE_COMPILED
+MOE_DETAIL_INSTANCE class TileWalk<float>;
+MOE_DETAIL_INSTANCE class TileWalk<double>;
+#endif
 
 }  // namespace detail
 
