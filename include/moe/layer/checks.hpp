@@ -74,13 +74,6 @@ void require_kept(std::string_view what, const ExpertsTape<S, ExpertTape>& tape,
           experts);
 }
 
-/// The tape holds so many experts' own pass, where one asks for something of theirs.
-template <class S, class ExpertTape>
-void require_experts(std::string_view what, const ExpertsTape<S, ExpertTape>& tape, std::size_t experts) {
-  require(tape.width >= 0 && tape.experts.size() == experts, what, ": the tape holds no forward pass of a layer of ",
-          experts, " experts");
-}
-
 /// One of the same shapes for each expert.
 template <class X>
 void check_gradients_of_experts(std::string_view layer, const std::vector<X>& experts,

@@ -159,6 +159,9 @@ struct Shared : LayerPasses<Shared<L, X, M>> {
 
   // Each throws std::invalid_argument, with the numbers.
 
+  /// Unless the last forward pass on the tape was this layer's.
+  void check_tape(const Tape& tape) const { layer.check_tape(tape); }
+
   /// Unless the parts fit each other, as far as it is known without tokens.
   void check() const {
     layer.check();
@@ -170,9 +173,6 @@ struct Shared : LayerPasses<Shared<L, X, M>> {
     layer.check(width);
     check_beside(width);
   }
-
-  /// Unless the last forward pass on the tape was this layer's.
-  void check_tape(const Tape& tape) const { layer.check_tape(tape); }
 
   /// Unless the gradient is another value, of this layer's shapes.
   void check_gradient(const Shared& gradient) const {
