@@ -1,4 +1,4 @@
-// What the kernels ask of the compiler beyond C++: hints that change speed and nothing else.
+// Hints to the compiler beyond C++: they change speed and nothing else.
 #pragma once
 
 #include <cstdint>
@@ -23,19 +23,19 @@
 #define MOE_DETAIL_PIN(packet) static_cast<void>(packet)
 #endif
 
-/// Asks for the cache line so many bytes behind `address`, which need not exist: no pointer to it is formed. It is to
-/// be in the first-level cache when it is read; _FAR: in the second-level one.
+/// Prefetches the cache line at address + bytes into the first-level cache; _FAR: into the second-level one. The line
+/// may lie past the end of an array, or not exist: no pointer to it is formed.
 #if defined(__GNUC__)
-#define MOE_DETAIL_LINE_BEHIND(address, bytes) \
+#define MOE_DETAIL_LINE_AT(address, bytes) \
   reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(address) + (bytes))
-#define MOE_DETAIL_PREFETCH(address, bytes) __builtin_prefetch(MOE_DETAIL_LINE_BEHIND(address, bytes), 0, 3)
-#define MOE_DETAIL_PREFETCH_FAR(address, bytes) __builtin_prefetch(MOE_DETAIL_LINE_BEHIND(address, bytes), 0, 2)
+#define MOE_DETAIL_PREFETCH(address, bytes) __builtin_prefetch(MOE_DETAIL_LINE_AT(address, bytes), 0, 3)
+#define MOE_DETAIL_PREFETCH_FAR(address, bytes) __builtin_prefetch(MOE_DETAIL_LINE_AT(address, bytes), 0, 2)
 #else
 #define MOE_DETAIL_PREFETCH(address, bytes) (static_cast<void>(address), static_cast<void>(bytes))
 #define MOE_DETAIL_PREFETCH_FAR(address, bytes) (static_cast<void>(address), static_cast<void>(bytes))
 #endif
 
-/// Asks for the cache line at `address`, which is about to be written: a store that waits for its line holds up those
+/// Prefetches the cache line at `address`, which is about to be written: a store that waits for its line holds up those
 /// behind it.
 #if defined(__GNUC__)
 #define MOE_DETAIL_PREFETCH_FOR_WRITING(address) __builtin_prefetch(address, 1, 3)
