@@ -1,0 +1,52 @@
+// One word for one thing, in the headers and in the documents: the words that used to mean several things stay out.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <regex>
+#include <string>
+#include <vector>
+
+#include "hygiene/headers.hpp"
+
+namespace moe {
+namespace words_test {
+
+struct Word {
+  std::string pattern;  ///< Of one line.
+  std::string instead;
+};
+
+const std::vector<Word> avoided{
+    {R"(\brooms?\b)", "capacity, space, memory, scratch or buffer"},
+    {R"(\bask(s|ed|ing)? for (the|its|what|every|a) \w* ?(panel|row|line|byte|cache))", "prefetch"},
+    {R"(\b(Of of|Over over|At at|By by)\b)", "a noun"},
+    {R"(\b(struct|class|concept) (Of|Over|At|By|With|From|Into)\b)", "a noun"},
+    {R"(\bhand(s|ed|ing)?_?[ _]down)", "what is told to whom"},
+    {R"(\b\w+_(is|of_of)\b\s*=\s*[A-Z])", "a noun"},
+};
+
+std::vector<std::string> words_found(const std::string& line) {
+  std::vector<std::string> found;
+  for (const Word& word : avoided)
+    if (std::smatch match; std::regex_search(line, match, std::regex{word.pattern}))
+      found.push_back("'" + match[0].str() + "': say " + word.instead);
+  return found;
+}
+
+TEST(Words, HeadersSayOneThingByOneWord) {
+  for (const auto& header : hygiene::headers())
+    for (std::size_t i = 0; i < header.lines.size(); ++i)
+      for (const std::string& found : words_found(header.lines[i]))
+        ADD_FAILURE() << header.name << ":" << i + 1 << " " << found;
+}
+
+TEST(Words, AreFound) {
+  EXPECT_EQ(words_found("  Index* room = nullptr;").size(), 1u);
+  EXPECT_EQ(words_found("struct Over {").size(), 1u);
+  EXPECT_EQ(words_found("  Of of = {};").size(), 1u);
+  EXPECT_TRUE(words_found("the capacity of an expert").empty());
+}
+
+}  // namespace words_test
+}  // namespace moe
