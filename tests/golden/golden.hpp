@@ -142,7 +142,7 @@ template <class L>
 Values pass_values(const typename L::Tape& tape) {
   Values values = values_of(tape.routing);
   values.merge(values_of(tape.routing, tape.plan));
-  values["capacity"] = {static_cast<double>(tape.plan.room[0])};
+  values["capacity"] = {static_cast<double>(tape.plan.capacity_of_group[0])};
   return values;
 }
 

@@ -5,7 +5,7 @@
 #include "moe/expert/mlp.hpp"
 #include "moe/gating/noisy_top_k.hpp"
 #include "moe/loss/importance.hpp"
-#include "moe/loss/load.hpp"
+#include "moe/loss/smooth_load.hpp"
 
 namespace shazeer_test {
 

@@ -5,8 +5,8 @@
 #include "moe/gating/prioritized.hpp"
 #include "moe/gating/softmax.hpp"
 #include "moe/loss/importance.hpp"
-#include "moe/loss/load.hpp"
 #include "moe/loss/load_balance.hpp"
+#include "moe/loss/smooth_load.hpp"
 
 namespace v_moe_test {
 

@@ -24,10 +24,10 @@ const std::vector<std::vector<std::string>> floors{
     {"core/function_ref.hpp"},
     {"core/first_exception.hpp", "core/mersenne_twister.hpp", "core/visitors.hpp"},
     {"core/executor_ref.hpp", "core/helpers.hpp", "core/parameter_view.hpp", "core/visit_parts.hpp"},
-    {"core/team.hpp"},
+    {"core/packet.hpp", "core/team.hpp"},
     {"core"},
-    {"kernel/compiler.hpp", "kernel/packet.hpp", "kernel/panel_reader.hpp", "kernel/scratch.hpp", "kernel/view.hpp"},
-    {"kernel/chunk.hpp", "kernel/tile.hpp"},
+    {"kernel/compiler.hpp", "kernel/panel_reader.hpp", "kernel/scratch.hpp", "kernel/view.hpp"},
+    {"kernel/tile.hpp"},
     {"kernel/elementwise.hpp", "kernel/lanes.hpp"},
     {"kernel/packing.hpp"},
     {"kernel/tiles.hpp"},
@@ -41,7 +41,7 @@ const std::vector<std::vector<std::string>> floors{
     {"routing"},
     {"concepts.hpp"},
     {"router", "gating", "expert", "loss", "objective"},
-    {"layer/expert_tasks.hpp", "layer/slot_rows.hpp", "layer/row_arithmetic.hpp"},
+    {"layer/expert_tasks.hpp", "layer/slot_rows.hpp"},
     {"layer/tape.hpp"},
     {"layer/checks.hpp", "layer/recompute.hpp", "layer/run_in_cache.hpp", "layer/passes.hpp"},
     {"layer/parts.hpp", "layer/run_experts.hpp", "layer/run_routing.hpp", "layer/always_on_expert.hpp",
@@ -95,8 +95,8 @@ const std::set<std::pair<std::string, std::string>> sideways{
     {"expert/mlp.hpp", "expert/stages.hpp"},                    // runs by stages
     {"expert/glu.hpp", "expert/stages.hpp"},                    // the same
     {"loss/importance.hpp", "loss/variation.hpp"},              // is a squared coefficient of variation
-    {"loss/load.hpp", "loss/variation.hpp"},                    // the same
-    {"loss/load.hpp", "loss/noise_tail.hpp"},                   // sums how likely noise is to exceed a margin
+    {"loss/smooth_load.hpp", "loss/variation.hpp"},             // the same
+    {"loss/smooth_load.hpp", "loss/noise_tail.hpp"},            // sums how likely noise is to exceed a margin
     {"loss/load_balance.hpp", "loss/choice_count.hpp"},         // of the choices that it counts
     {"loss/load_balance.hpp", "loss/groups.hpp"},               // balances each group by itself
     {"loss/device_balance.hpp", "loss/groups.hpp"},             // the same

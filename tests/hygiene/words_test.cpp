@@ -21,7 +21,7 @@ const std::vector<Word> avoided{
     {R"(\brooms?\b)", "capacity, space, memory, scratch or buffer"},
     {R"(\bask(s|ed|ing)? for (the|its|what|every|a) \w* ?(panel|row|line|byte|cache))", "prefetch"},
     {R"(\b(Of of|Over over|At at|By by)\b)", "a noun"},
-    {R"(\b(struct|class|concept) (Of|Over|At|By|With|From|Into)\b)", "a noun"},
+    {R"(\b(struct|class|concept) (Of|Over|At|By|With|Into)\b)", "a noun"},
     {R"(\bhand(s|ed|ing)?_?[ _]down)", "what is told to whom"},
     {R"(\b\w+_(is|of_of)\b\s*=\s*[A-Z])", "a noun"},
 };

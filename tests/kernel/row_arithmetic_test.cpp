@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "moe/core/buffer.hpp"
 #include "support/matrices.hpp"
 
 namespace moe {
@@ -14,6 +15,11 @@ TEST(RowArithmetic, RowsAreFoundInMatricesAndBlocks) {
   EXPECT_EQ(detail::row_at(matrix, 1), matrix.data() + 3);
   EXPECT_EQ(*detail::row_at(matrix.rightCols(2), 1), 5);
   EXPECT_EQ(*detail::row_at(ConstMatrixRef<double>(matrix.rightCols(2)), 1), 5);
+  Buffer<Matrix<float>> rows;
+  rows.resize(2, 3);
+  EXPECT_EQ(detail::row_at(rows, 1), rows.data() + 3);
+  rows.resize(2, 0);
+  EXPECT_EQ(detail::row_at(rows, 1), rows.data());
 }
 
 TEST(RowArithmetic, RowsAreFilledScaledAndAdded) {
@@ -27,6 +33,8 @@ TEST(RowArithmetic, RowsAreFilledScaledAndAdded) {
   EXPECT_EQ(row, (std::vector<double>{13, 12, -3}));
   detail::add_scaled_difference(2.0, row.data(), other.data(), 2, row.data());
   EXPECT_EQ(row, (std::vector<double>{37, 32, -3}));
+  detail::blend_rows(0.5, other.data(), 2.0, row.data(), 2, row.data());
+  EXPECT_EQ(row, (std::vector<double>{74.5, 65, -3}));
 }
 
 TEST(RowArithmetic, TheSquaredDistanceIsThatOfEveryLength) {

@@ -6,8 +6,8 @@
 #include <numbers>
 #include <type_traits>
 
+#include "moe/core/chunk.hpp"
 #include "moe/core/core.hpp"
-#include "moe/kernel/chunk.hpp"
 #include "moe/kernel/elementwise.hpp"
 
 MOE_NAMESPACE_BEGIN

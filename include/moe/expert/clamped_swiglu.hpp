@@ -1,10 +1,10 @@
 // SwiGLU with its factors held within limits, as gpt-oss and DeepSeek-V4 have it.
 #pragma once
 
+#include "moe/core/chunk.hpp"
 #include "moe/core/core.hpp"
 #include "moe/expert/activations.hpp"
 #include "moe/expert/glu.hpp"
-#include "moe/kernel/chunk.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -8,6 +8,7 @@
 
 #include "moe/concepts.hpp"
 #include "moe/core/buffer.hpp"
+#include "moe/core/chunk.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/core/random.hpp"
@@ -16,7 +17,6 @@
 #include "moe/expert/dropout.hpp"
 #include "moe/expert/mlp.hpp"
 #include "moe/expert/stages.hpp"
-#include "moe/kernel/chunk.hpp"
 #include "moe/kernel/elementwise.hpp"
 #include "moe/kernel/panels_forward.hpp"
 #include "moe/kernel/panels_input_gradient.hpp"

@@ -6,8 +6,8 @@
 #include <limits>
 
 #include "moe/core/buffer.hpp"
+#include "moe/core/chunk.hpp"
 #include "moe/core/core.hpp"
-#include "moe/kernel/chunk.hpp"
 #include "moe/kernel/elementwise.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/kernel/selection.hpp"

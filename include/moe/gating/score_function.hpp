@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "moe/core/chunk.hpp"
 #include "moe/core/core.hpp"
-#include "moe/kernel/chunk.hpp"
 #include "moe/kernel/elementwise.hpp"
 #include "moe/kernel/row_softmax.hpp"
 

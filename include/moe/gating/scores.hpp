@@ -5,10 +5,10 @@
 #include <limits>
 
 #include "moe/core/buffer.hpp"
+#include "moe/core/chunk.hpp"
 #include "moe/core/core.hpp"
 #include "moe/gating/division.hpp"
 #include "moe/gating/score_function.hpp"
-#include "moe/kernel/chunk.hpp"
 #include "moe/kernel/elementwise.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/routing/routing.hpp"

@@ -7,8 +7,8 @@
 #include <cmath>
 #include <concepts>
 
+#include "moe/core/chunk.hpp"
 #include "moe/core/core.hpp"
-#include "moe/kernel/chunk.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -6,8 +6,8 @@
 #include <cstddef>
 #include <utility>
 
+#include "moe/core/chunk.hpp"
 #include "moe/core/core.hpp"
-#include "moe/kernel/chunk.hpp"
 #include "moe/kernel/compiler.hpp"
 #include "moe/kernel/tile.hpp"
 #include "moe/kernel/view.hpp"

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "moe/core/chunk.hpp"
 #include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
-#include "moe/kernel/chunk.hpp"
 #include "moe/kernel/compiler.hpp"
 #include "moe/kernel/elementwise.hpp"
 #include "moe/kernel/tile.hpp"

@@ -7,9 +7,9 @@
 #include <array>
 #include <cstddef>
 
+#include "moe/core/chunk.hpp"
 #include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
-#include "moe/kernel/chunk.hpp"
 #include "moe/kernel/compiler.hpp"
 #include "moe/kernel/packing.hpp"
 #include "moe/kernel/panel_reader.hpp"

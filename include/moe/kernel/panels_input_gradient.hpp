@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "moe/core/chunk.hpp"
 #include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
-#include "moe/kernel/chunk.hpp"
 #include "moe/kernel/lanes.hpp"
 #include "moe/kernel/packing.hpp"
 #include "moe/kernel/panel_reader.hpp"

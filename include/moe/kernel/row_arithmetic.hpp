@@ -54,10 +54,16 @@ void add_scaled_difference(S factor, const S* a, const S* b, Index size, S* to) 
   map_row(size, to, [=](Index i) { return to[i] + factor * (a[i] - b[i]); });
 }
 
-/// ||a - b||^2, by sixteen sums side by side, in one order wherever the rows lie.
+/// to = a * x + b * y; `to` may be one of them.
+template <class S>
+void blend_rows(S a, const S* x, S b, const S* y, Index size, S* to) {
+  map_row(size, to, [=](Index i) { return a * x[i] + b * y[i]; });
+}
+
+/// ||a - b||^2, by panel_width sums side by side, in one order wherever the rows lie.
 template <class S>
 S squared_distance(const S* a, const S* b, Index size) {
-  constexpr std::size_t lanes = 16;
+  constexpr auto lanes = static_cast<std::size_t>(panel_width);
   std::array<S, lanes> sums{};
   const auto count = static_cast<std::size_t>(size);
   std::size_t begin = 0;

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <limits>
 
+#include "moe/core/chunk.hpp"
 #include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
-#include "moe/kernel/chunk.hpp"
 #include "moe/kernel/elementwise.hpp"
 
 MOE_NAMESPACE_BEGIN

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "moe/core/chunk.hpp"
 #include "moe/core/core.hpp"
-#include "moe/kernel/chunk.hpp"
 #include "moe/kernel/compiler.hpp"
 #include "moe/kernel/elementwise.hpp"
 #include "moe/kernel/view.hpp"

@@ -12,9 +12,9 @@
 #include <numeric>
 #include <type_traits>
 
+#include "moe/core/chunk.hpp"
 #include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
-#include "moe/kernel/chunk.hpp"
 
 MOE_NAMESPACE_BEGIN
 

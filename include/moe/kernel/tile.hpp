@@ -10,8 +10,8 @@
 #include <utility>
 
 #include "moe/core/core.hpp"
+#include "moe/core/packet.hpp"
 #include "moe/kernel/compiler.hpp"
-#include "moe/kernel/packet.hpp"
 
 MOE_NAMESPACE_BEGIN
 

@@ -18,11 +18,11 @@
 #include "moe/expert/properties.hpp"
 #include "moe/expert/tape_settings.hpp"
 #include "moe/kernel/linear_map.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/layer/always_on_expert.hpp"
 #include "moe/layer/checks.hpp"
 #include "moe/layer/passes.hpp"
-#include "moe/layer/row_arithmetic.hpp"
 #include "moe/routing/batch.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -97,13 +97,13 @@ struct Shared : LayerPasses<Shared<L, X, M>> {
       mix.forward(x_ND, tape.mix_N2, executor);
     }
     for_each_row(rows, executor, [&](Index n) {
-      S *const y = detail::row_of<S>(y_TO, tape.token_of(n)), *const own_y = detail::row_of<S>(tape.shared_y_NO, n);
+      S *const y = detail::row_at(y_TO, tape.token_of(n)), *const own_y = detail::row_at(tape.shared_y_NO, n);
       if constexpr (is_mixed) {
-        S* const layer_y = detail::row_of<S>(tape.layer_y_NO, n);
-        detail::scale_row_into<S>(1, y, layer_y, y_TO.cols());
-        detail::blend_rows<S>(tape.mix_N2(n, 0), layer_y, tape.mix_N2(n, 1), own_y, y, y_TO.cols());
+        S* const layer_y = detail::row_at(tape.layer_y_NO, n);
+        detail::set_scaled_row<S>(1, y, y_TO.cols(), layer_y);
+        detail::blend_rows<S>(tape.mix_N2(n, 0), layer_y, tape.mix_N2(n, 1), own_y, y_TO.cols(), y);
       } else {
-        detail::add_row<S>(1, own_y, y, y_TO.cols());
+        detail::add_scaled_row<S>(1, own_y, y_TO.cols(), y);
       }
     });
     tape.shared_rows = rows;
@@ -131,8 +131,8 @@ struct Shared : LayerPasses<Shared<L, X, M>> {
                                   executor);
     if constexpr (is_mixed) mix.backward(x_ND, tape.mix_N2, tape.dmix_N2, tape.shared_dx_ND, gradient.mix, executor);
     for_each_row(rows, executor, [&](Index n) {
-      detail::add_row<S>(1, detail::row_of<S>(tape.shared_dx_ND, n), detail::row_of<S>(dx_TD, tape.token_of(n)),
-                         dx_TD.cols());
+      detail::add_scaled_row<S>(1, detail::row_at(tape.shared_dx_ND, n), dx_TD.cols(),
+                                detail::row_at(dx_TD, tape.token_of(n)));
     });
   }
 
@@ -214,14 +214,14 @@ struct Shared : LayerPasses<Shared<L, X, M>> {
       tape.layer_dy_TO = dy_TO;
     }
     for_each_row(tape.shared_rows, executor, [&](Index n) {
-      const S* const dy = detail::row_of<S>(dy_TO, tape.token_of(n));
+      const S* const dy = detail::row_at(dy_TO, tape.token_of(n));
       if constexpr (is_mixed) {
-        detail::scale_row_into<S>(tape.mix_N2(n, 0), dy, detail::row_of<S>(tape.layer_dy_TO, tape.token_of(n)), width);
-        detail::scale_row_into<S>(tape.mix_N2(n, 1), dy, detail::row_of<S>(tape.shared_dy_NO, n), width);
-        tape.dmix_N2(n, 0) = detail::dot_rows<S>(dy, detail::row_of<S>(tape.layer_y_NO, n), width);
-        tape.dmix_N2(n, 1) = detail::dot_rows<S>(dy, detail::row_of<S>(tape.shared_y_NO, n), width);
+        detail::set_scaled_row<S>(tape.mix_N2(n, 0), dy, width, detail::row_at(tape.layer_dy_TO, tape.token_of(n)));
+        detail::set_scaled_row<S>(tape.mix_N2(n, 1), dy, width, detail::row_at(tape.shared_dy_NO, n));
+        tape.dmix_N2(n, 0) = detail::dot_rows<S>(dy, detail::row_at(tape.layer_y_NO, n), width);
+        tape.dmix_N2(n, 1) = detail::dot_rows<S>(dy, detail::row_at(tape.shared_y_NO, n), width);
       } else {
-        detail::scale_row_into<S>(1, dy, detail::row_of<S>(tape.shared_dy_NO, n), width);
+        detail::set_scaled_row<S>(1, dy, width, detail::row_at(tape.shared_dy_NO, n));
       }
     });
   }

@@ -12,8 +12,8 @@
 #include "moe/core/core.hpp"
 #include "moe/core/executor.hpp"
 #include "moe/kernel/gemm.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
-#include "moe/layer/row_arithmetic.hpp"
 #include "moe/layer/slot_rows.hpp"
 #include "moe/routing/batch.hpp"
 
@@ -46,7 +46,7 @@ void normalize_rows(ConstMatrixRef<S> v, const Vector<S>& gain_D, Buffer<Matrix<
   if (gain_D.size() == 0) return;
   const S root = std::sqrt(static_cast<S>(v.cols()));
   for (Index i = 0; i < v.rows(); ++i)
-    u.row(i) = (root / (std::max)(std::sqrt(dot_rows<S>(row_of<S>(v, i), row_of<S>(v, i), v.cols())), S(1e-12))) *
+    u.row(i) = (root / (std::max)(std::sqrt(dot_rows<S>(row_at(v, i), row_at(v, i), v.cols())), S(1e-12))) *
                v.row(i).cwiseProduct(gain_D.transpose());
 }
 
@@ -95,7 +95,7 @@ struct SlotMeans {
     combine_TP.resize(tokens(), slots());
     for (Index t = 0; t < tokens(); ++t) {
       if (is_valid(t))
-        softmax_row(row_of<S>(logits_TP, t), slots(), row_of<S>(combine_TP, t));
+        softmax_row(row_at(logits_TP, t), slots(), row_at(combine_TP, t));
       else
         combine_TP.row(t).setConstant(padding_gets_mean ? S(1) / static_cast<S>(slots()) : S(0));
     }
@@ -110,7 +110,7 @@ struct SlotMeans {
     zero_like<S>(logits_TP, dlogits_TP);
     for (Index t = 0; t < tokens(); ++t)
       if (is_valid(t))
-        softmax_row_backward(row_of<S>(combine_TP, t), row_of<S>(dcombine_TP, t), slots(), row_of<S>(dlogits_TP, t));
+        softmax_row_backward(row_at(combine_TP, t), row_at(dcombine_TP, t), slots(), row_at(dlogits_TP, t));
     for (Index g = 0; g < groups; ++g)
       for (Index p = 0; p < slots(); ++p) weigh_tokens_backward(g * tokens_of_group(), (g + 1) * tokens_of_group(), p);
   }
@@ -124,7 +124,7 @@ struct SlotMeans {
       const Index first = group_of_row(begin + i) * tokens_of_group(), p = slot_of_row(begin + i);
       for (Index t = first; t < first + tokens_of_group(); ++t)
         if (with_padding || is_valid(t))
-          add_row<S>(weights_TP(t, p), row_of<S>(tokens_TD, t), row_of<S>(rows_ND, i), rows_ND.cols());
+          add_scaled_row<S>(weights_TP(t, p), row_at(tokens_TD, t), rows_ND.cols(), row_at(rows_ND, i));
     }
   }
 
@@ -134,8 +134,8 @@ struct SlotMeans {
                const Exec& executor) const {
     for_each_token(executor, with_padding, [&](Index t, Index group) {
       for (Index p = 0; p < slots(); ++p)
-        add_row<S>(weights_TP(t, p), row_of<S>(slots_ND, row_of_slot(group, p)), row_of<S>(tokens_TD, t),
-                   tokens_TD.cols());
+        add_scaled_row<S>(weights_TP(t, p), row_at(slots_ND, row_of_slot(group, p)), tokens_TD.cols(),
+                          row_at(tokens_TD, t));
     });
   }
 
@@ -147,7 +147,7 @@ struct SlotMeans {
     for_each_token(executor, false, [&](Index t, Index group) {
       for (Index p = 0; p < slots(); ++p)
         dweights_TP(t, p) =
-            dot_rows<S>(row_of<S>(tokens_TD, t), row_of<S>(slots_ND, row_of_slot(group, p)), tokens_TD.cols());
+            dot_rows<S>(row_at(tokens_TD, t), row_at(slots_ND, row_of_slot(group, p)), tokens_TD.cols());
     });
   }
 
@@ -162,7 +162,7 @@ struct SlotMeans {
         dv.row(i) += du.row(i);
         continue;
       }
-      const S length = (std::max)(std::sqrt(dot_rows<S>(row_of<S>(v, i), row_of<S>(v, i), v.cols())), S(1e-12));
+      const S length = (std::max)(std::sqrt(dot_rows<S>(row_at(v, i), row_at(v, i), v.cols())), S(1e-12));
       direction_D = v.row(i).transpose() / length;
       scaled_D = gain_D.cwiseProduct(du.row(i).transpose());
       dgain_D += root * du.row(i).transpose().cwiseProduct(direction_D);

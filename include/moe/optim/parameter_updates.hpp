@@ -7,9 +7,9 @@
 #include <type_traits>
 #include <vector>
 
+#include "moe/core/chunk.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/parameter_view.hpp"
-#include "moe/kernel/chunk.hpp"
 #include "moe/optim/frozen.hpp"
 
 MOE_NAMESPACE_BEGIN

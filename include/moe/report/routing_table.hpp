@@ -39,7 +39,7 @@ RoutingStatistics statistics_of(const Routing<S>& routing, const Plan<S>& plan) 
   s.sent = plan.slots() + s.dropped;
   s.unsent = plan.unsent;
   double capacity = 0;
-  for (const Index slots : plan.room) capacity += static_cast<double>(slots * plan.experts());
+  for (const Index slots : plan.capacity_of_group) capacity += static_cast<double>(slots * plan.experts());
   if (s.sent > 0)
     s.capacity_factor =
         plan.is_limited ? capacity / static_cast<double>(s.sent) : std::numeric_limits<double>::infinity();

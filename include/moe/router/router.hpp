@@ -5,11 +5,11 @@
 #include <cmath>
 #include <utility>
 
+#include "moe/core/chunk.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/executor.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/core/random.hpp"
-#include "moe/kernel/chunk.hpp"
 #include "moe/kernel/linear_map.hpp"
 #include "moe/routing/batch.hpp"
 #include "moe/routing/routing.hpp"

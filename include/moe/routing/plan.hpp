@@ -18,17 +18,17 @@ MOE_NAMESPACE_BEGIN
 /// 1], in order of priority.
 template <class S>
 struct Plan {
-  std::vector<Index> first_slot;       // E + 1
-  std::vector<Index> token, choice;    // N: the token, and the index of the choice in the routing
-  std::vector<S> weight;               // N
-  std::vector<Index> first_of_token;   // T + 1
-  std::vector<Index> token_slots;      // N
-  std::vector<Index> dropped_choices;  // indices of the choices whose expert was full
-  std::vector<Index> chosen;           // E: choices per expert that were sent, before dropping
-  std::vector<Index> room;             // by group: how many choices each expert takes
-  Index unsent = 0;                    // choices that the gate did not send
-  bool is_limited = false;             // by a capacity, so that choices could be dropped
-  bool weighs_input = false;           // the weight multiplies the expert's input instead of its output
+  std::vector<Index> first_slot;         // E + 1
+  std::vector<Index> token, choice;      // N: the token, and the index of the choice in the routing
+  std::vector<S> weight;                 // N
+  std::vector<Index> first_of_token;     // T + 1
+  std::vector<Index> token_slots;        // N
+  std::vector<Index> dropped_choices;    // indices of the choices whose expert was full
+  std::vector<Index> chosen;             // E: choices per expert that were sent, before dropping
+  std::vector<Index> capacity_of_group;  // by group: how many choices each expert takes
+  Index unsent = 0;                      // choices that the gate did not send
+  bool is_limited = false;               // by a capacity, so that choices could be dropped
+  bool weighs_input = false;             // the weight multiplies the expert's input instead of its output
 
   Index slots() const { return static_cast<Index>(token.size()); }
   Index experts() const { return static_cast<Index>(chosen.size()); }
@@ -47,7 +47,7 @@ struct Plan {
     batch.check();
     require(routing.tokens() == batch.tokens() && static_cast<Index>(routing.valid_T.size()) == batch.tokens(),
             "Plan: a routing of ", routing.tokens(), " tokens for a batch of ", batch.tokens());
-    measure_room(batch, routing, options.capacity, training);
+    measure_capacity(batch, routing, options.capacity, training);
     decide_fates(batch, routing);
     fill_slots(routing);
     is_limited = options.capacity.is_limited(training);
@@ -84,9 +84,9 @@ struct Plan {
     }
   }
 
-  void measure_room(const Batch<S>& batch, const Routing<S>& routing, const Capacity& capacity, bool training) {
+  void measure_capacity(const Batch<S>& batch, const Routing<S>& routing, const Capacity& capacity, bool training) {
     const Index groups = batch.groups();
-    room.assign(at(groups), 0);
+    capacity_of_group.assign(at(groups), 0);
     taken_.assign(at(groups), 0);  // the groups' tokens, here
     for (std::size_t i = 0; i < routing.choices.size(); ++i) {
       const Choice<S>& c = routing.choices[i];
@@ -96,11 +96,11 @@ struct Plan {
               ", which is padding");
       require(c.expert >= 0 && c.expert < routing.experts(), "Plan: choice ", i, " of token ", c.token,
               " names expert ", c.expert, " of ", routing.experts());
-      ++room[at(batch.group_of(c.token))];
+      ++capacity_of_group[at(batch.group_of(c.token))];
     }
     for (Index t = 0; t < routing.tokens(); ++t) taken_[at(batch.group_of(t))] += routing.is_valid(t) ? 1 : 0;
     for (Index g = 0; g < groups; ++g)
-      room[at(g)] = capacity.slots(taken_[at(g)], room[at(g)], routing.experts(), training);
+      capacity_of_group[at(g)] = capacity.slots(taken_[at(g)], capacity_of_group[at(g)], routing.experts(), training);
   }
 
   /// Counts by expert and by token, in first_slot and first_of_token.
@@ -121,7 +121,7 @@ struct Plan {
       const Index group = batch.group_of(c.token);
       Index& taken = taken_[at(group * experts + c.expert)];
       ++chosen[at(c.expert)];
-      c.fate = taken < room[at(group)] ? Fate::sent : Fate::dropped;
+      c.fate = taken < capacity_of_group[at(group)] ? Fate::sent : Fate::dropped;
       if (c.fate == Fate::dropped) {
         dropped_choices.push_back(static_cast<Index>(i));
         continue;

@@ -1,4 +1,4 @@
-#include "moe/loss/load.hpp"
+#include "moe/loss/smooth_load.hpp"
 
 #include <gtest/gtest.h>
 

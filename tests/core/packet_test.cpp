@@ -1,4 +1,4 @@
-#include "moe/kernel/packet.hpp"
+#include "moe/core/packet.hpp"
 
 #include <gtest/gtest.h>
 

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "moe/core/core.hpp"
-#include "moe/kernel/packet.hpp"
+#include "moe/core/packet.hpp"
 
 MOE_NAMESPACE_BEGIN
 
