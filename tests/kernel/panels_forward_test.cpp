@@ -113,10 +113,13 @@ TYPED_TEST(PanelsForward, TwoWeightsAreMultipliedAtOnce) {
     const Case<S> c(rows, 1600, 50);
     const Weights<S> one = c.w, two = Matrix<S>(c.w * S(-3));
     Matrix<S> y1(rows, 50), y2(rows, 50);
-    panels_sums<S, 2>(c.x, std::array{&one, &two}, 0, 50, {y1, y2}, [&](const SumsPlace& place, const auto& sums) {
-      add_sums<S>(place, sums[0], c.b, &y1(place.row, place.column));
-      add_sums<S>(place, sums[1], c.b, &y2(place.row, place.column));
-    });
+    const auto take = [&](const SumsPlace& at, const S* const* sums) {
+      for (Index i = 0; i < at.rows; ++i) {
+        add_sums<S>(at, sums[0] + i * panel_width, c.b, &y1(at.row + i, at.column));
+        add_sums<S>(at, sums[1] + i * panel_width, c.b, &y2(at.row + i, at.column));
+      }
+    };
+    panels_sums<S, Weights<S>>(c.x, {&one, &two}, 0, 50, {y1, y2}, take);
     EXPECT_TRUE(same_bits(y1, forward<S>(c.x, one, c.b, 50)));
     EXPECT_TRUE(same_bits(y2, forward<S>(c.x, two, c.b, 50)));
   }

@@ -52,8 +52,8 @@ TYPED_TEST(Tile, OfAnyRowsIsTheProduct) {
           Matrix<S> sums = Matrix<S>::Constant(Shape::most_panels * rows, panel_width, 1);
           std::vector<S*> to;
           for (Index p = 0; p < Shape::most_panels; ++p) to.push_back(sums.data() + p * rows * panel_width);
-          packed_tile<S>(order, prefetch, rows)(packed.data(), depth, rows * panel_width, panels.data(), to.data(),
-                                                accumulate, panels.data());
+          packed_tile<S>(order, rows)(packed.data(), depth, rows * panel_width, panels.data(), to.data(), accumulate,
+                                      prefetch, panels.data());
           for (Index p = 0; p < Shape::panels(rows); ++p)
             for (Index i = 0; i < rows; ++i)
               for (Index j = 0; j < panel_width; ++j) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <optional>
 
@@ -21,6 +20,7 @@
 #include "moe/kernel/panels_forward.hpp"
 #include "moe/kernel/panels_input_gradient.hpp"
 #include "moe/kernel/panels_weight_gradient.hpp"
+#include "moe/kernel/view.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -123,53 +123,47 @@ struct Glu {
   }
 
   /// Rows from `row` on and columns of one stage, for the layer, which has checked the shapes.
-  void forward_stage(int stage, ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape& tape, Index row, Index first,
+  void forward_stage(int stage, detail::View<const S> x_ND, detail::View<S> y_ND, Tape& tape, Index row, Index first,
                      Index count) const {
     if (count == 0) return;
-    const auto own = [&](auto& all) -> MatrixRef<S> { return all.middleRows(row, x_ND.rows()); };
-    MatrixRef<S> hidden_NF = own(tape.hidden_NF);
+    const auto own = [&](detail::View<S> all) { return all.block(row, 0, x_ND.rows(), all.cols()); };
+    const detail::View<S> hidden_NF = own(tape.hidden_NF);
     if (stage == 1) return detail::panels_forward<S>(hidden_NF, w2_DF, b2_D, y_ND, first, count);
-    MatrixRef<S> gate_NF = own(tape.keep_activations ? tape.gate_NF : tape.hidden_NF);  // places for the sums
-    MatrixRef<S> up_NF = own(needs_up(tape) ? tape.up_NF : tape.hidden_NF);
-    const auto take = [&](const detail::SumsPlace& at, const auto& sums) {
-      const Units gate = detail::add_sums<S>(at, sums[0], b1_F, &gate_NF(at.row, at.column));
-      const Units up = detail::add_sums<S>(at, sums[1], b3_F, &up_NF(at.row, at.column));
-      if (!at.last_part) return;
-      Units units = value(gate, up);
-      if (multiplier_F.size() > 0) units *= detail::load_chunk(&multiplier_F(at.column), at.width, S(0));
-      detail::store_chunk<S>(units, &hidden_NF(at.row, at.column), at.width);
+    const detail::View<S> gate_NF = own(tape.keep_activations ? tape.gate_NF : tape.hidden_NF);  // places for the sums
+    const detail::View<S> up_NF = own(needs_up(tape) ? tape.up_NF : tape.hidden_NF);
+    const auto take = [&](const detail::SumsPlace& at, const S* const* sums) {
+      for (Index i = 0, n = at.row; i < at.rows; ++i, ++n) {
+        const Units gate = detail::add_sums<S>(at, sums[0] + i * panel_width, b1_F, &gate_NF(n, at.column));
+        const Units up = detail::add_sums<S>(at, sums[1] + i * panel_width, b3_F, &up_NF(n, at.column));
+        if (!at.last_part) continue;
+        Units units = value(gate, up);
+        if (multiplier_F.size() > 0) units *= detail::load_chunk(&multiplier_F(at.column), at.width, S(0));
+        detail::store_chunk<S>(units, &hidden_NF(n, at.column), at.width);
+      }
     };
-    detail::panels_sums<S, 3>(x_ND, std::array{&w1_FD, &w3_FD}, first, count, {gate_NF, up_NF, hidden_NF}, take);
+    detail::panels_sums<S, Weights<S>>(x_ND, {&w1_FD, &w3_FD}, first, count, {gate_NF, up_NF, hidden_NF}, take);
     dropout.drop(tape.random, hidden_NF, first, count, row);
   }
 
-  void backward_stage(int stage, ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_ND, Tape& tape, MatrixRef<S> dx_ND,
-                      Glu& gradient, Index first, Index count) const {
+  void backward_stage(int stage, detail::View<const S> x_ND, detail::View<const S> dy_ND, Tape& tape,
+                      detail::View<S> dx_ND, Glu& gradient, Index first, Index count) const {
     if (count == 0) return;
+    const detail::View<S> dgate_NF = tape.dgate_NF, dup_NF = tape.dup_NF;
     if (stage == 1) {
       detail::panels_weight_gradient<S>(dy_ND, tape.hidden_NF, gradient.w2_DF, gradient.b2_D, first, count);
-      detail::panels_input_gradient<S>(tape.dgate_NF, w1_FD, dx_ND, first, count, false);
-      return detail::panels_input_gradient<S>(tape.dup_NF, w3_FD, dx_ND, first, count, true);
+      detail::panels_input_gradient<S>(dgate_NF, w1_FD, dx_ND, first, count, false);
+      return detail::panels_input_gradient<S>(dup_NF, w3_FD, dx_ND, first, count, true);
     }
-    detail::panels_input_gradient<S>(dy_ND, w2_DF, tape.dgate_NF, first, count, false);  // d hidden, for both factors
-    dropout.drop(tape.random, tape.dgate_NF, first, count);
-    for (Index n = 0; n < x_ND.rows(); ++n) {
-      const S *const gate_row = &tape.gate_NF(n, first), *const up_row = &tape.up_NF(n, first);
-      S *const dgate_row = &tape.dgate_NF(n, first), *const dup_row = &tape.dup_NF(n, first);
-      if (multiplier_F.size() > 0) {
-        S* const dmultiplier = &gradient.multiplier_F(first);
-        detail::map_chunks(
-            count, dmultiplier,
-            [&](const Units& sum, const Units& dh, const Units& gate, const Units& up) -> Units {
-              return sum + dh * value(gate, up);
-            },
-            dmultiplier, dgate_row, gate_row, up_row);
-        detail::map_chunks(count, dgate_row, times, dgate_row, &multiplier_F(first));
-      }
-      split_gradient(count, gate_row, up_row, dgate_row, dup_row);
-    }
-    detail::panels_weight_gradient<S>(tape.dgate_NF, x_ND, gradient.w1_FD, gradient.b1_F, first, count);
-    detail::panels_weight_gradient<S>(tape.dup_NF, x_ND, gradient.w3_FD, gradient.b3_F, first, count);
+    detail::panels_input_gradient<S>(dy_ND, w2_DF, dgate_NF, first, count, false);  // d hidden, for both factors
+    dropout.drop(tape.random, dgate_NF, first, count);
+    const bool multiplies = multiplier_F.size() > 0;
+    const S* const multiplier = multiplies ? &multiplier_F(first) : nullptr;
+    S* const dmultiplier = multiplies ? &gradient.multiplier_F(first) : nullptr;
+    for (Index n = 0; n < x_ND.rows(); ++n)
+      split_gradient(count, &tape.gate_NF(n, first), &tape.up_NF(n, first), multiplier, dmultiplier,
+                     &dgate_NF(n, first), &dup_NF(n, first));
+    detail::panels_weight_gradient<S>(dgate_NF, x_ND, gradient.w1_FD, gradient.b1_F, first, count);
+    detail::panels_weight_gradient<S>(dup_NF, x_ND, gradient.w3_FD, gradient.b3_F, first, count);
   }
 
   template <class F, class... Self>
@@ -190,8 +184,6 @@ struct Glu {
   /// Sums in several parts are added up in memory, those of gate and up side by side.
   bool needs_up(const Tape& tape) const { return tape.keep_activations || w1_FD.cols() > detail::longest_sum; }
 
-  static Units times(const Units& a, const Units& b) { return a * b; }
-
   EIGEN_ALWAYS_INLINE Units value(const Units& gate, const Units& up) const {
     if constexpr (has_form)
       return activation.template value<S>(gate, up);
@@ -199,8 +191,18 @@ struct Glu {
       return Activation::template value<S>(gate) * up;
   }
 
-  /// The gradients of the two factors of a row; `dgate` holds that of the hidden units at first.
-  void split_gradient(Index count, const S* gate_row, const S* up_row, S* dgate, S* dup) const {
+  /// The gradients of the two factors of a row, and of the multiplier (nullptr: none); `dgate` holds that of the hidden
+  /// units at first.
+  void split_gradient(Index count, const S* gate_row, const S* up_row, const S* multiplier, S* dmultiplier, S* dgate,
+                      S* dup) const {
+    if (multiplier != nullptr) {
+      const auto add = [&](const Units& sum, const Units& dh, const Units& gate, const Units& up) -> Units {
+        return sum + dh * value(gate, up);
+      };
+      detail::map_chunks(count, dmultiplier, add, dmultiplier, dgate, gate_row, up_row);
+      const auto times = [](const Units& a, const Units& b) -> Units { return a * b; };
+      detail::map_chunks(count, dgate, times, dgate, multiplier);
+    }
     detail::for_each_chunk(count, [&](Index begin, Index width) {
       const auto units_of = [&](const S* row) -> Units { return detail::load_chunk(row + begin, width, S(0)); };
       const Units dh = units_of(dgate), gate = units_of(gate_row), up = units_of(up_row);

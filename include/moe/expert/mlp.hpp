@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdint>
 #include <optional>
@@ -21,6 +20,7 @@
 #include "moe/kernel/panels_forward.hpp"
 #include "moe/kernel/panels_input_gradient.hpp"
 #include "moe/kernel/panels_weight_gradient.hpp"
+#include "moe/kernel/view.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -110,40 +110,40 @@ struct Mlp {
   }
 
   /// Rows from `row` on and columns of one stage, for the layer, which has checked the shapes.
-  void forward_stage(int stage, ConstMatrixRef<S> x_ND, MatrixRef<S> y_ND, Tape& tape, Index row, Index first,
+  void forward_stage(int stage, detail::View<const S> x_ND, detail::View<S> y_ND, Tape& tape, Index row, Index first,
                      Index count) const {
-    using Chunk = moe::Chunk<S>;
     if (count == 0) return;
-    const auto own = [&](auto& all) -> MatrixRef<S> { return all.middleRows(row, x_ND.rows()); };
-    MatrixRef<S> hidden_NF = own(tape.hidden_NF);
+    const auto own = [&](detail::View<S> all) { return all.block(row, 0, x_ND.rows(), all.cols()); };
+    const detail::View<S> hidden_NF = own(tape.hidden_NF);
     if (stage == 1) return detail::panels_forward<S>(hidden_NF, w2_DF, b2_D, y_ND, first, count);
-    MatrixRef<S> pre_NF = own(tape.keep_activations ? before_slope(tape) : tape.hidden_NF);  // a place for the sums
-    detail::panels_sums<S, 2>(x_ND, std::array{&w1_FD}, first, count, {pre_NF, hidden_NF},
-                              [&](const detail::SumsPlace& at, const auto& sums) {
-                                const Chunk pre = detail::add_sums<S>(at, sums[0], b1_F, &pre_NF(at.row, at.column));
-                                if (!at.last_part) return;
-                                detail::store_chunk<S>(Activation::template value<S>(pre),
-                                                       &hidden_NF(at.row, at.column), at.width);
-                              });
+    const detail::View<S> pre_NF = own(tape.keep_activations ? before_slope(tape) : tape.hidden_NF);  // for the sums
+    const auto take = [&](const detail::SumsPlace& at, const S* const* sums) {
+      for (Index i = 0, n = at.row; i < at.rows; ++i, ++n) {
+        const Chunk<S> pre = detail::add_sums<S>(at, sums[0] + i * panel_width, b1_F, &pre_NF(n, at.column));
+        if (!at.last_part) continue;
+        detail::store_chunk<S>(Activation::template value<S>(pre), &hidden_NF(n, at.column), at.width);
+      }
+    };
+    detail::panels_sums<S, Weights<S>>(x_ND, {&w1_FD}, first, count, {pre_NF, hidden_NF}, take);
     dropout.drop(tape.random, hidden_NF, first, count, row);
   }
 
-  void backward_stage(int stage, ConstMatrixRef<S> x_ND, ConstMatrixRef<S> dy_ND, Tape& tape, MatrixRef<S> dx_ND,
-                      Mlp& gradient, Index first, Index count) const {
-    using Chunk = moe::Chunk<S>;
+  void backward_stage(int stage, detail::View<const S> x_ND, detail::View<const S> dy_ND, Tape& tape,
+                      detail::View<S> dx_ND, Mlp& gradient, Index first, Index count) const {
     if (count == 0) return;
+    const detail::View<S> dpre_NF = tape.dpre_NF;
     if (stage == 1) {
       detail::panels_weight_gradient<S>(dy_ND, tape.hidden_NF, gradient.w2_DF, gradient.b2_D, first, count);
-      return detail::panels_input_gradient<S>(tape.dpre_NF, w1_FD, dx_ND, first, count, false);
+      return detail::panels_input_gradient<S>(dpre_NF, w1_FD, dx_ND, first, count, false);
     }
-    detail::panels_input_gradient<S>(dy_ND, w2_DF, tape.dpre_NF, first, count, false);  // d hidden, then times act'
-    dropout.drop(tape.random, tape.dpre_NF, first, count);
+    detail::panels_input_gradient<S>(dy_ND, w2_DF, dpre_NF, first, count, false);  // d hidden, then times act'
+    dropout.drop(tape.random, dpre_NF, first, count);
     for (Index n = 0; n < x_ND.rows(); ++n)
       detail::map_chunks(
-          count, &tape.dpre_NF(n, first),
-          [](const Chunk& dh, const Chunk& u) -> Chunk { return dh * Activation::template derivative<S>(u); },
-          &tape.dpre_NF(n, first), &before_slope(tape)(n, first));
-    detail::panels_weight_gradient<S>(tape.dpre_NF, x_ND, gradient.w1_FD, gradient.b1_F, first, count);
+          count, &dpre_NF(n, first),
+          [](const Chunk<S>& dh, const Chunk<S>& u) -> Chunk<S> { return dh * Activation::template derivative<S>(u); },
+          &dpre_NF(n, first), &before_slope(tape)(n, first));
+    detail::panels_weight_gradient<S>(dpre_NF, x_ND, gradient.w1_FD, gradient.b1_F, first, count);
   }
 
   template <class F, class... Self>

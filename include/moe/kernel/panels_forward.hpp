@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <initializer_list>
 
 #include "moe/core/chunk.hpp"
 #include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
-#include "moe/kernel/compiler.hpp"
+#include "moe/core/function_ref.hpp"
+#include "moe/core/weights.hpp"
 #include "moe/kernel/packing.hpp"
 #include "moe/kernel/panel_reader.hpp"
 #include "moe/kernel/scratch.hpp"
@@ -31,38 +33,43 @@ Index rows_of_block(Index weights, Index widest) {
   return weights <= few ? rows_at_once(widest) / 2 : 0;
 }
 
-/// Where a row's sums belong, and which part of all their terms they are the sums of.
+/// Where the sums of a tile and a panel belong, and which part of all their terms they are the sums of.
 struct SumsPlace {
-  Index row, column, width;  ///< `width` columns, panel_width at most, from `column` on.
+  Index row, rows;      ///< `rows` rows from `row` on.
+  Index column, width;  ///< `width` columns, panel_width at most, from `column` on.
   bool first_part, last_part;
 };
 
-/// Calls take(place, sums) for each row of x, each panel of columns first, ..., first + columns - 1 and each part of
-/// the terms in turn, with pointers to the sums of x w' for each of the weights, which are of one shape: what they
-/// share is packed once, and what is made of them is made while they are near. `take` writes to `outputs` there.
-/// `first` is a multiple of panel_width, and so is `columns` unless they reach the last one; those beyond are ignored.
-template <class S, std::size_t output_count, std::size_t count, class W, class Take>
-void panels_sums(View<const S> x, const std::array<const W*, count>& weights, Index first, Index columns,
-                 const std::array<View<S>, output_count>& outputs, Take&& take) {
-  static_assert(count <= RightPanels<S>::most_weights, "moe: so many weights at once are not supported");
-  static_assert(static_cast<Index>(count) * panel_width * longest_sum <= Scratch<S>::second_size,
+/// What is made of sums: sums[i] are those of weight i, (place.rows, panel_width).
+template <class S>
+using TakeSums = FunctionRef<void(const SumsPlace& place, const S* const* sums)>;
+
+/// Calls take(place, sums) for each tile of rows of x, each panel of columns first, ..., first + columns - 1 and each
+/// part of the terms in turn, with the sums of x w' for each of the weights, which are of one shape: what they share is
+/// packed once, and what is made of them is made while they are near. `take` writes to `outputs` there. `first` is a
+/// multiple of panel_width, and so is `columns` unless they reach the last one; those beyond are ignored.
+template <class S, class W>
+void panels_sums(View<const S> x, std::initializer_list<const W*> weights, Index first, Index columns,
+                 std::initializer_list<View<S>> outputs, TakeSums<S> take) {
+  constexpr std::size_t most = RightPanels<S>::most_weights;
+  static_assert(static_cast<Index>(most) * panel_width * longest_sum <= Scratch<S>::second_size,
                 "moe: scratch is too small for so many weights");
-  constexpr Index together = static_cast<Index>(count), scratch_size = Scratch<S>::second_size / together;
-  const Index outputs_of_w = weights[0]->rows(), inputs = weights[0]->cols();
+  eigen_assert(weights.size() <= most);
+  const W* const* const weight = weights.begin();
+  const auto together = static_cast<Index>(weights.size());
+  const Index scratch_size = Scratch<S>::second_size / together;
+  const Index outputs_of_w = weight[0]->rows(), inputs = weight[0]->cols();
   columns = (std::min)(columns, outputs_of_w - first);
   if (columns <= 0 || x.rows() == 0) return;
   const Index p_begin = first / panel_width, p_end = (first + columns + panel_width - 1) / panel_width;
   const EvenParts depths{inputs, longest_sum};
   const EvenParts chunks{x.rows(), rows_at_once((std::min)(inputs, longest_sum))};
-  S *const packed = Scratch<S>::mine().packed.data(), *scratch = Scratch<S>::mine().second.data();
+  S *const packed = Scratch<S>::mine().packed.data(), *const scratch = Scratch<S>::mine().second.data();
   for (Index part = 0; part < depths.count(); ++part) {
     const Index k0 = depths.begin(part), depth = depths.size(part);
-    const auto reader = [&](std::size_t i) {
-      return PanelReader<W>(*weights[i], p_end, k0, depth, scratch + static_cast<Index>(i) * scratch_size,
-                            scratch_size);
-    };
-    std::array<PanelReader<W>, count> readers;
-    for (std::size_t i = 0; i < count; ++i) readers[i] = reader(i);
+    std::array<PanelReader<W>, most> readers;
+    for (std::size_t i = 0; i < weights.size(); ++i)
+      readers[i] = {*weight[i], p_end, k0, depth, scratch + static_cast<Index>(i) * scratch_size, scratch_size};
     for (Index chunk = 0; chunk < chunks.count(); ++chunk) {
       const Index row = chunks.begin(chunk);
       const PackedRows<S> left{packed, EvenParts{chunks.size(chunk), TileShape<S>::rows}, LeftOrder::rows, depth};
@@ -70,30 +77,25 @@ void panels_sums(View<const S> x, const std::array<const W*, count>& weights, In
       RightPanels<S> right;
       right.weights = together;
       for (Index p0 = p_begin; p0 < p_end; p0 += right.of_weight[0].count) {
-        for (std::size_t i = 0; i < count; ++i) right.of_weight[i] = readers[i].run(p0, p_end);
-        std::array<View<S>, output_count> lines = outputs;
-        for (View<S>& view : lines)
-          view = view.block(row, p0 * panel_width, left.tiles.total(), view.cols() - p0 * panel_width);
-        for (TileWalk<S> walk(left, right, {}, {lines.data(), output_count}); walk.next();) {
-          const Index first_row = row + left.tiles.begin(walk.tile()), rows = left.tiles.size(walk.tile());
+        for (std::size_t i = 0; i < weights.size(); ++i) right.of_weight[i] = readers[i].run(p0, p_end);
+        const Outputs<S> lines{outputs.begin(), outputs.size(), row, p0 * panel_width};
+        for (TileWalk<S> walk(left, right, {}, lines); walk.next();)
           for (Index i = 0; i < walk.panels(); i += together) {
             const Index column = (p0 + (walk.first_panel() + i) / together) * panel_width;
-            SumsPlace place{first_row, column, (std::min)(panel_width, outputs_of_w - column), part == 0,
-                            part + 1 == depths.count()};
-            std::array<const S*, count> sums;
-            for (std::size_t w = 0; w < count; ++w) sums[w] = walk.sums(i + static_cast<Index>(w));
-            for (const Index end = first_row + rows; place.row < end; ++place.row) {
-              take(place, sums);
-              for (const S*& sum : sums) sum += panel_width;
-            }
+            const SumsPlace place{row + left.tiles.begin(walk.tile()),
+                                  left.tiles.size(walk.tile()),
+                                  column,
+                                  (std::min)(panel_width, outputs_of_w - column),
+                                  part == 0,
+                                  part + 1 == depths.count()};
+            take(place, walk.sums_from(i));
           }
-        }
       }
     }
   }
 }
 
-/// y, at that place, = sums + b (empty: none), + the sums of all parts in the end.
+/// y, in a row at that place, = sums + b (empty: none), + the sums of all parts in the end.
 template <class S>
 EIGEN_ALWAYS_INLINE Chunk<S> add_sums(const SumsPlace& place, const S* sums, const Vector<S>& b, S* y) {
   Chunk<S> so_far = S(0);
@@ -109,12 +111,19 @@ EIGEN_ALWAYS_INLINE Chunk<S> add_sums(const SumsPlace& place, const S* sums, con
 /// Columns first, ..., first + columns - 1 of y = x w' + b (empty: none).
 template <class S, class W>
 void panels_forward(View<const S> x, const W& w, const Vector<S>& b, View<S> y, Index first, Index columns) {
-  panels_sums<S, 1>(x, std::array{&w}, first, columns, {y}, [&](const SumsPlace& place, const auto& sums) {
-    add_sums<S>(place, sums[0], b, &y(place.row, place.column));
+  panels_sums<S, W>(x, {&w}, first, columns, {y}, [&](const SumsPlace& at, const S* const* sums) {
+    for (Index i = 0; i < at.rows; ++i) add_sums<S>(at, sums[0] + i * panel_width, b, &y(at.row + i, at.column));
   });
 }
 
 #ifdef MOE_COMPILED
+MOE_DETAIL_INSTANCE void panels_sums<float, Weights<float>>(View<const float>,
+                                                            std::initializer_list<const Weights<float>*>, Index, Index,
+                                                            std::initializer_list<View<float>>, TakeSums<float>);
+MOE_DETAIL_INSTANCE void panels_sums<double, Weights<double>>(View<const double>,
+                                                              std::initializer_list<const Weights<double>*>, Index,
+                                                              Index, std::initializer_list<View<double>>,
+                                                              TakeSums<double>);
 MOE_DETAIL_INSTANCE void panels_forward<float, Weights<float>>(View<const float>, const Weights<float>&,
                                                                const Vector<float>&, View<float>, Index, Index);
 MOE_DETAIL_INSTANCE void panels_forward<double, Weights<double>>(View<const double>, const Weights<double>&,

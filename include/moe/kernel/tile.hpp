@@ -51,21 +51,24 @@ struct TileShape : PacketsOf<S> {
 };
 
 /// c[p] (Rows, panel_width) = or += a (Rows, depth) b[p] (depth, panel_width) for each panel p. Every panel_width steps
-/// of k of `a` begin `a_stride` behind those before. `ahead` points to (depth, panel_width) entries.
+/// of k of `a` begin `a_stride` behind those before. `ahead` points to (depth, panel_width) entries. What is prefetched
+/// is no template argument: so every tile is compiled once.
 /// Never inlined: among other code, its registers would be spilled.
-template <class S, LeftOrder order, Ahead prefetch, int Rows, int Panels>
+template <class S, LeftOrder order, int Rows, int Panels>
 EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index a_stride, const S* const* b, S* const* c,
-                                     bool accumulate, const S* const* ahead) {
+                                     bool accumulate, Ahead prefetch, const S* const* ahead) {
   using namespace Eigen::internal;  // the packet operations
   using Packet = typename TileShape<S>::Packet;
   constexpr int lanes = TileShape<S>::lanes, packets = TileShape<S>::packets, width = packets * Panels;
   constexpr auto row_count = std::size_t{Rows}, row_packets = std::size_t{width}, panel_count = std::size_t{Panels};
   constexpr std::uintptr_t line = 64, step = panel_width * sizeof(S), steps_ahead_left = 3 * panel_width;
-  constexpr int prefetched = prefetch == Ahead::left ? 0 : prefetch == Ahead::one_far ? 1 : Panels;
-  const S *right[panel_count], *next[panel_count];  // copies, which no store to the sums can change
+  constexpr int near = order == LeftOrder::rows ? Panels : 0;  // of few rows and many panels, one_far alone
+  const S *right[panel_count], *next[panel_count];             // copies, which no store to the sums can change
   S* to[panel_count];
   MOE_DETAIL_UNROLL
-  for (int p = 0; p < Panels; ++p) right[p] = b[p], to[p] = c[p], next[p] = p < prefetched ? ahead[p] : nullptr;
+  for (int p = 0; p < Panels; ++p) right[p] = b[p], to[p] = c[p];
+  MOE_DETAIL_UNROLL
+  for (int p = 0; p < Panels; ++p) next[p] = prefetch == Ahead::each_near ? ahead[p] : ahead[0];
   Packet sum[row_count][row_packets];
   MOE_DETAIL_UNROLL
   for (int i = 0; i < Rows; ++i) {
@@ -85,11 +88,13 @@ EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index a_stride, co
     for (Index k = 0; k < steps; ++k) {
       for (std::uintptr_t i = 0; i < step; i += line) {
         const std::uintptr_t bytes = static_cast<std::uintptr_t>(k) * step + i;
-        if constexpr (prefetch == Ahead::left) MOE_DETAIL_PREFETCH(a, bytes + steps_ahead_left * step);
-        if constexpr (prefetch == Ahead::one_far) MOE_DETAIL_PREFETCH_FAR(next[0], bytes);
-        if constexpr (prefetch == Ahead::each_near) {
+        if (near == 0 || prefetch == Ahead::one_far) {
+          MOE_DETAIL_PREFETCH_FAR(next[0], bytes);
+        } else if (prefetch == Ahead::left) {
+          MOE_DETAIL_PREFETCH(a, bytes + steps_ahead_left * step);
+        } else {
           MOE_DETAIL_UNROLL
-          for (int p = 0; p < Panels; ++p) MOE_DETAIL_PREFETCH(next[p], bytes);
+          for (int p = 0; p < near; ++p) MOE_DETAIL_PREFETCH(next[p], bytes);
         }
       }
       Packet row[row_packets];
@@ -106,9 +111,7 @@ EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index a_stride, co
       }
     }
     MOE_DETAIL_UNROLL
-    for (int p = 0; p < Panels; ++p) right[p] += steps * panel_width;
-    MOE_DETAIL_UNROLL
-    for (int p = 0; p < prefetched; ++p) next[p] += steps * panel_width;
+    for (int p = 0; p < Panels; ++p) right[p] += steps * panel_width, next[p] += steps * panel_width;
   }
   MOE_DETAIL_UNROLL
   for (int i = 0; i < Rows; ++i) {
@@ -119,17 +122,16 @@ EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index a_stride, co
 
 template <class S>
 using TileFunction = void (*)(const S* a, Index depth, Index a_stride, const S* const* b, S* const* c, bool accumulate,
-                              const S* const* ahead);
+                              Ahead prefetch, const S* const* ahead);
 
 /// The tiles of 1, 2, ... TileShape::rows rows whose left operand is packed: in order of columns, or as order_of_packed
 /// says.
-template <class S, LeftOrder order, Ahead prefetch>
+template <class S, LeftOrder order>
 class PackedTiles {
   template <int Rows>
   static constexpr TileFunction<S> tile() {
     constexpr LeftOrder own = order == LeftOrder::rows ? TileShape<S>::order_of_packed(Rows) : order;
-    constexpr Ahead ahead = own == LeftOrder::rows ? prefetch : Ahead::one_far;  // each_near: for the order of rows
-    return &multiply_tile<S, own, ahead, Rows, TileShape<S>::panels(Rows)>;
+    return &multiply_tile<S, own, Rows, TileShape<S>::panels(Rows)>;
   }
   template <int... i>
   static constexpr auto all(std::integer_sequence<int, i...>) {
@@ -142,11 +144,10 @@ class PackedTiles {
 
 /// The tile of `rows` (1 to TileShape::rows) packed rows, which works on TileShape::panels(rows) panels.
 template <class S>
-TileFunction<S> packed_tile(LeftOrder order, Ahead prefetch, Index rows) {
+TileFunction<S> packed_tile(LeftOrder order, Index rows) {
   const auto i = static_cast<std::size_t>(rows - 1);
-  if (order == LeftOrder::columns) return PackedTiles<S, LeftOrder::columns, Ahead::one_far>::of_rows[i];
-  if (prefetch == Ahead::each_near) return PackedTiles<S, LeftOrder::rows, Ahead::each_near>::of_rows[i];
-  return PackedTiles<S, LeftOrder::rows, Ahead::one_far>::of_rows[i];
+  return order == LeftOrder::columns ? PackedTiles<S, LeftOrder::columns>::of_rows[i]
+                                     : PackedTiles<S, LeftOrder::rows>::of_rows[i];
 }
 
 /// sums[block] (TileShape::rows, panel_width) += a (rows, panel_width of each of `panels` panels) b[block] for each
@@ -160,9 +161,9 @@ void multiply_panel_tiles(const S* a, Index panels, Index a_stride, Index blocks
     S* sum[std::size_t{most}];
     for (Index i = 0; i < at_once; ++i, ++block)
       operand[i] = b + block * b_stride, sum[i] = sums + block * rows * panel_width;
-    const auto multiply = at_once == most ? &multiply_tile<S, LeftOrder::rows, Ahead::left, rows, most>
-                                          : &multiply_tile<S, LeftOrder::rows, Ahead::left, rows, 1>;
-    multiply(a, panels * panel_width, a_stride, operand, sum, true, nullptr);
+    const auto multiply =
+        at_once == most ? &multiply_tile<S, LeftOrder::rows, rows, most> : &multiply_tile<S, LeftOrder::rows, rows, 1>;
+    multiply(a, panels * panel_width, a_stride, operand, sum, true, Ahead::left, operand);
   }
 }
 

@@ -61,12 +61,13 @@ struct SumsInMemory {
   Index stride = 0, panels = 0;
 };
 
-/// What will be written where the sums belong: each of `views` has a row for each row of the left operand, and
-/// panel_width columns for each panel (of two weights: for each pair). The lines are prefetched.
+/// What will be written where the sums belong: from `row` and `column` on, each of `views` has a row for each row of
+/// the left operand, and panel_width columns for each panel (of two weights: for each pair). The lines are prefetched.
 template <class S>
 struct Outputs {
   const View<S>* views = nullptr;
   std::size_t count = 0;
+  Index row = 0, column = 0;
 };
 
 /// Goes through all tiles of the product, panels in the outer loop:
@@ -90,6 +91,8 @@ class TileWalk {
   Index first_panel() const { return panel_; }
   Index panels() const { return (std::min)(group_, last_ - panel_); }
   const S* sums(Index i) const { return tile_sums_[i]; }
+  /// Those of panels i, i + 1, ...
+  const S* const* sums_from(Index i) const { return tile_sums_ + i; }
   /// Whether sums(i) are the caller's own, in memory.
   bool in_memory(Index i) const { return panel_ + i < target_.panels; }
 
@@ -171,7 +174,7 @@ void TileWalk<S>::prefetch_outputs(Index row, Index rows) const {
   for (Index p = panel_ / right_.weights; p < end; ++p)
     for (Index i = row; i < row + rows; ++i)
       for (std::size_t o = 0; o < outputs_.count; ++o)
-        MOE_DETAIL_PREFETCH_FOR_WRITING(outputs_.views[o].row(i) + p * panel_width);
+        MOE_DETAIL_PREFETCH_FOR_WRITING(outputs_.views[o].row(outputs_.row + i) + outputs_.column + p * panel_width);
 }
 
 /// This turn's steps of a tile with all panels of the group.
@@ -180,7 +183,7 @@ void TileWalk<S>::multiply(Index tile) {
   const Index row = left_.tiles.begin(tile), rows = left_.tiles.begin(tile + 1) - row, at_once = Shape::panels(rows);
   const Index own = in_turns_ ? tile * group_ : 0;  // the first of the tile's sums
   const bool accumulate = target_.first != nullptr;
-  const TileFunction<S> multiply_rows = packed_tile<S>(left_.order, alone_ ? Ahead::each_near : Ahead::one_far, rows);
+  const TileFunction<S> multiply_rows = packed_tile<S>(left_.order, rows);
   tile_sums_ = sums_ + own;
   if (first_turn_ && outputs_.count > 0) prefetch_outputs(row, rows);
   for (Index i = 0; i < group_; ++i) {
@@ -195,7 +198,7 @@ void TileWalk<S>::multiply(Index tile) {
     if (in_memory(j) && tile >= group_ && row + tiles_ahead * rows + left_.depth <= left_.tiles.total())
       ahead = tile_sums_[j] + tiles_ahead * rows * panel_width;
     multiply_rows(left_.data + row * padded_ + k_ * rows, steps_, rows * panel_width, operand_ + i, tile_sums_ + i,
-                  accumulate || !first_turn_, alone_ ? next_ + i : &ahead);
+                  accumulate || !first_turn_, alone_ ? Ahead::each_near : Ahead::one_far, alone_ ? next_ + i : &ahead);
   }
 }
 
