@@ -16,14 +16,20 @@ struct HighScores {
 
   template <class S>
   void route(const moe::Batch<S>&, moe::Routing<S>& routing, moe::Random*) const {
-    // With noise in front of this gate there are two kinds of logits: those that decide, and those that weigh.
+    // With a gate of noise around this one there are two kinds of logits: those that decide, and those that weigh.
     routing.probabilities_TE = (1 + (-routing.weighing_logits_TE().array()).exp()).inverse();
     routing.selects_largest_logits = false;  // the choices are not the k largest logits
     const S lowest_logit = static_cast<S>(-std::log(1 / lowest_score - 1));
     for (moe::Index t = 0; t < routing.tokens(); ++t)
       for (moe::Index e = 0; e < routing.experts(); ++e)
-        if (routing.is_valid(t) && routing.selection_logits_TE()(t, e) >= lowest_logit)
-          routing.choices.push_back({t, e, routing.probabilities_TE(t, e)});
+        if (routing.is_valid(t) && routing.selection_logits_TE()(t, e) >= lowest_logit) {
+          const auto better =
+              (routing.selection_logits_TE().row(t).array() > routing.selection_logits_TE()(t, e)).count();
+          routing.choices.push_back({.token = t,
+                                     .expert = e,
+                                     .weight = routing.probabilities_TE(t, e),
+                                     .rank = static_cast<int>(better)});  // 0: the token's first choice
+        }
   }
 
   template <class S>

@@ -16,13 +16,13 @@
 
 MOE_NAMESPACE_BEGIN
 
-// Every part: router, gate, expert, mix (moe/expert/mix.hpp). All of this is optional, but for parameters.
+// Every part: router, gate, expert, mix (moe/expert/mix.hpp). All of this is optional, except that a part which keeps
+// matrices has `visit_parameters`.
 // - `visit_parameters(f, self...)`, static: names what is learned (moe/core/parameters.hpp). A part that keeps matrices
 //   and learns nothing has an empty one.
 // - `visit_buffers(f, self...)`, static, of the same form: names state that is saved and not learned.
 // - `check_gradient(gradient) const`: throws std::invalid_argument unless `gradient` has the shapes of the part;
-// without
-//   it the shapes of the named parameters are compared.
+//   without it the shapes of the named parameters are compared.
 // - `multiply_adds() const`: what one row costs (moe/report/cost.hpp); without it one for each entry of a matrix.
 
 /// Scores every token for every expert: fills `routing.logits_TE`. `moe::Router` is the usual one. Required:
@@ -34,8 +34,7 @@ MOE_NAMESPACE_BEGIN
 ///
 /// To be trained:
 /// - `backward(batch, routing, drouting, tape, dx_TD, gradient) const`: given `drouting.logits_TE`, adds to dx and to
-/// the
-///   gradient.
+///   the gradient.
 /// - `visit_parameters`.
 ///
 /// Optional:
@@ -54,12 +53,18 @@ concept ScoringRouter = requires(const R router, const Batch<typename R::Scalar>
 };
 
 /// Turns logits into probabilities and choices. Required:
-/// - `route(batch, routing, random) const`: writes `routing.probabilities_TE` (T, E) and appends to `routing.choices`,
-/// in
+/// - `route(batch, routing, random) const`: writes `routing.probabilities_TE`, and appends to `routing.choices` in
 ///   order of priority, none for padding. `random` is null outside training: then nothing may be drawn.
 ///
-/// It chooses by `routing.selection_logits_TE()` and weighs by `routing.weighing_logits_TE()`: both are the logits, but
-/// where a gate around this one drew noise. What it tells of its choices in the routing:
+/// Before the call `routing.probabilities_TE` has its size (T, E), its contents are undefined, and `routing.choices` is
+/// empty. A choice is {token, expert, weight, rank, fate} (moe/routing/routing.hpp):
+/// - `rank`: 0 for the token's first choice, 1 for its second, and so on; 0 if it is left out. The losses that tell
+///   first choices from later ones (LoadBalanceLoss, SecondChoiceLoss) read it, and so does Prioritized.
+/// - `fate`: Fate::unsent for an expert that was chosen and to which the token is not sent; Fate::sent if it is left
+///   out.
+///
+/// It chooses by `routing.selection_logits_TE()` and weighs by `routing.weighing_logits_TE()`. Both are the logits,
+/// except where a gate around this one drew noise. What it tells of its choices in the routing:
 /// - `choices_per_token`: their number, if it is the same for all tokens.
 /// - `selects_largest_logits`: made false if they are not the k largest of the selection logits.
 ///
@@ -97,7 +102,7 @@ concept TrainableGate = ParameterFreeGate<G, S> ||
 /// - `forward(x, y, tape) const`: writes y.
 ///
 /// Optional:
-/// - `output_width() const` or `output_width(D) const`: O, where it is not D.
+/// - `output_width() const` or `output_width(D) const`: O. Without it O is D: `y` has D columns.
 /// - `check(D) const`: throws std::invalid_argument if rows of width D do not fit. Without it a wrong width is found by
 ///   Eigen's assertions alone, which NDEBUG switches off.
 /// - `auxiliary_loss(tape) const`: losses of its own, as a layer has them.
@@ -106,8 +111,8 @@ concept TrainableGate = ParameterFreeGate<G, S> ||
 /// - `random`: a std::optional of Random or of a 64-bit seed (moe/expert/dropout.hpp); empty outside training.
 /// - `keep_activations`: a bool; false where no backward pass reads what this pass would keep.
 /// - `loss_scale`: the factor of the gradient of its own losses.
-/// - `outer`: of a layer inside a layer, which tokens its rows are (LayerTape has it, and `inner_batch`, which reads
-/// it).
+/// - `outer`: of a layer inside a layer, which tokens its rows are. LayerTape has it, and `inner_batch`, which
+///   reads it.
 template <class X, class S>
 concept Expert = requires(const X expert, ConstMatrixRef<S> x, MatrixRef<S> y, typename X::Tape& tape) {
   expert.forward(x, y, tape);
@@ -130,16 +135,17 @@ concept TrainableExpert = Expert<X, S> && detail::NamesParameters<X> &&
 /// - `forward_columns(stage) const`, `backward_columns(stage) const`: how many columns a step has.
 /// - `begin_forward(rows, tape) const`: gives the tape memory for that many rows.
 /// - `begin_backward(rows, tape) const`: the same; throws std::invalid_argument if the tape is of other sizes.
-/// - `forward_stage(stage, x, y, tape, row, first, count) const`: columns `first` ... `first + count - 1`, of rows of x
-///   and y which are the expert's from `row` on: all of them, with `row` 0, but for an expert with `rows_of_block`.
+/// - `forward_stage(stage, x, y, tape, row, first, count) const`: computes columns `first` ... `first + count - 1` of
+///   the step. x and y are all rows of the expert, and `row` is 0. Only if the expert has `rows_of_block` may they be
+///   some of its rows, the first of which is its row number `row`.
 /// - `backward_stage(stage, x, dy, tape, dx, gradient, first, count) const`: always all rows.
 ///
 /// Optional:
-/// - `rows_of_block() const`: up to how many rows a task may take through all stages, other rows being at other stages
-///   at the same time; 0: never. In inference with `row` 0 and a tape of the thread's own, which is begun for the most
-///   rows of a block and then for those at hand.
-/// - `saving_stages`, static: the steps of the forward pass that leave all that the backward pass reads; without it
-/// all.
+/// - `rows_of_block() const`: up to how many rows one task may take through all steps, while other rows are at other
+///   steps; 0, or without it: never. In inference `row` is 0 then, and the tape is the thread's own: it is begun for
+///   the most rows of a block, and then for the rows of this one.
+/// - `saving_stages`, static: after how many steps of the forward pass all that the backward pass reads has been kept;
+///   without it, after all.
 template <class X, class S>
 concept StagedExpert = Expert<X, S> &&
     requires(const X expert, X& gradient, ConstMatrixRef<S> x, ConstMatrixRef<S> dy, MatrixRef<S> y, MatrixRef<S> dx,
@@ -159,8 +165,8 @@ concept StagedExpert = Expert<X, S> &&
 /// - `name() const`: a std::string_view, for reports.
 /// - `value(routing) const`: without the coefficient.
 /// - `backward(routing, scale, drouting) const`: adds (`+=`) scale * d(value) to `drouting`: to the gradients of
-/// logits,
-///   probabilities, weights or noise.
+///   logits, probabilities, weights or noise. The weight of `drouting.choices[i]` is the gradient of the weight of
+///   `routing.choices[i]`.
 ///
 /// Optional:
 /// - `check(experts) const` or `check(experts, gate) const`: throws std::invalid_argument if the loss does not suit a
@@ -182,8 +188,8 @@ concept AuxiliaryLoss = requires(const L loss, const Routing<S>& routing, Routin
 ///   (moe/layer/tape.hpp) gives these members, which the caller may set: `random`, a std::optional of Random;
 ///   `loss_scale`; `keep_activations`; and `inner_batch`. Its `is_valid(token) const`: whether the pass took a row for
 ///   a token; `valid_T() const`, `valid_tokens() const`: the same of all rows, and how many they are.
-/// - `forward(batch)`, `forward(batch, executor)`, `forward(batch, tape)`, `forward(batch, tape, executor)`, const:
-/// y_TO.
+/// - `forward(batch)`, `forward(batch, executor)`, `forward(batch, tape)`, `forward(batch, tape, executor)`, all const:
+///   y_TO.
 /// - `forward_into(batch, y_TO, tape, executor) const`: the same into the caller's memory.
 /// - `backward(batch, dy_TO, tape, gradient, executor) const`: dx_TD; adds to the gradient.
 /// - `backward_into(batch, dy_TO, tape, dx_TD, gradient, executor) const`: the same into the caller's memory.
@@ -191,7 +197,7 @@ concept AuxiliaryLoss = requires(const L loss, const Routing<S>& routing, Routin
 /// - `auxiliary_loss(tape) const`: the losses of the recorded pass, times their coefficients.
 /// - `width() const`: D; 0 if any will do. `output_width(D) const`: O.
 /// - `check() const`, called at construction, and `check(D) const`: throw std::invalid_argument if the parts do not
-/// fit.
+///   fit.
 /// - `check_tape(tape) const`: throws it if the recorded pass was another layer's. `check_gradient(gradient) const`.
 /// - `visit_parameters`, `visit_buffers`.
 template <class L>
@@ -227,7 +233,7 @@ concept MixtureLayer = TrainableExpert<L, typename L::Scalar> &&
 // - `value<S>(x)`: the function.
 // - `derivative<S>(x)`: its derivative.
 // - `slope_of_value`, a bool, optional: the derivative at value(x) is the one at x, so that experts keep the value
-// alone.
+//   alone.
 //
 // A gate form of Glu: what is made of the gate and up projections, where that is not activation(gate) * up; a value
 // that may have settings (moe/expert/clamped_swiglu.hpp).

@@ -61,7 +61,7 @@ class ChoiceWeights {
   /// Scores::sigmoid({.normalize = false}) they are the sigmoids divided by their sum.
   static constexpr ChoiceWeights sigmoid() { return ChoiceWeights(Kind::sigmoid, {}); }
 
-  /// 1 / number of the token's choices: the task then teaches the router nothing.
+  /// 1 / number of the token's choices: the router then learns nothing from the output.
   static constexpr ChoiceWeights uniform() { return ChoiceWeights(Kind::uniform, {}); }
 
   /// The weights that these scores make. The probabilities are then the scores divided by their sum over all experts.
@@ -105,7 +105,7 @@ class ChoiceWeights {
   /// are divided by their sum, and the gate sends a token to one of several experts. `where` says when that is so.
   void check(std::string_view gate, std::string_view where, Index most_choices, Index experts) const {
     require(!need_several_choices() || most_choices != 1 || experts == 1, gate, ": ", where,
-            " the normalised weight is always the same and the router learns nothing from the task; use ",
+            " the normalised weight is always the same and the router learns nothing from the output; use ",
             kind_ == Kind::scores ? "Scores with normalize = false"
                                   : "ChoiceWeights::probabilities() (as Switch does), or Scores with normalize = false",
             ", or allow_constant = true if that is meant");

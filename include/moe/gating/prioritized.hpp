@@ -28,10 +28,9 @@ enum class Priority {
   best_weight = best_probability,  ///< The same, named after gates whose weights are the probabilities.
   weight,              ///< By the weight of the choice (drop policy "probs" of Megatron-Core and DeepSpeed).
   logit,               ///< By the logit of the choice.
-  logit_against_zero,  ///< The order of DeepSpeed in 2025, an error that is fixed there, kept to reproduce it: by
-                       ///< logit, and a token that did not choose the expert takes part with a logit of 0. A choice
-                       ///< with a negative logit is unsent unless the expert has slots left after all of those. Needs
-                       ///< `capacity`.
+  logit_against_zero,  ///< An error of DeepSpeed's that is fixed there, kept to reproduce it: by logit, and a token
+                       ///< that did not choose the expert takes part with a logit of 0. A choice with a negative logit
+                       ///< is unsent unless the expert has slots left after all of those. Needs `capacity`.
   random,  ///< By a random draw for each choice, largest first (DeepSpeed's random token selection). Without a
            ///< generator the gate's own order stays. Draws: token by token, E uniform numbers each.
 };

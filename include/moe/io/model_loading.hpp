@@ -21,8 +21,8 @@ namespace io {
 struct LoadOptions {
   Precision precision = Precision::exact;  ///< rounded: F64 in the file may become float in the model
   bool ignore_extra = false;               ///< tensors in the file that the model does not have are no error
-  /// Parameters, buffers and parts by name ("gate.tables", "steps", "head") that keep the model's values, whatever the
-  /// file says of them or not: for files that lack them, or whose values suit another use.
+  /// Parameters, buffers and parts by name ("gate.tables", "steps", "head") that keep the model's values, whether
+  /// the file has them or not: for files that lack them, or whose values suit another use.
   std::vector<std::string> keep = {};
 };
 

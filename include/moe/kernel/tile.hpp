@@ -1,5 +1,5 @@
 // One tile of a product: a few rows times a few panels. Its sums stay in registers from the first step to the last, and
-// every sum is added up in one order, that of k. All products on panels come down to it, but for the gradients of few
+// every sum is added up in one order, that of k. All products on panels come down to it, except the gradients of few
 // rows (lanes.hpp).
 #pragma once
 

@@ -37,7 +37,7 @@ inline void require_own_tape(std::string_view what, const void* recorded, const 
           "give each layer a tape of its own, or run its forward pass again");
 }
 
-/// The batch has the padding of the pass, but for tokens that the pass `refused`.
+/// The batch has the padding of the pass, except for tokens that the pass `refused`.
 template <class S>
 void require_same_padding(std::string_view what, const Batch<S>& batch, const std::vector<std::uint8_t>& valid_T,
                           bool refused) {

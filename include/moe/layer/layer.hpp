@@ -137,7 +137,7 @@ struct Layer : LayerPasses<Layer<R, G, X, L>>, private detail::CheckedParts<R, G
 
   // The backward pass, and its three stages, for the gradients of what the stages of the forward pass made.
 
-  /// dx_TD (T, D), given dy_TO (T, O); gradient += that of the task and of the auxiliary losses. dx may overlap dy
+  /// dx_TD (T, D), given dy_TO (T, O); gradient += that of the output and of the auxiliary losses. dx may overlap dy
   /// unless dropped choices are passed (pass_dropped).
   template <class Exec = DefaultExecutor>
   void backward_into(const Batch<S>& batch, RowsRef<S> dy_TO, Tape& tape, MatrixRef<S> dx_TD, Layer& gradient,

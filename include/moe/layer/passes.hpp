@@ -33,7 +33,7 @@ struct LayerPasses {
     return y_TO;
   }
 
-  /// dx_TD (T, D), given dy_TO (T, O) of the pass that `tape` recorded; gradient += that of the task and of the
+  /// dx_TD (T, D), given dy_TO (T, O) of the pass that `tape` recorded; gradient += that of the output and of the
   /// auxiliary losses.
   template <class Exec = DefaultExecutor, class L = Self>
   Matrix<typename L::Scalar> backward(const Batch<typename L::Scalar>& batch, RowsRef<typename L::Scalar> dy_TO,

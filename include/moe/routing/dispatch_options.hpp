@@ -61,7 +61,7 @@ struct DispatchOptions {
     check();
     require(!renormalize_kept || allow_constant_weights || experts == 1 || most_choices != 1,
             "DispatchOptions: with renormalize_kept and a gate that sends each token to one expert the weight is "
-            "always 1 and the router learns nothing from the task; set renormalize_kept = false, or "
+            "always 1 and the router learns nothing from the output; set renormalize_kept = false, or "
             "allow_constant_weights = true if that is meant");
   }
 };

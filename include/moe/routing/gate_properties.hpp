@@ -66,11 +66,11 @@ bool accepts_noise(const G& gate, bool weighs) {
     return true;
 }
 
-/// Throws std::invalid_argument if noise of `name` in front of the gate would change nothing.
+/// Throws std::invalid_argument if noise of `name` around the gate would change nothing.
 template <class G>
 void require_noise_has_an_effect(std::string_view name, const G& gate, bool weighs) {
   require(accepts_noise(gate, weighs), name,
-          ": its noise would change nothing, since the gate behind it draws noise of its own or does not look at the "
+          ": its noise would change nothing, since the gate inside it draws noise of its own or does not look at the "
           "logits");
 }
 

@@ -74,8 +74,8 @@ struct Routing {
   std::vector<Choice<S>> choices;  ///< In order of priority: the first to come are the last to be dropped.
   Noise<S> noise;
   Index choices_per_token = 0;         ///< k; 0 if it differs from token to token.
-  bool selects_largest_logits = true;  ///< Whether they are the k largest of `selection_logits_TE()`, so that noise
-                                       ///< decides by these alone. A gate that chooses otherwise makes it false.
+  bool selects_largest_logits = true;  ///< Whether the choices are the k largest of `selection_logits_TE()`, so that
+                                       ///< noise on these decides alone. A gate that chooses otherwise makes it false.
   std::vector<std::uint8_t> valid_T;   ///< 1: a token, 0: padding.
   Index valid_tokens = 0;
   Index group_size = 0;                   ///< The batch's.

@@ -76,7 +76,7 @@ void name_overwritten(std::string_view who, std::string_view what, const std::ve
                      std::string(what) + ", to which it must add (+=, not =)");
 }
 
-/// A gradient of the routing with other numbers at all places, but for `field`, which is `value`.
+/// A gradient of the routing with other numbers at all places except `field`, which is `value`.
 template <class S>
 Routing<S> some_gradient(const Routing<S>& routing, RoutingField field, S value) {
   Routing<S> gradient;
