@@ -65,6 +65,4 @@ struct ClampedSilu {
 template <class S>
 using ClampedSwiGlu = Glu<S, ClampedSilu>;
 
-static_assert(StagedExpert<ClampedSwiGlu<float>, float>);
-
 MOE_NAMESPACE_END

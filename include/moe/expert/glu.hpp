@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <optional>
 
-#include "moe/concepts.hpp"
 #include "moe/core/buffer.hpp"
 #include "moe/core/chunk.hpp"
 #include "moe/core/core.hpp"
@@ -225,7 +224,5 @@ template <class S>
 using ReGlu = Glu<S, Relu>;
 template <class S>
 using BilinearGlu = Glu<S, Identity>;
-
-static_assert(TrainableExpert<SwiGlu<float>, float> && StagedExpert<SwiGlu<float>, float>);
 
 MOE_NAMESPACE_END

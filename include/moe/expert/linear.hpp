@@ -3,7 +3,6 @@
 
 #include <cmath>
 
-#include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/executor.hpp"
 #include "moe/core/random.hpp"
@@ -61,7 +60,5 @@ struct Linear {
     if ((... || (self.bias_O.size() > 0))) f("bias", self.bias_O...);
   }
 };
-
-static_assert(TrainableExpert<Linear<float>, float>);
 
 MOE_NAMESPACE_END

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <optional>
 
-#include "moe/concepts.hpp"
 #include "moe/core/buffer.hpp"
 #include "moe/core/chunk.hpp"
 #include "moe/core/core.hpp"
@@ -160,7 +159,5 @@ struct Mlp {
   /// Where the activation's derivative is taken: of units that were dropped it is multiplied by 0 anyway.
   static Buffer<Matrix<S>>& before_slope(Tape& tape) { return slope_of_value ? tape.hidden_NF : tape.pre_NF; }
 };
-
-static_assert(TrainableExpert<Mlp<float>, float> && StagedExpert<Mlp<float>, float>);
 
 MOE_NAMESPACE_END

@@ -4,7 +4,6 @@
 
 #include <utility>
 
-#include "moe/concepts.hpp"
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/parameters.hpp"
@@ -115,8 +114,5 @@ struct ConstantExpert {
     if ((... || self.mixes())) detail::visit_part("mix", f, self.mix...);
   }
 };
-
-static_assert(TrainableExpert<ZeroExpert<float>, float> && TrainableExpert<IdentityExpert<float>, float> &&
-              TrainableExpert<ConstantExpert<float>, float>);
 
 MOE_NAMESPACE_END

@@ -8,8 +8,8 @@
 #include <numeric>
 #include <utility>
 
-#include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
+#include "moe/core/random.hpp"
 #include "moe/gating/choice_weights.hpp"
 #include "moe/gating/top_k.hpp"
 #include "moe/kernel/selection.hpp"
@@ -137,7 +137,5 @@ struct BaseAssignment {
     return {lowest, highest};
   }
 };
-
-static_assert(TrainableGate<BaseAssignment, float>);
 
 MOE_NAMESPACE_END

@@ -11,6 +11,7 @@
 #include "moe/gating/division.hpp"
 #include "moe/gating/scores.hpp"
 #include "moe/kernel/elementwise.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/routing/routing.hpp"
 
@@ -125,12 +126,7 @@ class ChoiceWeights {
                                               : logit;
     }
     if (kind_ == Kind::probabilities || kind_ == Kind::sigmoid) return;
-    division().divide(routing, [&](Index t, S largest) {
-      // log p = logit - log sum exp; the logit and the probability of the most probable expert tell the latter.
-      const S best = detail::largest(logits_TE.row(t).data(), routing.experts());
-      const S best_p = detail::largest(routing.probabilities_TE.row(t).data(), routing.experts());
-      return (largest == best ? S(0) : largest - best) + std::log(best_p);
-    });
+    division().divide(routing, &logits_TE);
   }
 
   /// Adds to the gradients of the logits that weigh, given those of the weights and of the probabilities.
@@ -145,10 +141,7 @@ class ChoiceWeights {
       sum_T.setZero();
     }
     if (kind_ == Kind::divided)
-      division().backward(routing, drouting, [&](const Choice<S>& c, S dlogit) {
-        dlogits_TE(c.token, c.expert) += dlogit;
-        if (has_sum) sum_T(c.token, 0) += dlogit;
-      });
+      division().backward(routing, drouting, dlogits_TE.data(), has_sum ? sum_T.data() : nullptr);
     else if (kind_ != Kind::uniform)
       for (std::size_t i = 0; i < routing.choices.size(); ++i) {
         const Choice<S>& c = routing.choices[i];
@@ -160,8 +153,9 @@ class ChoiceWeights {
       }
     for (Index t = 0; t < routing.tokens(); ++t)
       if (routing.is_valid(t))
-        detail::softmax_row_backward(routing.probabilities_TE.row(t).data(), drouting.probabilities_TE.row(t).data(),
-                                     routing.experts(), dlogits_TE.row(t).data(), has_sum ? sum_T(t, 0) : S(0));
+        detail::softmax_row_backward(detail::row_at(routing.probabilities_TE, t),
+                                     detail::row_at(drouting.probabilities_TE, t), routing.experts(),
+                                     detail::row_at(dlogits_TE, t), has_sum ? sum_T.data()[t] : S(0));
   }
 
   constexpr bool operator==(const ChoiceWeights&) const = default;

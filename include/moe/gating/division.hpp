@@ -7,6 +7,8 @@
 #include <limits>
 
 #include "moe/core/core.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
+#include "moe/kernel/row_softmax.hpp"
 #include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -44,10 +46,9 @@ struct Division {
   constexpr bool operator==(const Division&) const = default;
 
   /// Before the call the weight of each choice is l plus a number that is the same for all choices of a token; after
-  /// it, the weight. `log_largest(token, weight)` returns l of the choice whose weight is the token's largest; it is
-  /// called only if there is an epsilon.
-  template <class S, class F>
-  void divide(Routing<S>& routing, F&& log_largest) const {
+  /// it, the weight. Weights that are not l are the logits of a softmax: `logits_TE`.
+  template <class S>
+  void divide(Routing<S>& routing, const Matrix<S>* logits_TE = nullptr) const {
     Vector<S>&largest_T = routing.workspace.token_T, &total_T = routing.workspace.token2_T;
     largest_T.resize(routing.tokens());
     total_T.setZero(routing.tokens());
@@ -62,17 +63,18 @@ struct Division {
       if (!(total_T(t) > S(0))) continue;
       total_T(t) = root(total_T(t));
       if (epsilon.value == 0) continue;
-      const S shifted = std::exp(static_cast<S>(std::log(epsilon.value)) - log_largest(t, largest_T(t)));
+      const S log_largest = logits_TE != nullptr ? log_probability(routing, *logits_TE, t, largest_T(t)) : largest_T(t);
+      const S shifted = std::exp(static_cast<S>(std::log(epsilon.value)) - log_largest);
       total_T(t) = epsilon.is_floor ? (std::max)(total_T(t), shifted) : total_T(t) + shifted;
     }
     for (Choice<S>& c : routing.choices) c.weight = static_cast<S>(scale) * c.weight / total_T(c.token);
   }
 
-  /// Calls f(choice, dl) for each choice, given the gradients of the weights in `drouting`. With w = scale s / (norm +
-  /// epsilon): dl_j = w_j (dw_j - (s_j / norm)^(q - 1) sum_i dw_i w_i / scale). The sum is 0 where norm is below the
-  /// floor.
-  template <class S, class F>
-  void backward(const Routing<S>& routing, Routing<S>& drouting, F&& f) const {
+  /// Adds the dl of each choice to dl_TE, and to its token's dl_sum_T where that is asked for, given the gradients of
+  /// the weights in `drouting`. With w = scale s / (norm + epsilon): dl_j = w_j (dw_j - (s_j / norm)^(q - 1) sum_i dw_i
+  /// w_i / scale). The sum is 0 where norm is below the floor.
+  template <class S>
+  void backward(const Routing<S>& routing, Routing<S>& drouting, S* dl_TE, S* dl_sum_T = nullptr) const {
     Vector<S>&inner_T = drouting.workspace.token_T, &norm_T = drouting.workspace.token2_T;
     inner_T.setZero(routing.tokens());
     norm_T.setZero(routing.tokens());
@@ -90,11 +92,20 @@ struct Division {
       const bool at_floor = epsilon.is_floor && epsilon.value > 0 && norm < below_one;
       const S inner = at_floor ? S(0) : inner_T(c.token);
       const S slope = q == 1 || c.weight == S(0) ? S(1) : std::pow(c.weight * share / norm, static_cast<S>(q - 1));
-      f(c, c.weight * (drouting.choices[i].weight - slope * inner));
+      const S dl = c.weight * (drouting.choices[i].weight - slope * inner);
+      dl_TE[c.token * routing.experts() + c.expert] += dl;
+      if (dl_sum_T != nullptr) dl_sum_T[c.token] += dl;
     }
   }
 
  private:
+  /// logit - log sum exp; the logit and the probability of the most probable expert tell the latter.
+  template <class S>
+  static S log_probability(const Routing<S>& routing, const Matrix<S>& logits_TE, Index token, S logit) {
+    const S best = largest(row_at(logits_TE, token), routing.experts());
+    const S best_p = largest(row_at(routing.probabilities_TE, token), routing.experts());
+    return (logit == best ? S(0) : logit - best) + std::log(best_p);
+  }
   template <class S>
   S power(S score) const {
     return q == 1 ? score : std::pow(score, static_cast<S>(q));

@@ -5,9 +5,9 @@
 #include <cstddef>
 #include <vector>
 
-#include "moe/concepts.hpp"
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
+#include "moe/core/random.hpp"
 #include "moe/core/rounding.hpp"
 #include "moe/gating/expert_choice_keys.hpp"
 #include "moe/kernel/row_softmax.hpp"
@@ -143,7 +143,5 @@ struct ExpertChoice {
     }
   }
 };
-
-static_assert(TrainableGate<ExpertChoice, float>);
 
 MOE_NAMESPACE_END

@@ -66,6 +66,4 @@ struct FixedNoise {
 template <class G>
 FixedNoise(G, double) -> FixedNoise<G>;
 
-static_assert(TrainableGate<FixedNoise<TopK>, float>);
-
 MOE_NAMESPACE_END

@@ -81,6 +81,4 @@ GumbelNoise(G, bool) -> GumbelNoise<G>;
 template <class G>
 GumbelNoise(G, bool, double) -> GumbelNoise<G>;
 
-static_assert(TrainableGate<GumbelNoise<TopK>, float>);
-
 MOE_NAMESPACE_END

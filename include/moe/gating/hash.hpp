@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/core/random.hpp"
@@ -102,7 +101,5 @@ struct Hash {
         self.tables...);
   }
 };
-
-static_assert(TrainableGate<Hash, float>);
 
 MOE_NAMESPACE_END

@@ -5,9 +5,9 @@
 #include <cstddef>
 #include <vector>
 
-#include "moe/concepts.hpp"
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
+#include "moe/core/random.hpp"
 #include "moe/gating/top_k.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/routing/batch.hpp"
@@ -123,7 +123,5 @@ struct NoTokenLeftBehind {
       }
   }
 };
-
-static_assert(TrainableGate<NoTokenLeftBehind, float>);
 
 MOE_NAMESPACE_END

@@ -111,6 +111,4 @@ struct LearnedNoise {
 template <class S>
 using NoisyTopK = LearnedNoise<S, TopK>;
 
-static_assert(TrainableGate<NoisyTopK<float>, float>);
-
 MOE_NAMESPACE_END

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 
-#include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/random.hpp"
 #include "moe/gating/top_k.hpp"
@@ -66,8 +65,6 @@ struct OptionalChoices {
     }
   }
 };
-
-static_assert(TrainableGate<OptionalChoices, float>);
 
 /// GShard (Lepikhin et al. 2020, algorithm 1): top-2, weights divided by their sum, the second expert sent with
 /// probability 2 g2. In evaluation it is always sent.

@@ -120,6 +120,4 @@ Prioritized(G) -> Prioritized<G>;
 template <class G>
 Prioritized(G, Priority) -> Prioritized<G>;
 
-static_assert(TrainableGate<Prioritized<TopK>, float>);
-
 MOE_NAMESPACE_END

@@ -9,9 +9,9 @@
 #include <type_traits>
 #include <vector>
 
-#include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/parameters.hpp"
+#include "moe/core/random.hpp"
 #include "moe/gating/choice_weights.hpp"
 #include "moe/routing/batch.hpp"
 #include "moe/routing/routing.hpp"
@@ -134,7 +134,5 @@ struct Replay {
     visit(column(self.choices)...);
   }
 };
-
-static_assert(TrainableGate<Replay<float>, float>);
 
 MOE_NAMESPACE_END

@@ -8,6 +8,7 @@
 #include "moe/core/chunk.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/elementwise.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -25,24 +26,25 @@ S log_softplus_is_linear() {
 /// logs = log(score(logits)), never -infinity for a finite logit.
 template <class S>
 void log_score_row(ScoreFunction function, const S* logits, Index experts, S* logs) {
-  if (function == ScoreFunction::softmax) {
+  const bool is_softmax = function == ScoreFunction::softmax, is_sigmoid = function == ScoreFunction::sigmoid;
+  if (is_softmax) {
     const auto sum = softmax_row(logits, experts, logs);
     const S log_sum = std::log(sum.sum);
-    if (has_finite_bits(sum.shift))
-      map_chunks(
-          experts, logs, [&](const Chunk<S>& z) -> Chunk<S> { return z - sum.shift - log_sum; }, logits);
-    else  // An infinite logit has probability 1, or shares it; or the row is NaN.
-      map_chunks(
-          experts, logs, [](const Chunk<S>& p) -> Chunk<S> { return p.log(); }, logs);
-    return;
+    if (has_finite_bits(sum.shift)) {
+      return map_row(experts, logs, [=](Index e) { return logits[e] - sum.shift - log_sum; });
+    }
   }
-  const bool is_sigmoid = function == ScoreFunction::sigmoid;
+  // Of a softmax there are the probabilities: an infinite logit has probability 1, or shares it; or the row is NaN.
   const S linear = log_softplus_is_linear<S>();
-  const auto log_score = [is_sigmoid, linear](const Chunk<S>& z) -> Chunk<S> {
-    if (is_sigmoid) return -softplus<S>(-z);
-    return S(0.5) * where_less(z, linear, z, softplus<S>(z).log());
-  };
-  map_chunks(experts, logs, log_score, logits);
+  map_chunks(
+      experts, logs,
+      [=](const Chunk<S>& z) -> Chunk<S> {
+        const Chunk<S> score = is_softmax ? z : softplus<S>(is_sigmoid ? -z : z);
+        if (is_sigmoid) return -score;
+        const Chunk<S> log = score.log();
+        return is_softmax ? log : S(0.5) * where_less(z, linear, z, log);
+      },
+      is_softmax ? logs : logits);
 }
 
 /// dlogits += the product of the Jacobian of log_score_row and dlogs. `probabilities` are the softmax of the logits;
@@ -52,25 +54,19 @@ void log_score_row_backward(ScoreFunction function, const S* logits, const S* pr
                             Index experts, S* dlogits) {
   if (function == ScoreFunction::softmax) {  // dz = dl - p sum dl
     const S sum = sum_row(dlogs, experts);
-    map_chunks(
-        experts, dlogits,
-        [sum](const Chunk<S>& d, const Chunk<S>& dl, const Chunk<S>& p) -> Chunk<S> { return d + dl - p * sum; },
-        dlogits, dlogs, probabilities);
-  } else if (function == ScoreFunction::sigmoid) {  // d log sigmoid(z) = sigmoid(-z)
-    map_chunks(
-        experts, dlogits,
-        [](const Chunk<S>& d, const Chunk<S>& dl, const Chunk<S>& z) -> Chunk<S> { return d + dl * sigmoid<S>(-z); },
-        dlogits, dlogs, logits);
-  } else {  // d log sqrt(softplus(z)) = sigmoid(z) / (2 softplus(z)), which is 1/2 where both vanish
-    const S linear = log_softplus_is_linear<S>();
-    map_chunks(
-        experts, dlogits,
-        [linear](const Chunk<S>& d, const Chunk<S>& dl, const Chunk<S>& z) -> Chunk<S> {
-          const Chunk<S> slope = sigmoid<S>(z) / softplus<S>(z);
-          return d + S(0.5) * dl * where_less(z, linear, S(1), slope);
-        },
-        dlogits, dlogs, logits);
+    return map_row(experts, dlogits, [=](Index e) { return dlogits[e] + dlogs[e] - probabilities[e] * sum; });
   }
+  const bool is_sigmoid = function == ScoreFunction::sigmoid;
+  const S linear = log_softplus_is_linear<S>();
+  map_chunks(
+      experts, dlogits,
+      [=](const Chunk<S>& d, const Chunk<S>& dl, const Chunk<S>& z) -> Chunk<S> {
+        const Chunk<S> rise = sigmoid<S>(is_sigmoid ? -z : z);
+        if (is_sigmoid) return d + dl * rise;  // d log sigmoid(z) = sigmoid(-z)
+        // d log sqrt(softplus(z)) = sigmoid(z) / (2 softplus(z)), which is 1/2 where both vanish
+        return d + S(0.5) * dl * where_less(z, linear, S(1), rise / softplus<S>(z));
+      },
+      dlogits, dlogs, logits);
 }
 
 /// scores = exp(logs). What is too small for S becomes 0. `scores` may be `logs`.

@@ -6,8 +6,8 @@
 #include <numeric>
 #include <vector>
 
-#include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
+#include "moe/core/random.hpp"
 #include "moe/gating/choice_weights.hpp"
 #include "moe/gating/expert_groups.hpp"
 #include "moe/gating/score_function.hpp"
@@ -101,7 +101,8 @@ struct ScoredTopK {
 
   /// The same bias for all experts changes nothing.
   bool is_biased() const {
-    return selection_bias_E.size() > 0 && selection_bias_E.minCoeff() != selection_bias_E.maxCoeff();
+    const auto differs = [this](double bias) { return bias != selection_bias_E[0]; };
+    return std::any_of(selection_bias_E.data(), selection_bias_E.data() + selection_bias_E.size(), differs);
   }
 
   /// Writes the token's k experts, best first, into the workspace's indices. Experts are compared by s + bias, and
@@ -149,7 +150,5 @@ struct ScoredTopK {
     });
   }
 };
-
-static_assert(TrainableGate<ScoredTopK, float>);
 
 MOE_NAMESPACE_END

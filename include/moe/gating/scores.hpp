@@ -10,6 +10,7 @@
 #include "moe/gating/division.hpp"
 #include "moe/gating/score_function.hpp"
 #include "moe/kernel/elementwise.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/routing/routing.hpp"
 
@@ -60,15 +61,14 @@ class Scores {
   template <class S>
   void measure(Routing<S>& routing, Index token) const {
     const Index experts = routing.experts();
-    S *log_E = routing.workspace.rows_TE.row(token).data(), *score_E = routing.scores_TE.row(token).data();
-    detail::log_score_row(function_, routing.weighing_logits_TE().row(token).data(), experts, log_E);
+    S *log_E = detail::row_at(routing.workspace.rows_TE, token), *score_E = detail::row_at(routing.scores_TE, token);
+    detail::log_score_row<S>(function_, detail::row_at(routing.weighing_logits_TE(), token), experts, log_E);
     detail::exp_row(log_E, experts, score_E);
-    S* p_E = routing.probabilities_TE.row(token).data();
+    S* p_E = detail::row_at(routing.probabilities_TE, token);
     const S sum = detail::sum_row(score_E, experts);
     constexpr S safe = (std::numeric_limits<S>::min)() / std::numeric_limits<S>::epsilon();
     if (sum > safe && detail::has_finite_bits(sum))
-      detail::map_chunks(
-          experts, p_E, [sum](const Chunk<S>& s) -> Chunk<S> { return s / sum; }, score_E);
+      detail::map_row(experts, p_E, [=](Index e) { return score_E[e] / sum; });
     else  // scores that underflow
       detail::softmax_row(log_E, experts, p_E);
   }
@@ -76,7 +76,7 @@ class Scores {
   /// Turns the weights of all choices from logarithms of scores, as `measure` left them, into weights.
   template <class S>
   void divide(Routing<S>& routing) const {
-    if (options_.normalize) return division().divide(routing, [](Index, S largest) { return largest; });
+    if (options_.normalize) return division().divide(routing);
     for (Choice<S>& c : routing.choices)
       c.weight = static_cast<S>(options_.scale) * routing.scores_TE(c.token, c.expert);
   }
@@ -99,19 +99,20 @@ class Scores {
     Buffer<Matrix<S>>& dlog_TE = drouting.workspace.rows_TE;
     dlog_TE.resize(routing.tokens(), experts);
     dlog_TE.setZero();
-    const auto add = [&](const Choice<S>& c, S dlog) { dlog_TE(c.token, c.expert) += dlog; };
     if (options_.normalize)
-      division().backward(routing, drouting, add);
+      division().backward(routing, drouting, dlog_TE.data());
     else
-      for (std::size_t i = 0; i < routing.choices.size(); ++i)
-        add(routing.choices[i], drouting.choices[i].weight * routing.choices[i].weight);
+      for (std::size_t i = 0; i < routing.choices.size(); ++i) {
+        const Choice<S>& c = routing.choices[i];
+        detail::row_at(dlog_TE, c.token)[c.expert] += drouting.choices[i].weight * c.weight;
+      }
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (!routing.is_valid(t)) continue;
-      S* dlog_E = dlog_TE.row(t).data();
-      const S* p_E = routing.probabilities_TE.row(t).data();
-      detail::softmax_row_backward(p_E, drouting.probabilities_TE.row(t).data(), experts, dlog_E);
-      detail::log_score_row_backward(function_, routing.weighing_logits_TE().row(t).data(), p_E, dlog_E, experts,
-                                     drouting.weighing_logits_TE().row(t).data());
+      S* dlog_E = detail::row_at(dlog_TE, t);
+      const S* p_E = detail::row_at(routing.probabilities_TE, t);
+      detail::softmax_row_backward(p_E, detail::row_at(drouting.probabilities_TE, t), experts, dlog_E);
+      detail::log_score_row_backward(function_, detail::row_at(routing.weighing_logits_TE(), t), p_E, dlog_E, experts,
+                                     detail::row_at(drouting.weighing_logits_TE(), t));
     }
   }
 

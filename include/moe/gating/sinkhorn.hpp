@@ -3,9 +3,9 @@
 
 #include <cmath>
 
-#include "moe/concepts.hpp"
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
+#include "moe/core/random.hpp"
 #include "moe/gating/choice_weights.hpp"
 #include "moe/gating/top_k.hpp"
 #include "moe/gating/transport.hpp"
@@ -82,7 +82,5 @@ struct Sinkhorn {
   detail::Transport transport_plan() const { return {tolerance, epsilon, most_rounds, temperature}; }
   TopK top_k() const { return {.k = k, .weights = ChoiceWeights::probabilities()}; }
 };
-
-static_assert(TrainableGate<Sinkhorn, float>);
 
 MOE_NAMESPACE_END

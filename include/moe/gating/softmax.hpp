@@ -2,6 +2,7 @@
 #pragma once
 
 #include "moe/core/core.hpp"
+#include "moe/core/random.hpp"
 #include "moe/gating/top_k.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -22,7 +23,5 @@ struct Softmax {
  private:
   static constexpr TopK all(Index experts) { return {.k = experts, .weights = ChoiceWeights::probabilities()}; }
 };
-
-static_assert(TrainableGate<Softmax, float>);
 
 MOE_NAMESPACE_END

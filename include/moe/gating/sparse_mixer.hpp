@@ -7,8 +7,8 @@
 #include <limits>
 #include <vector>
 
-#include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
+#include "moe/core/random.hpp"
 #include "moe/gating/choice_weights.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/kernel/selection.hpp"
@@ -130,7 +130,5 @@ struct SparseMixer {
     return best;
   }
 };
-
-static_assert(TrainableGate<SparseMixer, float>);
 
 MOE_NAMESPACE_END

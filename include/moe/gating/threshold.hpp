@@ -3,8 +3,8 @@
 
 #include <cstddef>
 
-#include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
+#include "moe/core/random.hpp"
 #include "moe/gating/choice_weights.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/routing/batch.hpp"
@@ -50,7 +50,5 @@ struct Threshold {
     ChoiceWeights::sigmoid().backward(routing, drouting);
   }
 };
-
-static_assert(TrainableGate<Threshold, float>);
 
 MOE_NAMESPACE_END

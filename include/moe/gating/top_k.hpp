@@ -4,9 +4,10 @@
 
 #include <cstddef>
 
-#include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
+#include "moe/core/random.hpp"
 #include "moe/gating/choice_weights.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/routing/batch.hpp"
 #include "moe/routing/routing.hpp"
@@ -50,7 +51,7 @@ struct TopK {
     for (Index t = 0; t < routing.tokens(); ++t) {
       detail::set_probabilities(routing, t);
       if (!routing.is_valid(t)) continue;
-      detail::top_k(key_TE.row(t).data(), experts, k, chosen.data());
+      detail::top_k(detail::row_at(key_TE, t), experts, k, chosen.data());
       for (Index rank = 0; rank < k; ++rank)
         routing.choices[static_cast<std::size_t>(rank * valid + nth)] = {t, chosen[static_cast<std::size_t>(rank)],
                                                                          S(0), static_cast<int>(rank)};
@@ -64,7 +65,5 @@ struct TopK {
     weights.backward(routing, drouting);
   }
 };
-
-static_assert(TrainableGate<TopK, float>);
 
 MOE_NAMESPACE_END

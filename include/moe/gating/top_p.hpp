@@ -1,8 +1,8 @@
 // Top-p: as many experts as are needed to reach a share of the probability.
 #pragma once
 
-#include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
+#include "moe/core/random.hpp"
 #include "moe/gating/choice_weights.hpp"
 #include "moe/gating/choose_best.hpp"
 #include "moe/routing/batch.hpp"
@@ -53,7 +53,5 @@ struct TopP {
     weights.backward(routing, drouting);
   }
 };
-
-static_assert(TrainableGate<TopP, float>);
 
 MOE_NAMESPACE_END

@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
+#include "moe/core/random.hpp"
 #include "moe/gating/choice_weights.hpp"
 #include "moe/gating/choose_best.hpp"
 #include "moe/routing/batch.hpp"
@@ -55,7 +55,5 @@ struct VariableTopK {
     weights.backward(routing, drouting);
   }
 };
-
-static_assert(TrainableGate<VariableTopK, float>);
 
 MOE_NAMESPACE_END

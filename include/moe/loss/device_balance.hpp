@@ -6,7 +6,6 @@
 #include <string_view>
 #include <vector>
 
-#include "moe/concepts.hpp"
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
@@ -102,7 +101,5 @@ struct DeviceBalanceLoss {
     }
   }
 };
-
-static_assert(AuxiliaryLoss<DeviceBalanceLoss, float>);
 
 MOE_NAMESPACE_END

@@ -9,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/routing/routing.hpp"
@@ -116,7 +115,5 @@ struct EntropyLoss {
     return tokens;
   }
 };
-
-static_assert(AuxiliaryLoss<EntropyLoss, float>);
 
 MOE_NAMESPACE_END

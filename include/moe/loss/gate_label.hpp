@@ -6,7 +6,6 @@
 #include <string_view>
 #include <vector>
 
-#include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
@@ -100,7 +99,5 @@ struct GateLabelLoss {
     return labelled;
   }
 };
-
-static_assert(AuxiliaryLoss<GateLabelLoss, float>);
 
 MOE_NAMESPACE_END

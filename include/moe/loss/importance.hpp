@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <string_view>
 
-#include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
@@ -82,7 +81,5 @@ struct ImportanceLoss {
     }
   }
 };
-
-static_assert(AuxiliaryLoss<ImportanceLoss, float>);
 
 MOE_NAMESPACE_END

@@ -5,7 +5,6 @@
 #include <string_view>
 #include <vector>
 
-#include "moe/concepts.hpp"
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
@@ -132,7 +131,5 @@ struct LoadBalanceLoss {
       if (routing.is_valid(t)) f(t, detail::row_at(slope_GE, t / size));
   }
 };
-
-static_assert(AuxiliaryLoss<LoadBalanceLoss, float>);
 
 MOE_NAMESPACE_END

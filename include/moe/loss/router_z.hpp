@@ -3,7 +3,6 @@
 
 #include <string_view>
 
-#include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
@@ -49,7 +48,5 @@ struct RouterZLoss {
         f(t, detail::softmax_row(detail::row_at(routing.logits_TE, t), routing.experts(), row_E.data()).log());
   }
 };
-
-static_assert(AuxiliaryLoss<RouterZLoss, float>);
 
 MOE_NAMESPACE_END

@@ -5,7 +5,6 @@
 #include <string_view>
 #include <vector>
 
-#include "moe/concepts.hpp"
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
@@ -86,7 +85,5 @@ struct SecondChoiceLoss {
     }
   }
 };
-
-static_assert(AuxiliaryLoss<SecondChoiceLoss, float>);
 
 MOE_NAMESPACE_END

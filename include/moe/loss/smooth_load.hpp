@@ -6,7 +6,6 @@
 #include <string_view>
 #include <vector>
 
-#include "moe/concepts.hpp"
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
@@ -166,7 +165,5 @@ struct LoadLoss {
     return noisy > next || (noisy == next && std::find(best.begin(), best.end() - 1, expert) != best.end() - 1);
   }
 };
-
-static_assert(AuxiliaryLoss<LoadLoss, float>);
 
 MOE_NAMESPACE_END

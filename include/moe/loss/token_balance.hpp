@@ -5,7 +5,6 @@
 #include <string_view>
 #include <vector>
 
-#include "moe/concepts.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
@@ -53,7 +52,5 @@ struct TokenBalanceLoss {
           static_cast<S>(tokens[static_cast<std::size_t>(t / size)]) / static_cast<S>(used));
   }
 };
-
-static_assert(AuxiliaryLoss<TokenBalanceLoss, float>);
 
 MOE_NAMESPACE_END

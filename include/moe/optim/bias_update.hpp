@@ -29,7 +29,8 @@ inline void update_bias(Vector<double>& selection_bias_E, const Load& load, Bias
     const auto count = static_cast<double>(load.chosen[static_cast<std::size_t>(e)]);
     step(e) = options.rate * (count < mean ? 1.0 : count > mean ? -1.0 : 0.0);
   }
-  if (options.centered) step.array() -= step.mean();
+  const double shift = options.centered ? step.mean() : 0;
+  for (double& entry : step) entry -= shift;
   if (selection_bias_E.size() == 0)
     selection_bias_E = std::move(step);
   else

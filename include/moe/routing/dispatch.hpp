@@ -10,6 +10,7 @@
 #include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/executor.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/rows.hpp"
 #include "moe/routing/plan.hpp"
 
@@ -41,17 +42,6 @@ void add_slots(const ConstMatrixRef<S>& slots, const Plan<S>& plan, MatrixRef<S>
 template <class S>
 S dot_of_rows(const S* a, const S* b, Index size) {
   return Eigen::Map<const Vector<S>>(a, size).dot(Eigen::Map<const Vector<S>>(b, size));
-}
-
-/// to += scale * from.
-template <class S>
-void add_scaled_row(const S* from, S scale, S* to, Index size) {
-  Eigen::Map<Vector<S>>(to, size) += scale * Eigen::Map<const Vector<S>>(from, size);
-}
-
-template <class S>
-const S* row_at(const ConstMatrixRef<S>& rows, Index i) {
-  return rows.data() + i * rows.outerStride();
 }
 
 /// Throws std::invalid_argument unless there is a row for every slot and one for every token, of the same width.
@@ -104,8 +94,8 @@ void combine_all_backward(const ConstMatrixRef<S>& dy_TO, const Plan<S>& plan, c
   parallel_blocks(executor, plan.slots(), rows_a_task, [&](Index begin, Index count) {
     for (Index slot = begin; slot < begin + count; ++slot) {
       tokens.copy(slot, plan.output_scale(slot), dy_NO.data() + slot * dy_NO.outerStride());
-      const S* const dy = row_at<S>(dy_TO, plan.token[static_cast<std::size_t>(slot)]);
-      dweight_N[slot] = plan.weighs_input ? S(0) : dot_of_rows(row_at<S>(y_NO, slot), dy, dy_TO.cols());
+      const S* const dy = row_at(dy_TO, plan.token[static_cast<std::size_t>(slot)]);
+      dweight_N[slot] = plan.weighs_input ? S(0) : dot_of_rows(row_at(y_NO, slot), dy, dy_TO.cols());
     }
   });
 }
@@ -157,8 +147,8 @@ void add_input_weight_gradient(detail::GivenRows<S> x_TD, detail::GivenRows<S> d
   require(dweight_N.size() == plan.slots(), "add_input_weight_gradient: ", dweight_N.size(), " weights of ",
           plan.slots(), " slots");
   for (Index slot = 0; slot < plan.slots(); ++slot)
-    dweight_N.data()[slot] += detail::dot_of_rows(detail::row_at<S>(x_TD, plan.token[static_cast<std::size_t>(slot)]),
-                                                  detail::row_at<S>(dx_ND, slot), x_TD.cols());
+    dweight_N.data()[slot] += detail::dot_of_rows(detail::row_at(x_TD, plan.token[static_cast<std::size_t>(slot)]),
+                                                  detail::row_at(dx_ND, slot), x_TD.cols());
 }
 
 /// y_TD += weight * x for each dropped choice.
@@ -168,8 +158,7 @@ void pass_dropped(detail::GivenRows<S> x_TD, const Routing<S>& routing, const Pl
   detail::check_dropped<S>("pass_dropped", plan, routing, x_TD, y_TD);
   for (const Index i : plan.dropped_choices) {
     const Choice<S>& c = routing.choices[static_cast<std::size_t>(i)];
-    detail::add_scaled_row(detail::row_at<S>(x_TD, c.token), c.weight, y_TD.data() + c.token * y_TD.outerStride(),
-                           x_TD.cols());
+    detail::add_scaled_row(c.weight, detail::row_at(x_TD, c.token), x_TD.cols(), detail::row_at(y_TD, c.token));
   }
 }
 
@@ -181,8 +170,8 @@ void pass_dropped_backward(detail::GivenRows<S> x_TD, detail::GivenRows<S> dy_TD
   detail::check_dropped<S>("pass_dropped_backward", plan, drouting, dy_TD, dx_TD);
   for (const Index i : plan.dropped_choices) {
     const Choice<S>& c = routing.choices[static_cast<std::size_t>(i)];
-    const S *const x = detail::row_at<S>(x_TD, c.token), *const dy = detail::row_at<S>(dy_TD, c.token);
-    detail::add_scaled_row(dy, c.weight, dx_TD.data() + c.token * dx_TD.outerStride(), x_TD.cols());
+    const S *const x = detail::row_at(x_TD, c.token), *const dy = detail::row_at(dy_TD, c.token);
+    detail::add_scaled_row(c.weight, dy, x_TD.cols(), detail::row_at(dx_TD, c.token));
     drouting.choices[static_cast<std::size_t>(i)].weight += detail::dot_of_rows(x, dy, x_TD.cols());
   }
 }

@@ -1,6 +1,7 @@
 // What routers and gates keep for each expert, and how it follows when the experts are rearranged.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "moe/gating/scored_top_k.hpp"
 #include "moe/gating/variable_top_k.hpp"
 #include "moe/gating/variant_gate.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
 #include "moe/router/cosine_router.hpp"
 #include "moe/router/no_router.hpp"
 #include "moe/router/router.hpp"
@@ -32,13 +34,15 @@ M rearranged_rows(const M& rows, const ExpertSources& sources) {
   require(rows.rows() == sources.old_count, "rearrange_experts: a router or gate has ", rows.rows(), " rows for ",
           sources.old_count, " experts");
   M result = M::Zero(sources.count(), rows.cols());
+  const Index width = rows.cols();
   for (Index i = 0; i < sources.count(); ++i) {
     const auto& parents = sources.parents[static_cast<std::size_t>(i)];
+    auto* const row = result.data() + i * width;
     if (is_copy(parents))
-      result.row(i) = rows.row(parents.front().expert);
+      std::copy_n(rows.data() + parents.front().expert * width, width, row);
     else
       for (const auto& [expert, share] : parents)
-        result.row(i) += static_cast<typename M::Scalar>(share) * rows.row(expert);
+        add_scaled_row(static_cast<typename M::Scalar>(share), rows.data() + expert * width, width, row);
   }
   return result;
 }
