@@ -20,11 +20,9 @@ Routing<double> chosen() {
   return routing;
 }
 
-double log_itself(Index, double largest) { return largest; }
-
 std::vector<double> weights(const Division& division) {
   Routing<double> routing = chosen();
-  division.divide(routing, log_itself);
+  division.divide(routing);
   return gating::weights_of(routing);
 }
 
@@ -52,23 +50,26 @@ TEST(Division, ItsGradientIsThatOfDifferences) {
   for (const Division& division : {Division{}, Division{.scale = 2.5}, Division{.q = 3}, Division{.epsilon = 1, .q = 2},
                                    Division{.epsilon = Epsilon::floor(4), .scale = 2}}) {
     Routing<double> routing = chosen(), drouting;
-    division.divide(routing, log_itself);
+    division.divide(routing);
     drouting.logits_TE.setZero(2, 2);
     drouting.choices = routing.choices;
     for (std::size_t i = 0; i < 3; ++i) drouting.choices[i].weight = dweights[i];
-    std::vector<double> dlogs;
-    division.backward(routing, drouting, [&](const Choice<double>&, double dlog) { dlogs.push_back(dlog); });
+    Matrix<double> dlog_TE = Matrix<double>::Zero(2, 2);
+    Vector<double> sum_T = Vector<double>::Zero(2);
+    division.backward(routing, drouting, dlog_TE.data(), sum_T.data());
+    EXPECT_EQ(sum_T, dlog_TE.rowwise().sum());
     const double step = 1e-6;
     for (std::size_t i = 0; i < 3; ++i) {
       const auto loss = [&](double moved) {
         Routing<double> other = chosen();
         other.choices[i].weight += moved;
-        division.divide(other, log_itself);
+        division.divide(other);
         double sum = 0;
         for (std::size_t j = 0; j < 3; ++j) sum += dweights[j] * other.choices[j].weight;
         return sum;
       };
-      EXPECT_NEAR(dlogs[i], (loss(step) - loss(-step)) / (2 * step), 1e-8) << "choice " << i;
+      const Choice<double>& c = routing.choices[i];
+      EXPECT_NEAR(dlog_TE(c.token, c.expert), (loss(step) - loss(-step)) / (2 * step), 1e-8) << "choice " << i;
     }
   }
 }

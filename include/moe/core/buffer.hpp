@@ -26,7 +26,7 @@ class Buffer : public Eigen::Map<Plain> {
     return *this = static_cast<const View&>(other);
   }
 
-  Buffer& operator=(Buffer&& other) noexcept {
+  [[gnu::noinline]] Buffer& operator=(Buffer&& other) noexcept {
     if (this == &other) return *this;
     const Index row_count = other.rows(), column_count = other.cols();
     memory_ = std::exchange(other.memory_, Vector<S>());
@@ -42,7 +42,7 @@ class Buffer : public Eigen::Map<Plain> {
     return *this;
   }
 
-  void resize(Index row_count, Index column_count) {
+  [[gnu::noinline]] void resize(Index row_count, Index column_count) {
     const Index size = row_count * column_count;
     if (size > memory_.size()) {
       view(0, column_count);

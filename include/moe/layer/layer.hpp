@@ -5,6 +5,7 @@
 //             -router'-> dx_TD + dispatch'(dx_ND)
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <tuple>
@@ -17,6 +18,7 @@
 #include "moe/core/parameters.hpp"
 #include "moe/core/random.hpp"
 #include "moe/expert/properties.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
 #include "moe/layer/checks.hpp"
 #include "moe/layer/parts.hpp"
 #include "moe/layer/passes.hpp"
@@ -274,7 +276,7 @@ struct Layer : LayerPasses<Layer<R, G, X, L>>, private detail::CheckedParts<R, G
     static_assert(TrainableGate<G, S>,
                   "moe::Layer::backward: G cannot be trained: it needs backward(routing, drouting) const; "
                   "see moe/concepts.hpp");
-    dx_TD.setZero();
+    for (Index t = 0; t < dx_TD.rows(); ++t) std::fill_n(detail::row_at(dx_TD, t), dx_TD.cols(), S(0));
     if (dispatching.pass_dropped && dy_TO != nullptr)
       pass_dropped_backward<S>(batch.x_TD, *dy_TO, tape.routing, tape.plan, tape.drouting, dx_TD);
     if (dispatching.weigh_input || dispatching.straight_through)

@@ -1,6 +1,7 @@
 // What one forward pass of a layer leaves for its backward pass.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -136,7 +137,9 @@ struct LayerTape : ExpertsTape<S, ExpertTape> {
             "Layer::backward: gradients of ", dy.rows(), " x ", dy.cols(), " outputs and ", dweight.size(),
             " weights, the pass has ", this->y_NO.rows(), " slots of width ", this->y_NO.cols());
     drouting.reset_gradient(routing);
-    if (dweight.data() != dweight_N.data()) dweight_N = dweight;
+    if (dweight.data() == dweight_N.data()) return;
+    dweight_N.resize(dweight.size());
+    std::copy_n(dweight.data(), dweight.size(), dweight_N.data());
   }
 };
 

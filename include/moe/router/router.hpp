@@ -3,14 +3,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
 
-#include "moe/core/chunk.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/executor.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/core/random.hpp"
 #include "moe/kernel/linear_map.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
+#include "moe/kernel/view.hpp"
 #include "moe/routing/batch.hpp"
 #include "moe/routing/routing.hpp"
 
@@ -74,13 +74,11 @@ struct Router {
             tape.factor_TD(t, d) = static_cast<S>(1 - jitter + 2 * jitter * random->uniform());
       tape.x_TD.resize(batch.tokens(), width());
       for (Index t = 0; t < batch.tokens(); ++t) {
-        const S *const x = batch.x_TD.data() + t * batch.x_TD.outerStride(), *const factor = &tape.factor_TD(t, 0);
-        for (Index d = 0; d < width(); ++d) tape.x_TD(t, d) = x[d] * factor[d];
+        const S *const x = detail::row_at(batch.x_TD, t), *const factor = detail::row_at(tape.factor_TD, t);
+        detail::map_row(width(), detail::row_at(tape.x_TD, t), [=](Index d) { return x[d] * factor[d]; });
       }
-      detail::linear_forward<S>(tape.x_TD, weight_ED, bias_E, routing.logits_TE, executor);
-    } else {
-      detail::linear_forward<S>(batch.x_TD, weight_ED, bias_E, routing.logits_TE, executor);
     }
+    detail::linear_forward<S>(input(batch, tape), weight_ED, bias_E, routing.logits_TE, executor);
   }
 
   /// gradient += dlogits' x, dx_TD += dlogits w (times the jitter).
@@ -89,26 +87,16 @@ struct Router {
     detail::check_router_pass<S>(batch, routing, drouting, dx_TD, experts(), width());
     detail::require_same_shapes("Router::backward: the gradient", *this, gradient);
     if (tape.jittered) require_shape("Router::backward: the tape's jitter", tape.factor_TD, batch.tokens(), width());
-    const auto accumulate = [&](ConstMatrixRef<S> x_TD) {
-      detail::linear_weight_gradient_of_marked<S>(drouting.logits_TE, x_TD, routing.valid_T, routing.valid_tokens,
-                                                  drouting.workspace.rows_TE, drouting.workspace.rows_TD,
-                                                  gradient.weight_ED, gradient.bias_E, executor);
-    };
-    if (tape.jittered) {
-      accumulate(tape.x_TD);
-      tape.dx_TD.resize(batch.tokens(), width());
-      detail::linear_input_gradient<S>(drouting.logits_TE, weight_ED, tape.dx_TD, false, executor);
-      using Values = Chunk<S>;
-      for (Index t = 0; t < batch.tokens(); ++t) {
-        S* const dx = dx_TD.data() + t * dx_TD.outerStride();
-        detail::map_chunks(
-            width(), dx,
-            [](const Values& sum, const Values& d, const Values& factor) -> Values { return sum + d * factor; },
-            static_cast<const S*>(dx), &std::as_const(tape.dx_TD)(t, 0), &std::as_const(tape.factor_TD)(t, 0));
-      }
-    } else {
-      accumulate(batch.x_TD);
-      detail::linear_input_gradient<S>(drouting.logits_TE, weight_ED, dx_TD, true, executor);
+    detail::linear_weight_gradient_of_marked<S>(
+        drouting.logits_TE, input(batch, tape), routing.valid_T, routing.valid_tokens, drouting.workspace.rows_TE,
+        drouting.workspace.rows_TD, gradient.weight_ED, gradient.bias_E, executor);
+    if (tape.jittered) tape.dx_TD.resize(batch.tokens(), width());
+    const View dinput_TD = tape.jittered ? View(tape.dx_TD) : View(dx_TD);
+    detail::linear_input_gradient<S>(drouting.logits_TE, weight_ED, dinput_TD, !tape.jittered, executor);
+    for (Index t = 0; t < batch.tokens() && tape.jittered; ++t) {
+      S* const dx = detail::row_at(dx_TD, t);
+      const S *const d = dinput_TD.row(t), *const factor = detail::row_at(tape.factor_TD, t);
+      detail::map_row(width(), dx, [=](Index i) { return dx[i] + d[i] * factor[i]; });
     }
   }
 
@@ -116,6 +104,14 @@ struct Router {
   static void visit_parameters(F&& f, Self&... self) {
     f("weight", self.weight_ED...);
     if ((... || (self.bias_E.size() > 0))) f("bias", self.bias_E...);
+  }
+
+ private:
+  using View = detail::View<S>;
+
+  /// What the weight multiplies.
+  static detail::View<const S> input(const Batch<S>& batch, const Tape& tape) {
+    return tape.jittered ? detail::View<const S>(tape.x_TD) : detail::View<const S>(batch.x_TD);
   }
 };
 

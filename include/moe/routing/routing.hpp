@@ -38,6 +38,12 @@ void sort_by_rank(std::vector<Choice<S>>& choices) {
             [](const auto& a, const auto& b) { return std::tie(a.rank, a.token) < std::tie(b.rank, b.token); });
 }
 
+template <class S>
+void resize_to_zero(Matrix<S>& matrix, Index rows, Index columns) {
+  matrix.resize(rows, columns);
+  std::fill_n(matrix.data(), matrix.size(), S(0));
+}
+
 }  // namespace detail
 
 /// How noise is distributed.
@@ -152,16 +158,16 @@ struct Routing {
   /// The zero gradient of `decision`.
   void reset_gradient(const Routing& decision) {
     const Index rows = decision.tokens(), columns = decision.experts();
-    logits_TE.setZero(rows, columns);
-    probabilities_TE.setZero(rows, columns);
+    detail::resize_to_zero(logits_TE, rows, columns);
+    detail::resize_to_zero(probabilities_TE, rows, columns);
     choices = decision.choices;
     for (Choice<S>& choice : choices) choice.weight = S(0);
     alternatives.clear();
     noise.drawn = decision.noise.drawn;
     noise.weighs = decision.noise.weighs;
     if (noise.drawn) {
-      noise.logits_TE.setZero(rows, columns);
-      noise.stddev_TE.setZero(rows, columns);
+      detail::resize_to_zero(noise.logits_TE, rows, columns);
+      detail::resize_to_zero(noise.stddev_TE, rows, columns);
     }
   }
 
