@@ -31,10 +31,10 @@
 #include "moe/loss/entropy.hpp"
 #include "moe/loss/gate_label.hpp"
 #include "moe/loss/importance.hpp"
-#include "moe/loss/load.hpp"
 #include "moe/loss/load_balance.hpp"
 #include "moe/loss/router_z.hpp"
 #include "moe/loss/second_choice.hpp"
+#include "moe/loss/smooth_load.hpp"
 #include "moe/loss/token_balance.hpp"
 #include "moe/router/router.hpp"
 
