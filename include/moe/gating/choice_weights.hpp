@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "moe/core/buffer.hpp"
+#include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
 #include "moe/gating/division.hpp"
 #include "moe/gating/scores.hpp"
@@ -171,5 +172,12 @@ class ChoiceWeights {
   RenormalizeOptions options_;
   std::optional<Scores> scores_ = {};
 };
+
+#ifdef MOE_COMPILED
+MOE_DETAIL_INSTANCE void ChoiceWeights::weigh(Routing<float>&) const;
+MOE_DETAIL_INSTANCE void ChoiceWeights::backward(const Routing<float>&, Routing<float>&) const;
+MOE_DETAIL_INSTANCE void ChoiceWeights::weigh(Routing<double>&) const;
+MOE_DETAIL_INSTANCE void ChoiceWeights::backward(const Routing<double>&, Routing<double>&) const;
+#endif
 
 MOE_NAMESPACE_END

@@ -6,6 +6,7 @@
 
 #include "moe/core/buffer.hpp"
 #include "moe/core/chunk.hpp"
+#include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
 #include "moe/gating/division.hpp"
 #include "moe/gating/score_function.hpp"
@@ -132,5 +133,12 @@ class Scores {
   detail::ScoreFunction function_;
   ScoreOptions options_;
 };
+
+#ifdef MOE_COMPILED
+MOE_DETAIL_INSTANCE void Scores::measure(Routing<float>&, Index) const;
+MOE_DETAIL_INSTANCE void Scores::backward(const Routing<float>&, Routing<float>&) const;
+MOE_DETAIL_INSTANCE void Scores::measure(Routing<double>&, Index) const;
+MOE_DETAIL_INSTANCE void Scores::backward(const Routing<double>&, Routing<double>&) const;
+#endif
 
 MOE_NAMESPACE_END

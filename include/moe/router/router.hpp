@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
 #include "moe/core/executor.hpp"
 #include "moe/core/parameters.hpp"
@@ -114,5 +115,10 @@ struct Router {
     return tape.jittered ? detail::View<const S>(tape.x_TD) : detail::View<const S>(batch.x_TD);
   }
 };
+
+#ifdef MOE_COMPILED
+MOE_DETAIL_INSTANCE struct Router<float>;
+MOE_DETAIL_INSTANCE struct Router<double>;
+#endif
 
 MOE_NAMESPACE_END

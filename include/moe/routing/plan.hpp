@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
 #include "moe/routing/batch.hpp"
 #include "moe/routing/capacity.hpp"
@@ -172,5 +173,10 @@ struct Plan {
   std::size_t choices_ = 0;
   bool renormalized_ = false;
 };
+
+#ifdef MOE_COMPILED
+MOE_DETAIL_INSTANCE struct Plan<float>;
+MOE_DETAIL_INSTANCE struct Plan<double>;
+#endif
 
 MOE_NAMESPACE_END

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "moe/core/buffer.hpp"
+#include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
 #include "moe/routing/batch.hpp"
 
@@ -211,5 +212,10 @@ void check_route(const G& gate, const Batch<S>& batch, const Routing<S>& routing
 }
 
 }  // namespace detail
+
+#ifdef MOE_COMPILED
+MOE_DETAIL_INSTANCE struct Routing<float>;
+MOE_DETAIL_INSTANCE struct Routing<double>;
+#endif
 
 MOE_NAMESPACE_END
