@@ -23,7 +23,7 @@ constexpr const char* document = "include/moe/gating/README.md";
 // The sizes are such that every setting of a known system fits.
 constexpr Index T = 8, E = 64, D = 4, F = 3, V = 80;
 
-using SomeLayer = Layer<Router<float>, TopK, Linear<float>>;
+using SomeLayer = Layer<Router<float>, ScoredTopK, Linear<float>>;
 
 /// What the code of the tables may name.
 struct Scene {
@@ -31,12 +31,11 @@ struct Scene {
   Matrix<float> x = random_matrix<float>(T, D, rng), embeddings = random_matrix<float>(V, D, rng);
   Router<float> router = Router<float>::random(E, D, rng);
   std::vector<Linear<float>> experts = make_experts<Linear<float>>(E, D, D, rng);
-  ScoredTopK gate{.k = 2};
   DispatchOptions options;
   Capacity capacity = Capacity::factor(1);
   std::vector<std::int64_t> ids{0, 1, 2, 3, 4, 0, 1, 2};
   Batch<float> batch = x;
-  SomeLayer layer{router, TopK{.k = 2}, experts};
+  SomeLayer layer{router, ScoredTopK{.k = 2}, experts};
   SomeLayer::Tape tape, seeded_tape{7};
   std::vector<Index> k_T{2, 1, 2, 1, 2, 2, 1, 1};
   std::vector<Index> first_table, second_table;
@@ -87,7 +86,6 @@ void run(Scene& scene, const Value& value) {
     scene.train(scene.router, TopK{.k = 2}, std::vector<Value>(E, value));
   } else {  // a setting
     scene.train(scene.router, TopK{.k = 2, .weights = ChoiceWeights::probabilities()}, scene.experts);
-    scene.train(scene.router, scene.gate, scene.experts);
     scene.train(scene.layer);
   }
 }
@@ -111,7 +109,7 @@ struct Code {
 #define MOE_CODE(...)                                                                                        \
   Code {                                                                                                     \
 #__VA_ARGS__, [](Scene& scene) {                                                                           \
-      [[maybe_unused]] auto& [rng, x, embeddings, router, experts, gate, options, capacity, ids, batch, layer, tape, \
+      [[maybe_unused]] auto& [rng, x, embeddings, router, experts, options, capacity, ids, batch, layer, tape, \
                               seeded_tape, k_T, first_table, second_table, frequencies] = scene;               \
       gating_readme_test::run(scene, (__VA_ARGS__, Done{}));                                                   \
     } \
@@ -130,7 +128,7 @@ const std::vector<Code>& all_code() {
                           .groups_used = 3,
                           .group_score = ScoredTopK::GroupScore::best}),
       MOE_CODE(ScoredTopK{.k = 8, .scores = Scores::sigmoid({.scale = 2.5}), .groups = 8, .groups_used = 4}),
-      MOE_CODE(update_bias(gate.selection_bias_E, load_of(tape.plan))),
+      MOE_CODE(update_bias(layer.gate.selection_bias_E, load_of(tape.plan))),
       MOE_CODE(Shared{layer, SwiGlu<float>::random(D, F, rng)}),
       MOE_CODE(ScoredTopK{.k = 6, .scores = Scores::sqrt_softplus({.scale = 1.5})}),
       MOE_CODE(Hash{.tables = {first_table, second_table}, .weights = Scores::sqrt_softplus({.scale = 1.5})}),
@@ -199,7 +197,7 @@ const std::vector<Code>& all_code() {
       MOE_CODE(ScoredTopK{.k = 8, .groups = 8, .groups_used = 4, .group_score = ScoredTopK::GroupScore::best_share}),
       MOE_CODE(Replay<float>::recorded(tape.routing)),
       MOE_CODE(ScoredTopK{.k = 8, .selection_bias_E = Vector<double>::Zero(E)}),
-      MOE_CODE(update_bias(gate.selection_bias_E, load_of(tape.plan), {.centered = true})),
+      MOE_CODE(update_bias(layer.gate.selection_bias_E, load_of(tape.plan), {.centered = true})),
       MOE_CODE(FixedNoise{
           Prioritized{TopK{.k = 2, .weights = ChoiceWeights::renormalized({.epsilon = Epsilon::floor(1.1920929e-7)})}},
           1.0}),
@@ -317,10 +315,14 @@ struct RoundRobin {
   moe::Index most_choices(moe::Index) const { return 1; }
   template <class S>
   void route(const moe::Batch<S>&, moe::Routing<S>& routing, moe::Random*) const {
-    routing.probabilities_TE.setConstant(1 / static_cast<S>(routing.experts()));
+    routing.choices_per_token = 1;
     routing.selects_largest_logits = false;
+    const auto& logits_TE = routing.weighing_logits_TE();  // their softmax:
+    routing.probabilities_TE = (logits_TE.colwise() - logits_TE.rowwise().maxCoeff()).array().exp();
+    routing.probabilities_TE.array().colwise() /= routing.probabilities_TE.rowwise().sum().eval().array();
     for (moe::Index t = 0; t < routing.tokens(); ++t)
-      if (routing.is_valid(t)) routing.choices.push_back({t, t % routing.experts(), S(1)});
+      if (routing.is_valid(t))
+        routing.choices.push_back({.token = t, .expert = t % routing.experts(), .weight = S(1), .rank = 0});
     weights.weigh(routing);
   }
   template <class S>
