@@ -427,7 +427,7 @@ TEST(Layer, AStageWithoutTheOneBeforeIsRefused) {
   support::expect_invalid([&] { layer.combine_backward(x_TD, x_TD, tape); }, {"no forward pass"});
   support::expect_invalid([&] { layer.auxiliary_loss(tape); }, {"no forward pass"});
   tape.y_NO.resize(2, 2);
-  support::expect_invalid([&] { layer.combine(x_TD, tape, y); }, {"2 x 2 for the slots", "6 slots"});
+  support::expect_invalid([&] { layer.combine(x_TD, tape, y); }, {"tape.y_NO is 2 x 2", "6 x 2"});
   tape.y_NO.resize(tape.plan.slots(), 2);
   tape.y_NO.setZero();
   layer.combine(x_TD, tape, y);
@@ -441,6 +441,58 @@ TEST(Layer, AStageWithoutTheOneBeforeIsRefused) {
   support::expect_invalid([&] { layer.route_backward(x_TD, x_TD, tape, dx, gradient); }, {"dx_ND is 2 x 2", "6 x 2"});
   EXPECT_EQ(dx, x_TD);
   EXPECT_TRUE(flatten(gradient).isZero(0));
+}
+
+/// What a stage left on the tape is of its own pass: an older one's is never used in its place.
+TEST(Layer, AStageOfAnotherPassIsRefused) {
+  std::mt19937_64 rng(4);
+  const Matrix<double> first = random_matrix<double>(6, 2, rng), second = random_matrix<double>(6, 2, rng);
+  Layer layer{router(), Softmax{}, experts()};
+  decltype(layer)::Tape tape;
+  auto gradient = zeros_like(layer);
+  Matrix<double> y = first, dx = first;
+  layer.forward_into(first, y, tape);
+  layer.backward_into(first, first, tape, dx, gradient);
+
+  const Matrix<double> y_before = y, dx_before = dx;
+  layer.route(second, tape);
+  support::expect_invalid([&] { layer.combine(second, tape, y); }, {"tape.y_NO is 0 x 0"});
+  layer.run_experts(second, tape);
+  layer.combine(second, tape, y);
+  EXPECT_NE(y, y_before);
+  const Vector<double> before = flatten(gradient);
+  support::expect_invalid([&] { layer.run_experts_backward(second, tape, gradient); }, {"call combine_backward()"});
+  support::expect_invalid([&] { layer.route_backward(second, second, tape, dx, gradient); },
+                          {"call combine_backward()"});
+  layer.combine_backward(second, second, tape);
+  support::expect_invalid([&] { layer.route_backward(second, second, tape, dx, gradient); }, {"dx_ND is 0 x 0"});
+  EXPECT_EQ(dx, dx_before);
+  EXPECT_EQ(flatten(gradient), before);
+  layer.run_experts_backward(second, tape, gradient);
+  layer.route_backward(second, second, tape, dx, gradient);
+  support::expect_invalid([&] { layer.route_backward(second, second, tape, dx, gradient); },
+                          {"call combine_backward()"});
+}
+
+TEST(Layer, AStageOfAnotherBatchOrOtherExpertsIsRefused) {
+  Layer layer{router(), Softmax{}, experts()};
+  layer.experts.reserve(8);
+  decltype(layer)::Tape tape;
+  Matrix<double> y = x_TD;
+  layer.route(x_TD, tape);
+  Batch<double> other = x_TD;
+  std::vector<std::uint8_t> valid(static_cast<std::size_t>(x_TD.rows()), 1);
+  valid[1] = 0;
+  other.valid = valid;
+  support::expect_invalid([&] { layer.run_experts(other, tape); }, {"token 1 is padding"});
+  other = x_TD;
+  other.ids = std::vector<std::int64_t>(2);
+  support::expect_invalid([&] { layer.run_experts(other, tape); }, {"2"});
+  layer.experts.push_back(layer.experts.front());
+  support::expect_invalid([&] { layer.run_experts(x_TD, tape); }, {"call its route() before"});
+  layer.experts.pop_back();
+  layer.experts.pop_back();
+  support::expect_invalid([&] { layer.run_experts(x_TD, tape); }, {"call its route() before"});
 }
 
 }  // namespace layer_test

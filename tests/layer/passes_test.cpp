@@ -11,6 +11,7 @@
 
 #include "moe/concepts.hpp"
 #include "moe/core/team.hpp"
+#include "moe/expert/linear.hpp"
 #include "moe/expert/make_experts.hpp"
 #include "moe/expert/mlp.hpp"
 #include "moe/gating/top_k.hpp"
@@ -201,6 +202,19 @@ TEST(LayerPasses, PartsThatDoNotFitMakeNoLayer) {
   expect_invalid([&] { Soft::random(0, width, narrow, rng); }, {"0 slots for each expert"});
   expect_invalid([&] { Shared(routed(), narrow[0]); }, {"width 5"});
   expect_invalid([&] { Shared(soft(), narrow[0]); }, {"width 5"});
+}
+
+/// A tape with more than a layer's own, as a layer around it has.
+TEST(LayerPasses, ATapeMayDeriveFromTheLayers) {
+  std::mt19937_64 rng(5);
+  const Matrix<float> x = random_matrix<float>(4, 3, rng);
+  const Layer layer{Router<float>::random(2, 3, rng), TopK{.k = 2}, make_experts<Linear<float>>(2, 3, 3, rng)};
+  using Tape = decltype(layer)::Tape;
+  struct More : Tape {
+    int count = 0;
+  } tape;
+  EXPECT_EQ(layer.forward(x, tape), layer.forward(x));
+  EXPECT_EQ(tape.width, 3);
 }
 
 }  // namespace passes_test

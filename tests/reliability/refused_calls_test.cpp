@@ -44,8 +44,8 @@ struct Step {
 };
 
 TEST(RefusedCalls, NoExperts) {
-  expect_invalid([] { Layer(Router<float>{}, TopK{.k = 2}, std::vector<Mlp<float>>{}); }, {"0 x 0"});
-  expect_invalid([] { Layer(NoRouter<float>{0}, Hash{{{0}}}, std::vector<Mlp<float>>{}); }, {"0 experts"});
+  expect_invalid([] { Layer(Router<float>{}, TopK{.k = 2}, std::vector<Mlp<float>>{}); }, {"has no experts"});
+  expect_invalid([] { Layer(NoRouter<float>{0}, Hash{{{0}}}, std::vector<Mlp<float>>{}); }, {"has no experts"});
   expect_invalid([] { Layer(small_router(), TopK{.k = 2}, std::vector<Mlp<float>>{}); },
                  {"0 experts", "the router scores 4"});
 }
@@ -232,7 +232,7 @@ TEST(RefusedCalls, ALossThatTheGateDoesNotSuitLeavesTheGradientAsItWas) {
 TEST(RefusedCalls, AMovedFromLayerIsRefusedUntilItIsAssigned) {
   auto layer = small_layer();
   const auto taken = std::move(layer);
-  expect_invalid([&] { layer.forward(x_TD); }, {"Router: the weight is"});  // NOLINT(bugprone-use-after-move)
+  expect_invalid([&] { layer.forward(x_TD); }, {"has no experts"});  // NOLINT(bugprone-use-after-move)
   layer = taken;
   EXPECT_TRUE(support::same_bits(layer.forward(x_TD), taken.forward(x_TD)));
 }

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <concepts>
-#include <cstddef>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -79,8 +78,8 @@ struct Layer : LayerPasses<Layer<R, G, X, L>>, private detail::CheckedParts<R, G
     return detail::output_width(experts.front(), width);
   }
 
-  // The forward pass, and its three stages. What replaces one of them needs no copy of the others: a loop of one's own
-  // over experts reads the plan and fills tape.y_NO (N, O), with moe::dispatch for its input.
+  // The forward pass in three steps. What takes the place of one needs no copy of the others: a loop of one's own over
+  // experts reads the plan and fills tape.y_NO (N, O), with moe::dispatch for its input.
 
   /// y_TO (T, O), which must not overlap the tokens in memory.
   template <class Exec = DefaultExecutor>
@@ -101,6 +100,7 @@ struct Layer : LayerPasses<Layer<R, G, X, L>>, private detail::CheckedParts<R, G
     detail::handle_non_finite(dispatching.non_finite, tape.routing, &batch);
     gate.route(batch, tape.routing, random);                               // who goes to whom, and with which weight
     tape.plan.build(batch, tape.routing, dispatching, random != nullptr);  // group by expert; overflow is dropped
+    tape.y_NO.resize(0, 0);                                                // what lies there is of another pass
     tape.routed_width = batch.x_TD.cols();
     tape.layer = experts.data();
   }
@@ -109,7 +109,7 @@ struct Layer : LayerPasses<Layer<R, G, X, L>>, private detail::CheckedParts<R, G
   /// pass may follow.
   template <class Exec = DefaultExecutor>
   void run_experts(const Batch<S>& batch, Tape& tape, const Exec& executor = {}) const {
-    detail::require_routed("Layer::run_experts", batch, tape, experts.data());
+    detail::require_routed("Layer::run_experts", *this, batch, tape);
     const detail::DispatchedTokens<S> tokens{batch.x_TD, tape.plan};
     detail::begin_experts(experts, tape);
     detail::set_tokens(batch, tape.plan, tape.experts);
@@ -119,7 +119,8 @@ struct Layer : LayerPasses<Layer<R, G, X, L>>, private detail::CheckedParts<R, G
   /// y_TO (T, O): the weighted slots of tape.y_NO (N, O), added up by token.
   template <class Exec = DefaultExecutor>
   void combine(const Batch<S>& batch, Tape& tape, MatrixRef<S> y_TO, const Exec& executor = {}) const {
-    detail::require_routed("Layer::combine", batch, tape, experts.data());
+    detail::require_routed("Layer::combine", *this, batch, tape);
+    detail::require_slots("Layer::combine: tape.y_NO", tape.y_NO, tape.plan, output_width(batch.x_TD.cols()));
     detail::require_output("Layer::combine: y", y_TO, batch, tape.y_NO.cols());
     moe::combine<S>(tape.y_NO, tape.plan, y_TO, executor);
     if (dispatching.pass_dropped) pass_dropped<S>(batch.x_TD, tape.routing, tape.plan, y_TO);
@@ -158,13 +159,14 @@ struct Layer : LayerPasses<Layer<R, G, X, L>>, private detail::CheckedParts<R, G
     detail::check_pass(*this, batch, tape);
     require_shape("Layer::combine_backward: dy", dy_TO, batch.tokens(), tape.y_NO.cols());
     send_back(dy_TO, tape, executor);
+    tape.dx_ND.resize(0, 0);  // what lies there is of another pass
   }
 
   /// tape.dx_ND from tape.dy_NO; gradient += that of the experts.
   template <class Exec = DefaultExecutor>
   void run_experts_backward(const Batch<S>& batch, Tape& tape, Layer& gradient, const Exec& executor = {}) const {
     detail::check_backward(*this, batch, tape, gradient);
-    require_shape("Layer::run_experts_backward: tape.dy_NO", tape.dy_NO, tape.plan.slots(), tape.y_NO.cols());
+    detail::require_sent_back("Layer::run_experts_backward", tape);
     run_back(tape.dy_NO, tape, gradient, executor);
   }
 
@@ -174,6 +176,7 @@ struct Layer : LayerPasses<Layer<R, G, X, L>>, private detail::CheckedParts<R, G
   void route_backward(const Batch<S>& batch, RowsRef<S> dy_TO, Tape& tape, MatrixRef<S> dx_TD, Layer& gradient,
                       const Exec& executor = {}) const {
     detail::check_pass(*this, batch, tape);
+    detail::require_sent_back("Layer::route_backward", tape);
     check_gradient(gradient);
     detail::check_output_gradient(*this, batch, dy_TO, tape, dx_TD);
     detail::require_slots("Layer::route_backward: tape.dx_ND", tape.dx_ND, tape.plan, batch.x_TD.cols());
@@ -219,28 +222,26 @@ struct Layer : LayerPasses<Layer<R, G, X, L>>, private detail::CheckedParts<R, G
     visit_list_buffers("experts", f, self.experts...);
   }
 
-  // Each throws std::invalid_argument, with the numbers.
-
-  /// Unless the parts fit together.
+  /// These throw std::invalid_argument, with the numbers: unless the parts fit together,
   void check() const {
     detail::check_parts(*this);
     if (router.width() > 0) detail::check_experts(*this, router.width());
   }
 
-  /// The same, and unless tokens of this width suit it: what an outer layer calls for an expert.
+  /// and tokens of this width suit it: what an outer layer calls for an expert;
   void check(Index width) const {
     check();
     detail::check_router(*this, width);
     detail::check_experts(*this, width);
   }
 
-  /// Unless the last forward pass on the tape was this layer's.
+  /// unless the last forward pass on the tape was this layer's;
   void check_tape(const Tape& tape) const { detail::require_own_tape("Layer::backward", tape.layer, experts.data()); }
 
-  /// Unless the gradient is another value, of this layer's shapes.
+  /// unless the gradient is another value, of this layer's shapes;
   void check_gradient(const Layer& gradient) const { detail::check_layer_gradient(*this, gradient); }
 
-  /// Unless a backward pass of what the tape recorded may write to these.
+  /// unless a backward pass of what the tape recorded may write to these.
   void check_backward(const Batch<S>& batch, const Tape& tape, ConstMatrixRef<S> dx_TD, const Layer& gradient) const {
     detail::check_backward(*this, batch, tape, gradient);
     detail::require_output("Layer::backward: dx", dx_TD, batch, batch.x_TD.cols());
@@ -285,6 +286,7 @@ struct Layer : LayerPasses<Layer<R, G, X, L>>, private detail::CheckedParts<R, G
     detail::gate_backward<S>(gate, batch, tape, dx_TD, gradient.gate);  // weights and probabilities to logits
     detail::router_backward<S>(router, batch, tape, dx_TD, gradient.router, executor);  // logits to tokens
     dispatch_backward<S>(tape.dx_ND, tape.plan, dx_TD, executor);                       // slots to tokens
+    tape.sent_back = false;
   }
 };
 

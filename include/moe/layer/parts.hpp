@@ -118,12 +118,22 @@ void check_output_gradient(const Layer& layer, const Batch<S>& batch,
           "Layer::backward: with pass_dropped dx must not overlap dy in memory");
 }
 
-/// The tape holds the slots of this batch, decided by the layer whose experts lie at `own`.
-template <class S, class RouterTape, class ExpertTape>
-void require_routed(std::string_view what, const Batch<S>& batch, const LayerTape<S, RouterTape, ExpertTape>& tape,
-                    const void* own) {
-  require(tape.routed_width == batch.x_TD.cols() && tape.routing.tokens() == batch.tokens() && tape.layer == own, what,
-          ": the tape does not hold a routing of this batch by this layer; call its route() before");
+/// The tape holds the slots of this batch, decided by this layer.
+template <class Layer, class S>
+void require_routed(std::string_view what, const Layer& layer, const Batch<S>& batch,
+                    const typename Layer::Tape& tape) {
+  batch.check();
+  require(tape.routed_width == batch.x_TD.cols() && tape.routing.tokens() == batch.tokens() &&
+              tape.routing.group_size == batch.group_size && tape.layer == layer.experts.data() &&
+              tape.plan.experts() == static_cast<Index>(layer.experts.size()),
+          what, ": the tape does not hold a routing of this batch by this layer; call its route() before");
+  require_same_padding(what, batch, tape.routing.valid_T, layer.dispatching.non_finite == NonFinite::zero_row);
+}
+
+/// combine_backward() of the pass on the tape has been called, and route_backward() not yet.
+template <class S>
+void require_sent_back(std::string_view what, const PassTape<S>& tape) {
+  require(tape.sent_back, what, ": the tape does not hold the gradients of its slots; call combine_backward() before");
 }
 
 /// A row of this width for every slot of the plan.

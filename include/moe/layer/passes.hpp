@@ -1,6 +1,7 @@
 // The forms in which every layer's passes are called, once for all layers.
 #pragma once
 
+#include <type_traits>
 #include <utility>
 
 #include "moe/core/core.hpp"
@@ -17,7 +18,8 @@ MOE_NAMESPACE_BEGIN
 template <class Self>
 struct LayerPasses {
   /// y_TO (T, O) for the tokens; inference: no draws, the inference capacity, and nothing is kept.
-  template <class Exec = DefaultExecutor, class L = Self>
+  template <class Exec = DefaultExecutor, class L = Self,
+            class = std::enable_if_t<!std::is_base_of_v<typename L::Tape, Exec>>>  // a tape is for the next form
   Matrix<typename L::Scalar> forward(const Batch<typename L::Scalar>& batch, const Exec& executor = {}) const {
     typename L::Tape tape;
     tape.keep_activations = false;

@@ -49,6 +49,7 @@ struct PassTape {
   Index routed_width = -1;        ///< D of the pass whose slots are decided; -1: none are.
   bool ran_experts = false;       ///< The layer's own experts made y_NO.
   bool kept_activations = false;  ///< And kept what a backward pass reads.
+  bool sent_back = false;         ///< The gradients of its slots are there, and have not gone on to the router yet.
   const void* layer = nullptr;    ///< Whose pass it was: where that one's experts lie, which moves with it.
 
   detail::ExpertTasks tasks;
@@ -64,7 +65,7 @@ struct PassTape {
   /// There is no pass any more.
   void forget() {
     width = routed_width = -1;
-    ran_experts = kept_activations = false;
+    ran_experts = kept_activations = sent_back = false;
   }
 
   /// The rows of a layer that is an expert, with what the outer layer says of them.
@@ -128,6 +129,7 @@ struct LayerTape : ExpertsTape<S, ExpertTape> {
       router = RouterTape();
     }
     routing.reset(batch, expert_count);
+    this->y_NO.resize(0, 0);
   }
 
   /// The zero gradient of the routing; dweight_N holds that of the slots' weights.
@@ -137,6 +139,7 @@ struct LayerTape : ExpertsTape<S, ExpertTape> {
             "Layer::backward: gradients of ", dy.rows(), " x ", dy.cols(), " outputs and ", dweight.size(),
             " weights, the pass has ", this->y_NO.rows(), " slots of width ", this->y_NO.cols());
     drouting.reset_gradient(routing);
+    this->sent_back = true;
     if (dweight.data() == dweight_N.data()) return;
     dweight_N.resize(dweight.size());
     std::copy_n(dweight.data(), dweight.size(), dweight_N.data());
