@@ -323,7 +323,7 @@ TEST(Layer, GradientsAreExactHoweverChoicesAreDispatched) {
   }
 }
 
-// The stages of the passes, each by itself: what stands between them may be anywhere.
+// The steps of the passes, each by itself: what stands between them may be anywhere.
 
 /// A pass, and the gradients that its backward pass gives.
 template <class SomeLayer>

@@ -1,4 +1,4 @@
-// Group-limited selection: only the experts of the best groups of neighbours can be chosen.
+// Group-limited selection: only the experts of the best expert groups, each of neighbouring experts, can be chosen.
 #pragma once
 
 #include <algorithm>

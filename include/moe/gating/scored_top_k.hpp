@@ -18,7 +18,7 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// The k experts with the largest s + selection_bias in the best groups, where s are the scores of the logits
+/// The k experts with the largest s + selection_bias in the best expert groups, where s are the scores of the logits
 /// (DeepSeek-V2 and V3; Megatron-Core, torchtitan, llama.cpp). The scores alone make the weights: the bias is in none.
 /// Priority as with TopK.
 struct ScoredTopK {
