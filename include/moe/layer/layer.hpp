@@ -138,7 +138,7 @@ struct Layer : LayerPasses<Layer<R, G, X, L>>, private detail::CheckedParts<R, G
     return sum;
   }
 
-  // The backward pass, and its three stages, for the gradients of what the stages of the forward pass made.
+  // The backward pass in three steps, for the gradients of what the steps of the forward pass made.
 
   /// dx_TD (T, D), given dy_TO (T, O); gradient += that of the output and of the auxiliary losses. dx may overlap dy
   /// unless dropped choices are passed (pass_dropped).
@@ -248,7 +248,7 @@ struct Layer : LayerPasses<Layer<R, G, X, L>>, private detail::CheckedParts<R, G
   }
 
  private:
-  // What the stages of the backward pass do once all is checked.
+  // What the steps of the backward pass do once all is checked.
 
   template <class Exec>
   void send_back(const ConstMatrixRef<S>& dy_TO, Tape& tape, const Exec& executor) const {
