@@ -39,8 +39,40 @@ TEST(Summary, ALayerIsItsPartsALineEach) {
   const std::string each = std::to_string(parameter_count(layer.experts[0]));
   EXPECT_NE(text.find(": " + each + " parameters ("), std::string::npos) << text;
   EXPECT_NE(text.find("\n  loss load_balance, coefficient 0.5\n"), std::string::npos) << text;
-  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 6) << text;
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 7) << text;
+  EXPECT_NE(text.find("\n  capacity factor 1.25\n  loss"), std::string::npos) << text;
   EXPECT_EQ(text.find("moe::"), std::string::npos) << text;
+}
+
+TEST(Summary, OptionsThatAreNotTheDefaultAreShown) {
+  std::mt19937_64 rng(1);
+  auto layer = some_layer(rng);
+  layer.dispatching = Capacity::gshard(2).at_inference(Capacity::unlimited());
+  layer.dispatching.pass_dropped = layer.dispatching.renormalize_kept = true;
+  layer.dispatching.non_finite = NonFinite::refuse;
+  EXPECT_NE(
+      printed(layer).find("\n  capacity factor 2 (whatever k, rounded down, at least 4 slots, a multiple of 4), at "
+                          "inference unlimited, renormalize_kept, pass_dropped, non_finite refuse\n"),
+      std::string::npos)
+      << printed(layer);
+  layer.dispatching = {};
+  EXPECT_NE(printed(layer).find("\n  capacity unlimited\n"), std::string::npos) << printed(layer);
+}
+
+template <class G>
+std::string gate_line(const G& gate) {
+  std::mt19937_64 rng(1);
+  const std::string text =
+      printed(Layer{Router<float>::random(8, 3, rng), gate, make_experts<Mlp<float>>(8, 3, 5, rng)});
+  const auto begin = text.find("\n  gate ") + 1;
+  return text.substr(begin, text.find('\n', begin) - begin);
+}
+
+TEST(Summary, TheChoicesOfAGateInsideAnotherAreShown) {
+  EXPECT_NE(gate_line(FixedNoise{Prioritized{ScoredTopK{.k = 3}}, 1.0}).find(", k = 3"), std::string::npos);
+  EXPECT_NE(gate_line(NoisyTopK<float>{TopK{.k = 4}, Matrix<float>::Zero(8, 3)}).find(", k = 4"), std::string::npos);
+  EXPECT_NE(gate_line(OptionalChoices{}).find(", k = 2"), std::string::npos);
+  EXPECT_EQ(gate_line(ExpertChoice{}).find(", k = "), std::string::npos);
 }
 
 TEST(Summary, ExpertsThatDifferHaveLinesOfTheirOwn) {

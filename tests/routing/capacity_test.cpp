@@ -86,5 +86,15 @@ TEST(Capacity, DeepSpeedComputesInFloat) {
   EXPECT_EQ(Capacity::deepspeed(1.2).slots(0, 0, 4, true), 4);
 }
 
+TEST(Capacity, SaysInWordsWhatItIs) {
+  EXPECT_EQ(Capacity::unlimited().text(), "unlimited");
+  EXPECT_EQ(Capacity::exactly(2).text(), "exactly 2 slots");
+  EXPECT_EQ(Capacity::factor(1.25).text(), "factor 1.25");
+  EXPECT_EQ(Capacity::factor(1.25).at_inference(Capacity::factor(2)).text(), "factor 1.25, at inference factor 2");
+  EXPECT_EQ(Capacity::v_moe(1.5).text(), "factor 1.5 (a multiple of 4)");
+  EXPECT_EQ(Capacity::mesh(1).text(), "factor 1 (whatever k, rounded down, at most all tokens, at least 4 slots)");
+  EXPECT_EQ(Capacity::share_of_tokens(0.25).text(), "factor 0.25 (of all tokens)");
+}
+
 }  // namespace capacity_test
 }  // namespace moe

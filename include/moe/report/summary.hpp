@@ -17,20 +17,31 @@
 #include "moe/layer/soft_layer.hpp"
 #include "moe/report/part_lines.hpp"
 #include "moe/report/type_name.hpp"
+#include "moe/routing/dispatch_options.hpp"
 
 MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// What a part is called: its type, or what it is as a layer.
+/// ", k = 2" of a gate, or of the gate inside it.
 template <class Part>
-std::string title_of(const Part& part) {
-  std::string title = type_name<Part>();
+std::string k_of(const Part& part) {
   if constexpr (requires {
                   { part.k } -> std::convertible_to<Index>;
                 })
-    title += joined(", k = ", Index{part.k});
-  return title;
+    return joined(", k = ", Index{part.k});
+  else if constexpr (requires { part.top_k.k; })
+    return k_of(part.top_k);
+  else if constexpr (requires { part.gate; })
+    return k_of(part.gate);
+  else
+    return "";
+}
+
+/// What a part is called: its type, or what it is as a layer.
+template <class Part>
+std::string title_of(const Part& part) {
+  return type_name<Part>() + k_of(part);
 }
 template <class R, class G, class X, class L>
 std::string title_of(const Layer<R, G, X, L>& layer) {
@@ -43,6 +54,35 @@ std::string title_of(const Shared<L, X, M>&) {
 template <class S, class X>
 std::string title_of(const SoftLayer<S, X>& layer) {
   return joined("SoftLayer of ", layer.experts.size(), " experts");
+}
+
+/// "capacity factor 1.25, pass_dropped": the capacity, and the other options that are not the default.
+inline std::string text_of(const DispatchOptions& options) {
+  const DispatchOptions usual;
+  std::string text = "capacity " + options.capacity.text();
+  const auto add = [&](bool is_other, std::string_view words) {
+    if (is_other) text += joined(", ", words);
+  };
+  add(options.renormalize_kept, "renormalize_kept");
+  if (options.renormalize_floor != usual.renormalize_floor)
+    text += joined(", renormalize_floor ", options.renormalize_floor);
+  add(options.allow_constant_weights, "allow_constant_weights");
+  add(options.pass_dropped, "pass_dropped");
+  add(options.weigh_input, "weigh_input");
+  add(options.straight_through, "straight_through");
+  add(options.non_finite == NonFinite::zero_row, "non_finite zero_row");
+  add(options.non_finite == NonFinite::refuse, "non_finite refuse");
+  return text;
+}
+
+/// The line of a layer's options.
+template <class Part>
+std::string dispatching_line_of(const Part&, const std::string&) {
+  return "";
+}
+template <class R, class G, class X, class L>
+std::string dispatching_line_of(const Layer<R, G, X, L>& layer, const std::string& indent) {
+  return indent + text_of(layer.dispatching) + '\n';
 }
 
 /// "loss router_z, coefficient 0.001", a line each, where there are losses.
@@ -91,7 +131,8 @@ std::string lines_of(const Part& part, const std::string& indent, Summary& total
         },
         part);
     add(own, totals);
-    return title_of(part) + parts.own + size_text(own) + '\n' + parts.lines() + loss_lines_of(part, indent);
+    return title_of(part) + parts.own + size_text(own) + '\n' + parts.lines() + dispatching_line_of(part, indent) +
+           loss_lines_of(part, indent);
   }
 }
 
@@ -105,6 +146,7 @@ std::string lines_of(const Part& part, const std::string& indent, Summary& total
 ///       router Router<float>, weight 4 x 3, bias 4: 16 parameters (64 bytes)
 ///       gate TopK, k = 2
 ///       experts 0 to 3, each Mlp<float>, w1 5 x 3, w2 3 x 5: 30 parameters (120 bytes)
+///       capacity factor 1.25, at inference unlimited
 ///       loss router_z, coefficient 0.001
 template <class Model>
 Summary summary(const Model& model) {

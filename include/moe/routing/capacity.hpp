@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 #include <type_traits>
 
 #include "moe/core/core.hpp"
 #include "moe/core/rounding.hpp"
+#include "moe/core/text.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -110,6 +112,13 @@ class Capacity {
     return rule.kind == Kind::exact ? rule.slots : evaluate(rule.formula, tokens, choices, experts);
   }
 
+  /// "unlimited", "exactly 2 slots", "factor 1.25 (at least 4 slots, a multiple of 4)"; what it is at inference behind
+  /// it if that is another: "factor 1.25, at inference unlimited".
+  std::string text() const {
+    const std::string training = text_of(training_), inference = text_of(inference_);
+    return training == inference ? training : training + ", at inference " + inference;
+  }
+
   bool is_limited(bool training) const { return (training ? training_ : inference_).kind != Kind::unlimited; }
 
  private:
@@ -122,6 +131,27 @@ class Capacity {
   };
 
   explicit Capacity(const Rule& rule) : training_(rule), inference_(rule) {}
+
+  static std::string text_of(const Rule& rule) {
+    if (rule.kind == Kind::unlimited) return "unlimited";
+    if (rule.kind == Kind::exact) return detail::joined("exactly ", rule.slots, " slots");
+    const Formula& f = rule.formula;
+    std::string more;
+    const auto add = [&](bool is_so, const std::string& words) {
+      if (is_so) more += (more.empty() ? "" : ", ") + words;
+    };
+    add(!f.counts_k, "whatever k");
+    add(f.whole_share, "of whole shares");
+    add(f.whole_tokens, "of whole tokens");
+    add(f.of_tokens, "of all tokens");
+    add(f.in_float, "in float");
+    add(f.rounding == Rounding::down, "rounded down");
+    add(f.rounding == Rounding::nearest, "rounded to the nearest");
+    add(f.at_most_tokens, "at most all tokens");
+    add(f.minimum > 0, detail::joined("at least ", f.minimum, " slots"));
+    add(f.multiple > 1, detail::joined("a multiple of ", f.multiple));
+    return detail::joined("factor ", f.factor) + (more.empty() ? "" : " (" + more + ")");
+  }
 
   static Index evaluate(const Formula& f, Index tokens, Index choices, Index experts) {
     const auto t = static_cast<double>(tokens), e = static_cast<double>(experts), n = static_cast<double>(choices);
