@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -87,6 +88,20 @@ TEST(SafetensorsReader, TypesWithoutACounterpartGiveTheirBytes) {
   EXPECT_EQ(file.tensor("f4").bytes(), 3u);
   EXPECT_THROW(file.values<float>("f8", Precision::rounded), SafetensorsError);
   EXPECT_THROW(file.slice<float>("f4", 1), SafetensorsError);
+}
+
+TEST(SafetensorsReader, ATemporaryGivesWhatOutlivesIt) {
+  const TemporaryFolder folder;
+  SafetensorsWriter writer;
+  writer.metadata = {{"framework", "a name that is too long to lie inside the string"}};
+  writer.add("a name that is too long to lie inside the string", DType::F32, {1}, std::vector<float>{1});
+  const auto path = std::filesystem::path(written(folder, writer).path());
+  std::vector<std::string> names;
+  for (const auto& name : Safetensors::open(path).names()) names.push_back(name);
+  EXPECT_EQ(names, Safetensors::open(path).names());
+  for (const auto& [key, text] : Safetensors::open(path).metadata()) EXPECT_EQ(text, writer.metadata[key]);
+  const auto& info = Safetensors::open(path).tensor(names[0]);
+  EXPECT_EQ(info.shape, std::vector<std::uint64_t>{1});
 }
 
 }  // namespace safetensors_reader_test

@@ -32,12 +32,18 @@ class Safetensors {
   /// allocated by a number that the file declares before that number was compared with the file's size.
   static Safetensors open(const std::filesystem::path& path);
 
-  const std::string& path() const { return file_->name(); }
-  const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
+  // Of a temporary these are copies: for (const auto& name : Safetensors::open(path).names()) may read them.
+  const std::string& path() const& { return file_->name(); }
+  std::string path() const&& { return file_->name(); }
+  const std::map<std::string, std::string>& metadata() const& { return header_.metadata; }
+  std::map<std::string, std::string> metadata() const&& { return header_.metadata; }
   /// In the order of their bytes in the file.
-  const std::vector<std::string>& names() const { return header_.names; }
+  const std::vector<std::string>& names() const& { return header_.names; }
+  std::vector<std::string> names() const&& { return header_.names; }
+  const TensorInfo& tensor(std::string_view name) const&;
+  TensorInfo tensor(std::string_view name) const&& { return tensor(name); }
+
   bool contains(std::string_view name) const { return header_.tensors.find(name) != header_.tensors.end(); }
-  const TensorInfo& tensor(std::string_view name) const;
 
   /// The values as stored, in any element type.
   std::vector<std::byte> bytes(std::string_view name) const;
@@ -106,7 +112,7 @@ inline Safetensors Safetensors::open(const std::filesystem::path& path) {
   return Safetensors(std::move(file), std::move(header), data_begin);
 }
 
-inline const TensorInfo& Safetensors::tensor(std::string_view name) const {
+inline const TensorInfo& Safetensors::tensor(std::string_view name) const& {
   const auto found = header_.tensors.find(name);
   if (found == header_.tensors.end()) fail(name, "not in the file");
   return found->second;
