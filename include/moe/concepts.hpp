@@ -53,11 +53,12 @@ concept ScoringRouter = requires(const R router, const Batch<typename R::Scalar>
 };
 
 /// Turns logits into probabilities and choices. Required:
-/// - `route(batch, routing, random) const`: writes `routing.probabilities_TE`, and appends to `routing.choices` in
+/// - `route(batch, routing, random) const`: writes `routing.probabilities_TE` (T, E) of all tokens but padding, as
+///   `routing.set_probabilities()` does (softmax of the logits that weigh), and appends to `routing.choices`, in
 ///   order of priority, none for padding. `random` is null outside training: then nothing may be drawn.
 ///
-/// Before the call `routing.probabilities_TE` has its size (T, E), its contents are undefined, and `routing.choices` is
-/// empty. A choice is {token, expert, weight, rank, fate} (moe/routing/routing.hpp):
+/// Before the call `routing.probabilities_TE` has its size (T, E) and contents without a meaning, and `routing.choices`
+/// is empty. A choice is {token, expert, weight, rank, fate} (moe/routing/routing.hpp):
 /// - `rank`: 0 for the token's first choice, 1 for its second, and so on; 0 if it is left out. The losses that tell
 ///   first choices from later ones (LoadBalanceLoss, SecondChoiceLoss) read it, and so does Prioritized.
 /// - `fate`: Fate::unsent for an expert that was chosen and to which the token is not sent; Fate::sent if it is left
@@ -75,7 +76,7 @@ concept ScoringRouter = requires(const R router, const Batch<typename R::Scalar>
 /// - `accepts_noise(weighs) const`: false if noise on the logits changes nothing: noise that enters the weights too, or
 ///   (`weighs` false) noise that only decides who is chosen. Without it, true.
 /// - `gate`: another gate that this one is around; what this one does not say of the above, that one says.
-/// - `k`: shown by a summary (moe/report/summary.hpp).
+/// - `k`, or a `top_k` that has it: shown by a summary (moe/report/summary.hpp).
 /// - `rearrange_experts(sources)`: as of a router.
 template <class G, class S>
 concept Gate = requires(const G gate, const Batch<S>& batch, Routing<S>& routing, Random* random) {

@@ -1,4 +1,4 @@
-// EXPECT: moe::testing::check_gradients: X cannot be trained: it needs Tape, forward(x, y, tape) const,
+// EXPECT: moe::testing::check_gradients: the expert cannot be trained: it needs Tape, forward(x, y, tape) const,
 #include "moe/testing/check_gradients.hpp"
 
 struct Doubling {

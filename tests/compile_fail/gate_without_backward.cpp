@@ -1,4 +1,4 @@
-// EXPECT: moe::Layer::backward: G cannot be trained: it needs backward(routing, drouting) const; see moe/concepts.hpp
+// EXPECT: moe::Layer::backward: the gate cannot be trained: it, or the gate inside it, needs backward(routing,
 #include "moe/moe.hpp"
 
 struct FirstExpert {

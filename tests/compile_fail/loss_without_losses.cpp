@@ -1,4 +1,4 @@
-// EXPECT: moe::Layer: L is not a loss: it must be Losses{...}
+// EXPECT: moe::Layer: what is given as losses is not a loss: it must be Losses{...}
 // A loss by itself would be added up without its coefficient.
 #include "moe/moe.hpp"
 

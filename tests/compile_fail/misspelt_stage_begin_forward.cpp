@@ -1,4 +1,4 @@
-// EXPECT: moe: X has stages, but lacks or misspells one of StagesOf, stages, forward_columns, backward_columns
+// EXPECT: moe: an expert has stages, but lacks or misspells one of StagesOf, stages, forward_columns
 #include "moe/moe.hpp"
 
 struct Doubling {

@@ -1,4 +1,4 @@
-// EXPECT: moe::Layer: G is not a gate: it needs route(batch, routing, random) const; see moe/concepts.hpp
+// EXPECT: moe::Layer: what is given as gate is not a gate: it needs route(batch, routing, random) const; see
 #include "moe/moe.hpp"
 
 struct FirstExpert {

@@ -1,4 +1,4 @@
-// EXPECT: moe::Layer: L is not a loss
+// EXPECT: moe::Layer: what is given as losses is not a loss
 #include "moe/moe.hpp"
 
 struct LogitSize {

@@ -1,4 +1,4 @@
-// EXPECT: moe::Layer: R is not a router: it needs Scalar, Tape, experts(), width(), forward(batch, routing, tape,
+// EXPECT: moe::Layer: what is given as router is not a router: it needs Scalar, Tape, experts(), width(),
 #include "moe/moe.hpp"
 
 struct ConstantRouter {

@@ -1,4 +1,4 @@
-// EXPECT: moe::Layer: X is not an expert: it needs Tape and forward(x, y, tape) const; see moe/concepts.hpp
+// EXPECT: moe::Layer: what is given as expert is not an expert: it needs Tape and forward(x, y, tape) const; see
 #include "moe/moe.hpp"
 
 struct Doubling {

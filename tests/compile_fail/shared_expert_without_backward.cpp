@@ -1,4 +1,4 @@
-// EXPECT: moe::Shared::backward: X cannot be trained: it needs backward(x, dy, tape, dx, gradient) const and
+// EXPECT: moe::Shared::backward: the expert cannot be trained: it needs backward(x, dy, tape, dx, gradient) const and
 #include "moe/moe.hpp"
 
 struct Doubling {

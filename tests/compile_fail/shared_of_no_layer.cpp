@@ -1,4 +1,4 @@
-// EXPECT: moe::Shared: L is not a layer: it must be a Layer, SoftLayer or Shared, or offer what they do
+// EXPECT: moe::Shared: what is given as layer is not a layer: it must be a Layer, SoftLayer or Shared, or offer what
 #include "moe/moe.hpp"
 
 #ifdef MOE_FIXED

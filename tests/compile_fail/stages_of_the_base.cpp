@@ -1,4 +1,4 @@
-// EXPECT: moe: X declares stages of its own, but its StagesOf is the type that it derives from
+// EXPECT: moe: an expert declares stages of its own, but its StagesOf is the type that it derives from
 #include "moe/moe.hpp"
 
 struct Noted : moe::Mlp<float> {

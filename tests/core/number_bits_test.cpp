@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 
 namespace moe {
@@ -28,6 +29,23 @@ TEST(NumberBits, NumbersAreToldByTheirBits) {
   expect_kinds_of_numbers<float>();
   expect_kinds_of_numbers<double>();
   expect_kinds_of_numbers<long double>();
+}
+
+template <class S>
+void expect_a_mark_of_its_own() {
+  S value = 0;
+  detail::mark_unwritten(value);
+  EXPECT_TRUE(detail::is_unwritten(value));
+  EXPECT_TRUE(detail::has_nan_bits(value));
+  for (const S other : {S(0), std::numeric_limits<S>::infinity(), std::numeric_limits<S>::quiet_NaN(),
+                        std::numeric_limits<S>::signaling_NaN(), std::sqrt(S(-1)),
+                        std::numeric_limits<S>::infinity() - std::numeric_limits<S>::infinity()})
+    EXPECT_FALSE(detail::is_unwritten(other));
+}
+
+TEST(NumberBits, TheMarkOfWhatIsUnwrittenIsNoOtherNaN) {
+  expect_a_mark_of_its_own<float>();
+  expect_a_mark_of_its_own<double>();
 }
 
 }  // namespace number_bits_test

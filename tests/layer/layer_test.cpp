@@ -144,6 +144,20 @@ TEST(Layer, TheLossScaleScalesTheLossesGradientAlone) {
   EXPECT_TRUE(half.router.weight_ED.isApprox(full.router.weight_ED / 2, 1e-14));
 }
 
+TEST(Layer, ALossScaleThatIsNoFiniteNumberIsRefused) {
+  const Layer layer{router(), Softmax{}, experts(), Losses{RouterZLoss{.coefficient = 1}}};
+  decltype(layer)::Tape tape;
+  layer.forward(x_TD, tape);
+  const Matrix<double> nothing = Matrix<double>::Zero(3, 2);
+  auto gradient = zeros_like(layer);
+  for (const double scale : {support::nan_of<double>, std::numeric_limits<double>::infinity()}) {
+    tape.loss_scale = scale;
+    support::expect_invalid([&] { layer.backward(x_TD, nothing, tape, gradient); },
+                            {"Layer::backward: tape.loss_scale is ", "must be finite"});
+    EXPECT_TRUE(support::same_parameters(gradient, zeros_like(layer)));
+  }
+}
+
 TEST(Layer, ParametersAreNamedByPart) {
   Layer layer{router(), top1, experts()};
   std::vector<std::string> names;

@@ -2,9 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <vector>
+
 #include "moe/core/executor.hpp"
 #include "moe/layer/tape.hpp"
 #include "moe/router/router.hpp"
+#include "support/expect_invalid.hpp"
+#include "support/matrices.hpp"
 
 namespace moe {
 namespace run_routing_test {
@@ -128,6 +133,37 @@ TEST(LayerRouting, GatesWithAndWithoutParametersAddToTheLogitsGradients) {
   EXPECT_EQ(pass.tape.drouting.logits_TE, (Matrix<double>{{2, 0}, {2, 0}, {2, 0}}));
   EXPECT_EQ(dx_TD, Matrix<double>(2 * x_TD));
   EXPECT_EQ(gradient.parameter, 2);
+}
+
+/// A gate that sends every token to expert 0, and writes the probabilities of all tokens or of all but the last.
+struct Forgetful {
+  bool forgets = true;
+  void route(const Batch<double>&, Routing<double>& routing, Random*) const {
+    for (Index t = 0; t < routing.tokens(); ++t) {
+      if (!routing.is_valid(t)) continue;
+      if (!forgets || t + 1 < routing.tokens()) routing.set_probabilities(t);
+      routing.choices.push_back({t, 0, 1});
+    }
+  }
+};
+
+TEST(LayerRouting, AGateThatLeavesProbabilitiesUnwrittenIsRefused) {
+  Pass<Plain> pass;
+  pass.forward();
+  EXPECT_NO_THROW(detail::gate_forward(Forgetful{.forgets = false}, pass.batch, pass.tape.routing, nullptr));
+  support::expect_invalid([&] { detail::gate_forward(Forgetful{}, pass.batch, pass.tape.routing, nullptr); },
+                          {"the gate left the probabilities of token 2 unwritten", "set_probabilities()"});
+}
+
+TEST(LayerRouting, ProbabilitiesOfPaddingAndThoseThatAreNotNumbersMayStand) {
+  Pass<Plain> pass;
+  const std::vector<std::uint8_t> valid{1, 1, 0};
+  pass.batch.valid = valid;
+  pass.tape.begin(pass.batch, 2);
+  pass.forward();
+  EXPECT_NO_THROW(detail::gate_forward(Forgetful{}, pass.batch, pass.tape.routing, nullptr));
+  pass.tape.routing.logits_TE.setConstant(support::nan_of<double>);
+  EXPECT_NO_THROW(detail::gate_forward(Forgetful{}, pass.batch, pass.tape.routing, nullptr));
 }
 
 }  // namespace run_routing_test

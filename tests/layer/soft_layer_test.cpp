@@ -248,6 +248,8 @@ TEST(SoftLayer, HasTheLossesOfExpertsThatAreLayers) {
   soft.backward(x_TD, nothing, tape, half);
   EXPECT_GT(full.experts[0].router.weight_ED.norm(), 0);
   EXPECT_TRUE(flatten(half).isApprox(flatten(full) / 2, 1e-14));
+  tape.loss_scale = support::nan_of<double>;
+  expect_invalid([&] { soft.backward(x_TD, nothing, tape, half); }, {"SoftLayer::backward: tape.loss_scale is nan"});
   const Soft plain = soft_layer(), copy = plain;
   Soft::Tape plain_tape;
   plain.forward(x_TD, plain_tape);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -83,6 +84,20 @@ TEST(Routing, SelectionComparesTheNoisyLogitsWhereNoiseWasDrawn) {
   EXPECT_EQ(&routing.selection_logits_TE(), &routing.logits_TE);
   routing.noise.drawn = true;
   EXPECT_EQ(&routing.selection_logits_TE(), &routing.noise.logits_TE);
+}
+
+TEST(Routing, ProbabilitiesAreTheSoftmaxOfTheLogitsThatWeigh) {
+  Routing<float> routing = decided();
+  routing.logits_TE.col(1).array() += std::log(3.0f);
+  routing.set_probabilities();
+  EXPECT_TRUE(routing.probabilities_TE.isApprox(Matrix<float>{{.25f, .75f}, {.25f, .75f}, {.25f, .75f}}));
+  routing.noise.drawn = true;
+  routing.noise.logits_TE = Matrix<float>::Zero(3, 2);
+  routing.set_probabilities(1);
+  EXPECT_TRUE(routing.probabilities_TE.isApprox(Matrix<float>{{.25f, .75f}, {.5f, .5f}, {.25f, .75f}}));
+  routing.noise.weighs = false;
+  routing.set_probabilities();
+  EXPECT_TRUE(routing.probabilities_TE.isApprox(Matrix<float>{{.25f, .75f}, {.25f, .75f}, {.25f, .75f}}));
 }
 
 }  // namespace routing_test

@@ -47,6 +47,21 @@ bool has_finite_bits(const S& value) {
     return value - value == S(0);
 }
 
+/// A NaN with bits that no arithmetic makes of numbers: a mark in memory that is to be written.
+template <class S>
+inline constexpr auto bits_of_unwritten = static_cast<std::conditional_t<sizeof(S) == 4, std::uint32_t, std::uint64_t>>(
+    bits_of_infinity<S> + (sizeof(S) == 4 ? 0x6d6f65u : 0xd6f65d6f65d6fu));
+
+template <class S>
+void mark_unwritten(S& value) {
+  value = std::bit_cast<S>(bits_of_unwritten<S>);
+}
+
+template <class S>
+bool is_unwritten(const S& value) {
+  return magnitude_bits(value) == bits_of_unwritten<S>;
+}
+
 /// Less than 0, or -0, seen by the bits.
 template <class S>
 bool has_sign_bit(const S& value) {

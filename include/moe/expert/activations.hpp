@@ -12,6 +12,20 @@
 
 MOE_NAMESPACE_BEGIN
 
+namespace detail {
+
+template <class Activation, class S>
+concept HasValue = requires(const Chunk<S> x) {
+  Activation::template value<S>(x);
+};
+
+template <class Activation, class S>
+concept HasDerivative = requires(const Chunk<S> x) {
+  Activation::template derivative<S>(x);
+};
+
+}  // namespace detail
+
 /// max(x, 0); the derivative at 0 is 0.
 struct Relu {
   static constexpr bool slope_of_value = true;

@@ -124,6 +124,8 @@ struct Glu {
   /// Rows from `row` on and columns of one stage, for the layer, which has checked the shapes.
   void forward_stage(int stage, detail::View<const S> x_ND, detail::View<S> y_ND, Tape& tape, Index row, Index first,
                      Index count) const {
+    static_assert(has_form || detail::HasValue<Activation, S>,
+                  "moe::Glu: the activation needs value<S>(chunk), static; see moe/expert/activations.hpp");
     if (count == 0) return;
     const auto own = [&](detail::View<S> all) { return all.block(row, 0, x_ND.rows(), all.cols()); };
     const detail::View<S> hidden_NF = own(tape.hidden_NF);
@@ -146,6 +148,9 @@ struct Glu {
 
   void backward_stage(int stage, detail::View<const S> x_ND, detail::View<const S> dy_ND, Tape& tape,
                       detail::View<S> dx_ND, Glu& gradient, Index first, Index count) const {
+    static_assert(
+        has_form || detail::HasDerivative<Activation, S>,
+        "moe::Glu::backward: the activation needs derivative<S>(chunk), static; see moe/expert/activations.hpp");
     if (count == 0) return;
     const detail::View<S> dgate_NF = tape.dgate_NF, dup_NF = tape.dup_NF;
     if (stage == 1) {

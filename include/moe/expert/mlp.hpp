@@ -111,6 +111,8 @@ struct Mlp {
   /// Rows from `row` on and columns of one stage, for the layer, which has checked the shapes.
   void forward_stage(int stage, detail::View<const S> x_ND, detail::View<S> y_ND, Tape& tape, Index row, Index first,
                      Index count) const {
+    static_assert(detail::HasValue<Activation, S>,
+                  "moe::Mlp: the activation needs value<S>(chunk), static; see moe/expert/activations.hpp");
     if (count == 0) return;
     const auto own = [&](detail::View<S> all) { return all.block(row, 0, x_ND.rows(), all.cols()); };
     const detail::View<S> hidden_NF = own(tape.hidden_NF);
@@ -129,6 +131,9 @@ struct Mlp {
 
   void backward_stage(int stage, detail::View<const S> x_ND, detail::View<const S> dy_ND, Tape& tape,
                       detail::View<S> dx_ND, Mlp& gradient, Index first, Index count) const {
+    static_assert(
+        detail::HasDerivative<Activation, S>,
+        "moe::Mlp::backward: the activation needs derivative<S>(chunk), static; see moe/expert/activations.hpp");
     if (count == 0) return;
     const detail::View<S> dpre_NF = tape.dpre_NF;
     if (stage == 1) {

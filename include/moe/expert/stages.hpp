@@ -69,15 +69,16 @@ concept DeclaresStage = requires {
 template <class X, class S>
 constexpr bool has_stages() {
   static_assert(StagedExpert<X, S> || HasStagesOfABase<X> || HasStagesOfNone<X> || stage_members<X>() < 2,
-                "moe: X has stages, but lacks or misspells one of StagesOf, stages, forward_columns, backward_columns, "
-                "begin_forward, begin_backward, forward_stage, backward_stage; see StagedExpert in moe/concepts.hpp");
+                "moe: an expert has stages, but lacks or misspells one of StagesOf, stages, forward_columns, "
+                "backward_columns, begin_forward, begin_backward, forward_stage, backward_stage; see StagedExpert in "
+                "moe/concepts.hpp");
   static_assert(!HasStagesOfABase<X> || !DeclaresStage<X>,
-                "moe: X declares stages of its own, but its StagesOf is the type that it derives from; write "
-                "using StagesOf = X; see StagedExpert in moe/concepts.hpp");
+                "moe: an expert declares stages of its own, but its StagesOf is the type that it derives from; "
+                "StagesOf must be the type itself; see StagedExpert in moe/concepts.hpp");
   static_assert(
       !requires { &X::saving_stage; } && !requires { X::saving_stage; } && !requires { &X::row_of_block; } &&
           !requires { &X::rows_of_blocks; },
-      "moe: X misspells saving_stages or rows_of_block; see StagedExpert in moe/concepts.hpp");
+      "moe: an expert misspells saving_stages or rows_of_block; see StagedExpert in moe/concepts.hpp");
   return StagedExpert<X, S>;
 }
 

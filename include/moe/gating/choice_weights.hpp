@@ -18,17 +18,6 @@
 
 MOE_NAMESPACE_BEGIN
 
-namespace detail {
-
-/// The probabilities of a token: softmax of the logits that weigh.
-template <class S>
-void set_probabilities(Routing<S>& routing, Index token) {
-  softmax_row(routing.weighing_logits_TE().row(token).data(), routing.experts(),
-              routing.probabilities_TE.row(token).data());
-}
-
-}  // namespace detail
-
 /// The options of ChoiceWeights::renormalized.
 struct RenormalizeOptions {
   Epsilon epsilon = 0;
@@ -39,7 +28,7 @@ struct RenormalizeOptions {
 };
 
 /// What the output of a chosen expert is multiplied by. p = softmax(logits) over all experts. A gate of your own that
-/// has a member of this type calls `check`, `weigh` and `backward`.
+/// has a member of this type calls `check`, `routing.set_probabilities()` and `weigh`, and `backward`.
 class ChoiceWeights {
  public:
   /// softmax over the token's chosen logits (Shazeer et al. 2017 eq. 3; Megatron-Core's default, gpt-oss). This is
@@ -113,7 +102,7 @@ class ChoiceWeights {
             ", or allow_constant = true if that is meant");
   }
 
-  /// Sets the weights of all choices, given `routing.probabilities_TE` = softmax of the logits that weigh. Scores
+  /// Sets the weights of all choices, given those of `routing.set_probabilities()`. Scores
   /// replace these probabilities by their own.
   template <class S>
   void weigh(Routing<S>& routing) const {

@@ -20,7 +20,7 @@ void choose_best(Routing<S>& routing, Most&& most, Taken&& taken) {
   auto& chosen = routing.workspace.indices;
   chosen.resize(static_cast<std::size_t>(routing.experts()));
   for (Index t = 0; t < routing.tokens(); ++t) {
-    set_probabilities(routing, t);
+    routing.set_probabilities(t);
     if (!routing.is_valid(t)) continue;
     top_k(routing.selection_logits_TE().row(t).data(), routing.experts(), most(t), chosen.data());
     const Index count = taken(t, chosen.data());

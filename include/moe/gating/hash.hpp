@@ -83,7 +83,7 @@ struct Hash {
         routing.choices.push_back({t, expert, share, static_cast<int>(h)});
       }
     if (!weights.reads_logits()) return;
-    for (Index t = 0; t < routing.tokens(); ++t) detail::set_probabilities(routing, t);
+    routing.set_probabilities();
     weights.weigh(routing);
   }
 

@@ -90,7 +90,7 @@ struct Replay {
     const auto twice = std::adjacent_find(pairs.begin(), pairs.end());
     require(twice == pairs.end(), "Replay: token ",
             twice == pairs.end() ? 0 : batch.number_of(*twice / routing.experts()), " is sent to an expert twice");
-    for (Index t = 0; t < routing.tokens(); ++t) detail::set_probabilities(routing, t);
+    routing.set_probabilities();
     routing.selects_largest_logits = false;
     routing.choices = choices;
     std::erase_if(routing.choices, [&](const Choice<S>& c) { return !routing.is_valid(c.token); });

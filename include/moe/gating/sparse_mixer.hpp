@@ -54,7 +54,7 @@ struct SparseMixer {
     routing.choices.resize(static_cast<std::size_t>(valid * k));
     Index nth = 0;
     for (Index t = 0; t < routing.tokens(); ++t) {
-      detail::set_probabilities(routing, t);
+      routing.set_probabilities(t);
       if (!routing.is_valid(t)) continue;
       for (Index rank = 0; rank < k; ++rank) {
         Vector<S>&p_E = workspace.expert_E, &sampled_E = workspace.expert2_E;

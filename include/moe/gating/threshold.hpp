@@ -32,7 +32,7 @@ struct Threshold {
     const S bound = static_cast<S>(std::log(threshold) - std::log1p(-threshold));
     for (Index t = 0; t < routing.tokens(); ++t) {
       const S* logits = routing.selection_logits_TE().row(t).data();
-      detail::set_probabilities(routing, t);
+      routing.set_probabilities(t);
       if (!routing.is_valid(t)) continue;
       Index best = 0;
       detail::top_k(logits, routing.experts(), Index{1}, &best);

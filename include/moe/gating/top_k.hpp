@@ -49,7 +49,7 @@ struct TopK {
     routing.choices.resize(static_cast<std::size_t>(valid * k));
     Index nth = 0;
     for (Index t = 0; t < routing.tokens(); ++t) {
-      detail::set_probabilities(routing, t);
+      routing.set_probabilities(t);
       if (!routing.is_valid(t)) continue;
       detail::top_k(detail::row_at(key_TE, t), experts, k, chosen.data());
       for (Index rank = 0; rank < k; ++rank)

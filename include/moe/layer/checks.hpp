@@ -58,6 +58,7 @@ void require_pass(std::string_view what, const Batch<S>& batch, const PassTape<S
   require(tape.width == batch.x_TD.cols() && tokens == batch.tokens(), what, ": the tape is of ", tokens,
           " tokens of width ", tape.width, ", the batch has ", batch.tokens(), " of width ", batch.x_TD.cols());
   require_own_tape(what, tape.layer, own);
+  require(has_finite_bits(tape.loss_scale), what, ": tape.loss_scale is ", tape.loss_scale, ", it must be finite");
   require(group_size == batch.group_size, what, ": group_size is ", batch.group_size, ", in the forward pass it was ",
           group_size);
   require_same_padding(what, batch, valid_T, refused);

@@ -98,7 +98,7 @@ struct Layer : LayerPasses<Layer<R, G, X, L>>, private detail::CheckedParts<R, G
     tape.begin(batch, router.experts());
     detail::router_forward(router, batch, tape, random, executor);  // score every token against every expert
     detail::handle_non_finite(dispatching.non_finite, tape.routing, &batch);
-    gate.route(batch, tape.routing, random);                               // who goes to whom, and with which weight
+    detail::gate_forward(gate, batch, tape.routing, random);               // who goes to whom, and with which weight
     tape.plan.build(batch, tape.routing, dispatching, random != nullptr);  // group by expert; overflow is dropped
     tape.y_NO.resize(0, 0);                                                // what lies there is of another pass
     tape.routed_width = batch.x_TD.cols();
@@ -265,8 +265,8 @@ struct Layer : LayerPasses<Layer<R, G, X, L>>, private detail::CheckedParts<R, G
   template <class Exec>
   void run_back(ConstMatrixRef<S> dy_NO, Tape& tape, Layer& gradient, const Exec& executor) const {
     static_assert(TrainableExpert<X, S>,
-                  "moe::Layer::backward: X cannot be trained: it needs backward(x, dy, tape, dx, gradient) const and "
-                  "visit_parameters; see moe/concepts.hpp");
+                  "moe::Layer::backward: the expert cannot be trained: it needs backward(x, dy, tape, dx, gradient) "
+                  "const and visit_parameters; see moe/concepts.hpp");
     detail::experts_backward<X, S>(experts, tape.plan.first_slot, dy_NO, tape, gradient.experts, executor);
   }
 
@@ -275,8 +275,8 @@ struct Layer : LayerPasses<Layer<R, G, X, L>>, private detail::CheckedParts<R, G
   void route_back(const Batch<S>& batch, const ConstMatrixRef<S>* dy_TO, Tape& tape, MatrixRef<S> dx_TD,
                   Layer& gradient, const Exec& executor) const {
     static_assert(TrainableGate<G, S>,
-                  "moe::Layer::backward: G cannot be trained: it needs backward(routing, drouting) const; "
-                  "see moe/concepts.hpp");
+                  "moe::Layer::backward: the gate cannot be trained: it, or the gate inside it, needs "
+                  "backward(routing, drouting) const; see moe/concepts.hpp");
     for (Index t = 0; t < dx_TD.rows(); ++t) std::fill_n(detail::row_at(dx_TD, t), dx_TD.cols(), S(0));
     if (dispatching.pass_dropped && dy_TO != nullptr)
       pass_dropped_backward<S>(batch.x_TD, *dy_TO, tape.routing, tape.plan, tape.drouting, dx_TD);

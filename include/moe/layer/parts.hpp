@@ -25,10 +25,9 @@ namespace detail {
 /// A sentence for each part that is not what it must be; a base, so that they are said before any other error.
 template <class R, class G, class X, class L>
 struct CheckedParts {
-  static_assert(
-      ScoringRouter<R>,
-      "moe::Layer: R is not a router: it needs Scalar, Tape, experts(), width(), forward(batch, routing, tape, "
-      "random) const; see moe/concepts.hpp");
+  static_assert(ScoringRouter<R>,
+                "moe::Layer: what is given as router is not a router: it needs Scalar, Tape, experts(), width(), "
+                "forward(batch, routing, tape, random) const; see moe/concepts.hpp");
   using S = typename R::Scalar;
   static_assert(ComputesIn<S>::is_known);
   static_assert(!computes_in<X, float, double, S>,
@@ -36,12 +35,15 @@ struct CheckedParts {
   static_assert(!computes_in<X, double, float, S>,
                 "moe::Layer: the experts compute in double, the router in float; make both of one scalar type");
   static_assert(Gate<G, S>,
-                "moe::Layer: G is not a gate: it needs route(batch, routing, random) const; see moe/concepts.hpp");
+                "moe::Layer: what is given as gate is not a gate: it needs route(batch, routing, random) const; see "
+                "moe/concepts.hpp");
   static_assert(Expert<X, S>,
-                "moe::Layer: X is not an expert: it needs Tape and forward(x, y, tape) const; see moe/concepts.hpp");
+                "moe::Layer: what is given as expert is not an expert: it needs Tape and forward(x, y, tape) const; "
+                "see moe/concepts.hpp");
   static_assert(are_losses<L, S>,
-                "moe::Layer: L is not a loss: it must be Losses{...} of values that have coefficient, name(), "
-                "value(routing) and backward(routing, scale, drouting) const; see moe/concepts.hpp");
+                "moe::Layer: what is given as losses is not a loss: it must be Losses{...} of values that have "
+                "coefficient, name(), value(routing) and backward(routing, scale, drouting) const; see "
+                "moe/concepts.hpp");
 };
 
 template <class Layer>

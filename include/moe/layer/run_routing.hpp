@@ -3,8 +3,10 @@
 #pragma once
 
 #include "moe/core/core.hpp"
+#include "moe/core/number_bits.hpp"
 #include "moe/core/random.hpp"
 #include "moe/routing/batch.hpp"
+#include "moe/routing/routing.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -27,8 +29,27 @@ void router_backward(const R& router, const Batch<S>& batch, Tape& tape, MatrixR
                   router.backward(batch, tape.routing, tape.drouting, tape.router, dx_TD, gradient, executor);
                 })
     router.backward(batch, tape.routing, tape.drouting, tape.router, dx_TD, gradient, executor);
-  else
+  else {
+    static_assert(
+        requires { router.backward(batch, tape.routing, tape.drouting, tape.router, dx_TD, gradient); },
+        "moe::Layer::backward: the router cannot be trained: it needs backward(batch, routing, drouting, tape, dx_TD, "
+        "gradient) const; see moe/concepts.hpp");
     router.backward(batch, tape.routing, tape.drouting, tape.router, dx_TD, gradient);
+  }
+}
+
+/// Runs the gate. Throws std::invalid_argument if it left a token's probabilities unwritten, whose memory may hold
+/// anything: the first of each token is marked by a NaN whose bits no arithmetic makes of numbers.
+template <class G, class S>
+void gate_forward(const G& gate, const Batch<S>& batch, Routing<S>& routing, Random* random) {
+  for (Index t = 0; t < routing.tokens(); ++t)
+    if (routing.is_valid(t)) mark_unwritten(routing.probabilities_TE(t, 0));
+  gate.route(batch, routing, random);
+  if (routing.probabilities_TE.rows() != routing.tokens()) return;
+  for (Index t = 0; t < routing.tokens(); ++t)
+    require(!routing.is_valid(t) || !is_unwritten(routing.probabilities_TE(t, 0)),
+            "Layer: the gate left the probabilities of token ", batch.number_of(t),
+            " unwritten; routing.set_probabilities() writes the softmax of the logits");
 }
 
 /// The logits' gradient += that through weights and probabilities; that of a gate with parameters too, and dx_TD.

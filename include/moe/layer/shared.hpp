@@ -37,14 +37,15 @@ MOE_NAMESPACE_BEGIN
 template <class L, class X, class M = PlainSum>
 struct Shared : LayerPasses<Shared<L, X, M>> {
   static_assert(MixtureLayer<L>,
-                "moe::Shared: L is not a layer: it must be a Layer, SoftLayer or Shared, or offer what they do; see "
-                "MixtureLayer in moe/concepts.hpp");
+                "moe::Shared: what is given as layer is not a layer: it must be a Layer, SoftLayer or Shared, or offer "
+                "what they do; see MixtureLayer in moe/concepts.hpp");
   using Scalar = typename L::Scalar;
   using S = Scalar;
   static_assert(!detail::computes_in<X, float, double, S> && !detail::computes_in<X, double, float, S>,
                 "moe::Shared: the expert and the layer compute in float and double; make both of one scalar type");
   static_assert(Expert<X, S>,
-                "moe::Shared: X is not an expert: it needs Tape and forward(x, y, tape) const; see moe/concepts.hpp");
+                "moe::Shared: what is given as expert is not an expert: it needs Tape and forward(x, y, tape) const; "
+                "see moe/concepts.hpp");
   static constexpr bool is_mixed = !std::is_same_v<M, PlainSum>;
 
   L layer;
@@ -112,9 +113,10 @@ struct Shared : LayerPasses<Shared<L, X, M>> {
   template <class Exec = DefaultExecutor>
   void backward_into(const Batch<S>& batch, RowsRef<S> dy_TO, Tape& tape, MatrixRef<S> dx_TD, Shared& gradient,
                      const Exec& executor = {}) const {
-    static_assert(TrainableExpert<X, S>,
-                  "moe::Shared::backward: X cannot be trained: it needs backward(x, dy, tape, dx, gradient) const and "
-                  "visit_parameters; see moe/concepts.hpp");
+    static_assert(
+        TrainableExpert<X, S>,
+        "moe::Shared::backward: the expert cannot be trained: it needs backward(x, dy, tape, dx, gradient) const and "
+        "visit_parameters; see moe/concepts.hpp");
     check_backward(batch, dy_TO, tape, dx_TD, gradient);
     const Index rows = tape.shared_rows;
     detail::set_loss_scale(tape.loss_scale, tape.shared);

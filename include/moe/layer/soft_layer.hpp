@@ -38,9 +38,9 @@ struct SoftOptions {
 template <class S, class X>
 struct SoftLayer : LayerPasses<SoftLayer<S, X>> {
   static_assert(detail::ComputesIn<S>::is_known);
-  static_assert(
-      Expert<X, S>,
-      "moe::SoftLayer: X is not an expert: it needs Tape and forward(x, y, tape) const; see moe/concepts.hpp");
+  static_assert(Expert<X, S>,
+                "moe::SoftLayer: what is given as expert is not an expert: it needs Tape and forward(x, y, tape) "
+                "const; see moe/concepts.hpp");
   using Scalar = S;
 
   Matrix<S> slot_PD;       ///< Slots of expert e: rows e P / E ... (e + 1) P / E - 1.
@@ -108,10 +108,9 @@ struct SoftLayer : LayerPasses<SoftLayer<S, X>> {
   template <class Exec = DefaultExecutor>
   void backward_into(const Batch<S>& batch, RowsRef<S> dy_TD, Tape& tape, MatrixRef<S> dx_TD, SoftLayer& gradient,
                      const Exec& executor = {}) const {
-    static_assert(
-        TrainableExpert<X, S>,
-        "moe::SoftLayer::backward: X cannot be trained: it needs backward(x, dy, tape, dx, gradient) const and "
-        "visit_parameters; see moe/concepts.hpp");
+    static_assert(TrainableExpert<X, S>,
+                  "moe::SoftLayer::backward: the expert cannot be trained: it needs backward(x, dy, tape, dx, "
+                  "gradient) const and visit_parameters; see moe/concepts.hpp");
     check_backward(batch, dy_TD, tape, dx_TD, gradient);
     gather_gradient(dy_TD, tape, executor);
     tape.weights_gradient(dy_TD, tape.y_NO, tape.dcombine_TP, executor);

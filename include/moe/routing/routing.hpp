@@ -10,6 +10,7 @@
 #include "moe/core/buffer.hpp"
 #include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
+#include "moe/kernel/row_softmax.hpp"
 #include "moe/routing/batch.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -107,6 +108,15 @@ struct Routing {
   /// What the probabilities and weights are made of: the noisy logits where noise was drawn and weighs.
   const Matrix<S>& weighing_logits_TE() const { return noise.weighs ? selection_logits_TE() : logits_TE; }
   Matrix<S>& weighing_logits_TE() { return noise.weighs ? selection_logits_TE() : logits_TE; }
+
+  /// The probabilities of a token, or of all: softmax of the logits that weigh. What a gate does that has no
+  /// probabilities of another kind.
+  void set_probabilities(Index token) {
+    detail::softmax_row(weighing_logits_TE().row(token).data(), experts(), probabilities_TE.row(token).data());
+  }
+  void set_probabilities() {
+    for (Index t = 0; t < tokens(); ++t) set_probabilities(t);
+  }
 
   /// Throws std::invalid_argument unless the fields fit together: as many rows and columns, whole groups, and choices
   /// of tokens and experts that there are.
