@@ -19,6 +19,7 @@
 #include "moe/testing/gradient_faults.hpp"
 #include "moe/testing/gradient_report.hpp"
 #include "moe/testing/routing_faults.hpp"
+#include "moe/testing/stage_faults.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -43,40 +44,48 @@ GradientReport check_model(Model& model, Matrix<S>& x, Backward&& backward, Outp
   return report;
 }
 
-/// Every parameter of an expert, and its input x (n, D), for a random upstream gradient:
+/// Every parameter of an expert, and its input x (n, D), for a random upstream gradient; an expert with stages also
+/// runs by parts of 16 columns, so take widths of more than 16:
 ///   EXPECT_TRUE(moe::testing::check_gradients(my_expert, x));
 template <class X, class Derived>
 GradientReport check_gradients(const X& expert, const Eigen::MatrixBase<Derived>& x_ND, GradientOptions options = {}) {
   using S = typename Derived::Scalar;
-  static_assert(TrainableExpert<X, S>,
-                "moe::testing::check_gradients: X cannot be trained: it needs Tape, forward(x, y, tape) const, "
-                "backward(x, dy, tape, dx, gradient) const and visit_parameters; see moe/concepts.hpp");
+  static_assert(
+      TrainableExpert<X, S>,
+      "moe::testing::check_gradients: the expert cannot be trained: it needs Tape, forward(x, y, tape) const, "
+      "backward(x, dy, tape, dx, gradient) const and visit_parameters; see moe/concepts.hpp");
   static_assert(std::is_same_v<S, double>, "moe::testing::check_gradients: differences need double; use X<double>");
   X model = expert;
   Matrix<S> x = x_ND, dy(x.rows(), detail::output_width(expert, x.cols()));
   std::mt19937_64 rng(options.seed);
   detail::fill_normal(rng, 1, dy);
-  const auto forward = [&](const X& any, typename X::Tape& tape) {
+  const auto new_tape = [&] {
+    typename X::Tape tape;
     if constexpr (requires { tape.random.emplace(std::uint64_t{}); })
       if (options.tape_seed) tape.random.emplace(*options.tape_seed);
+    return tape;
+  };
+  const auto forward = [&](const X& any, typename X::Tape& tape) {
     Matrix<S> y(dy.rows(), dy.cols());
     any.forward(x, y, tape);
     return y;
   };
   const auto output = [&](const X& any) {
-    typename X::Tape tape;
+    auto tape = new_tape();
     return forward(any, tape);
   };
   const auto backward = [&](S dx_start, S gradient_start) {
     BackwardPass<X, S> pass{Matrix<S>::Constant(x.rows(), x.cols(), dx_start), zeros_like(model)};
     fill(pass.gradient, gradient_start);
-    typename X::Tape tape;
+    auto tape = new_tape();
     forward(model, tape);
     model.backward(x, dy, tape, pass.dx, pass.gradient);
     return pass;
   };
-  return check_model(
+  GradientReport report = check_model(
       model, x, backward, output, [&] { return output(model).cwiseProduct(dy).sum(); }, options);
+  if constexpr (StagedExpert<X, S>) name_stage_faults(expert, x, dy, new_tape, report);
+  return report;
 }
 
 /// The same for a layer, and with it for its router, gate and losses: the auxiliary losses are part of what is
