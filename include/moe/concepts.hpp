@@ -53,7 +53,7 @@ concept ScoringRouter = requires(const R router, const Batch<typename R::Scalar>
 };
 
 /// Turns logits into probabilities and choices. Required:
-/// - `route(batch, routing, random) const`: writes `routing.probabilities_TE` (T, E) of all tokens but padding, as
+/// - `route(batch, routing, random) const`: writes `routing.probabilities_TE` (T, E) of all tokens, not of padding, as
 ///   `routing.set_probabilities()` does (softmax of the logits that weigh), and appends to `routing.choices`, in
 ///   order of priority, none for padding. `random` is null outside training: then nothing may be drawn.
 ///

@@ -317,9 +317,7 @@ struct RoundRobin {
   void route(const moe::Batch<S>&, moe::Routing<S>& routing, moe::Random*) const {
     routing.choices_per_token = 1;
     routing.selects_largest_logits = false;
-    const auto& logits_TE = routing.weighing_logits_TE();  // their softmax:
-    routing.probabilities_TE = (logits_TE.colwise() - logits_TE.rowwise().maxCoeff()).array().exp();
-    routing.probabilities_TE.array().colwise() /= routing.probabilities_TE.rowwise().sum().eval().array();
+    routing.set_probabilities();  // softmax of the logits that weigh
     for (moe::Index t = 0; t < routing.tokens(); ++t)
       if (routing.is_valid(t))
         routing.choices.push_back({.token = t, .expert = t % routing.experts(), .weight = S(1), .rank = 0});

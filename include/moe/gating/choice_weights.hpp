@@ -102,8 +102,8 @@ class ChoiceWeights {
             ", or allow_constant = true if that is meant");
   }
 
-  /// Sets the weights of all choices, given those of `routing.set_probabilities()`. Scores
-  /// replace these probabilities by their own.
+  /// Sets the weights of all choices, given the probabilities that `routing.set_probabilities()` writes. Scores replace
+  /// these by their own.
   template <class S>
   void weigh(Routing<S>& routing) const {
     if (kind_ == Kind::scores) return scores_->weigh(routing);
