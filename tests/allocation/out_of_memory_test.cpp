@@ -274,7 +274,7 @@ TEST(OutOfMemory, OfALayersConstructionLosesNothing) {
 
 TEST(OutOfMemory, OfAThreadsScratchIsTriedAgain) {
   std::thread([] {
-    for (long n = 0; n < 3; ++n) {
+    for (long n = 0; n < 2; ++n) {
       allocation::reset(n);
       EXPECT_THROW(detail::Scratch<float>::mine(), std::bad_alloc) << n;
     }

@@ -1,4 +1,4 @@
-// One word for one thing, in the headers and in the documents: the words that used to mean several things stay out.
+// One word for one thing in the headers: words that have meant several things stay out.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -18,9 +18,9 @@ struct Word {
 };
 
 const std::vector<Word> avoided{
-    {R"(\brooms?\b)", "capacity, space, memory, scratch or buffer"},
+    {R"(\b[Rr]ooms?\b)", "capacity, space, memory, scratch or buffer"},
     {R"(\bask(s|ed|ing)? for (the|its|what|every|a) \w* ?(panel|row|line|byte|cache))", "prefetch"},
-    {R"(\b(Of of|Over over|At at|By by)\b)", "a noun"},
+    {R"(\b(Of of|Over over)\b)", "a noun"},
     {R"(\b(struct|class|concept) (Of|Over|At|By|With|Into)\b)", "a noun"},
     {R"(\bhand(s|ed|ing)?_?[ _]down)", "what is told to whom"},
     {R"(\b\w+_(is|of_of)\b\s*=\s*[A-Z])", "a noun"},
@@ -29,7 +29,7 @@ const std::vector<Word> avoided{
 std::vector<std::string> words_found(const std::string& line) {
   std::vector<std::string> found;
   for (const Word& word : avoided)
-    if (std::smatch match; std::regex_search(line, match, std::regex{word.pattern}))
+    if (std::smatch match; std::regex_search(line, match, std::regex(word.pattern)))
       found.push_back("'" + match[0].str() + "': say " + word.instead);
   return found;
 }

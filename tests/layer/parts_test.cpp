@@ -46,7 +46,7 @@ TEST(LayerParts, AGradientIsAnotherLayerOfTheSameShapes) {
   EXPECT_NO_THROW(one.check_gradient(gradient));
   expect_invalid([&] { one.check_gradient(one); }, {"the layer itself"});
   gradient.experts.pop_back();
-  expect_invalid([&] { one.check_gradient(gradient); }, {"the gradient has 1 experts, the layer 2"});
+  expect_invalid([&] { one.check_gradient(gradient); }, {"the gradient's experts are 1, the layer has 2"});
 }
 
 }  // namespace parts_test

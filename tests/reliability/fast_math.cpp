@@ -67,6 +67,12 @@ TEST(FastMath, NonFiniteSettingsAreRefused) {
   EXPECT_THROW(moe::Capacity::factor(nan), std::invalid_argument);
   EXPECT_THROW(moe::Capacity::factor(infinity), std::invalid_argument);
   EXPECT_THROW((moe::FixedNoise<moe::TopK>{moe::TopK{.k = 1}, nan}.check(experts)), std::invalid_argument);
+  for (const double* value : {&nan, &infinity}) {
+    EXPECT_THROW(moe::ChoiceWeights::renormalized({.epsilon = *value}), std::invalid_argument);
+    EXPECT_THROW(moe::ChoiceWeights::renormalized({.norm = *value}), std::invalid_argument);
+    EXPECT_THROW(moe::Scores::sigmoid({.epsilon = *value}), std::invalid_argument);
+    EXPECT_THROW(moe::Scores::sigmoid({.scale = *value}), std::invalid_argument);
+  }
 }
 
 TEST(FastMath, Trains) { EXPECT_GT(moe::hygiene::train_once(1), -1e6); }

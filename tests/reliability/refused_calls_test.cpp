@@ -177,7 +177,7 @@ TEST(RefusedCalls, AGradientOfAnotherShape) {
   fewer.experts.pop_back();
   narrower.experts[2].w1_FD.resize(4, width);
   biased.router.bias_E.setZero(experts);
-  step.expect_refused([&] { step.layer.backward(x_TD, dy_TD, step.tape, fewer); }, {"gradient has 3 experts", "4"});
+  step.expect_refused([&] { step.layer.backward(x_TD, dy_TD, step.tape, fewer); }, {"gradient's experts are 3", "4"});
   Step().expect_refused([&] { step.layer.backward(x_TD, dy_TD, step.tape, narrower); }, {"'w1'", "5 x 3", "4 x 3"});
   Step().expect_refused([&] { step.layer.backward(x_TD, dy_TD, step.tape, biased); }, {"'bias'", "0 x 1", "4 x 1"});
 }

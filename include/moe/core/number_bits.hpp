@@ -47,6 +47,11 @@ bool has_finite_bits(const S& value) {
     return value - value == S(0);
 }
 
+/// The same for settings, which may be made when the program is compiled.
+constexpr bool is_finite_setting(const double& value) {
+  return std::is_constant_evaluated() ? value - value == 0 : has_finite_bits(value);
+}
+
 /// A NaN with bits that no arithmetic makes of numbers: a mark in memory that is to be written.
 template <class S>
 inline constexpr auto bits_of_unwritten = static_cast<std::conditional_t<sizeof(S) == 4, std::uint32_t, std::uint64_t>>(

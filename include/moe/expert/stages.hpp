@@ -12,34 +12,44 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
+template <class X>
+concept NamesStagesOf = requires {
+  typename X::StagesOf;
+};
+template <class X>
+concept NamesStages = requires {
+  X::stages;
+};
+template <class X>
+concept NamesForwardColumns = requires {
+  &X::forward_columns;
+};
+template <class X>
+concept NamesBackwardColumns = requires {
+  &X::backward_columns;
+};
+template <class X>
+concept NamesBeginForward = requires {
+  &X::begin_forward;
+};
+template <class X>
+concept NamesBeginBackward = requires {
+  &X::begin_backward;
+};
+template <class X>
+concept NamesForwardStage = requires {
+  &X::forward_stage;
+};
+template <class X>
+concept NamesBackwardStage = requires {
+  &X::backward_stage;
+};
+
 /// How many of the members of a StagedExpert there are under their names, whatever their form.
 template <class X>
-constexpr int stage_members() {
-  return int {
-    requires { typename X::StagesOf; }
-  }  // namespace detail
-  +int {
-    requires { X::stages; }
-  }
-  +int {
-    requires { &X::forward_columns; }
-  }
-  +int {
-    requires { &X::backward_columns; }
-  }
-  +int {
-    requires { &X::begin_forward; }
-  }
-  +int {
-    requires { &X::begin_backward; }
-  }
-  +int {
-    requires { &X::forward_stage; }
-  }
-  +int{requires {&X::backward_stage;
-}
-};  // namespace detail
-}
+inline constexpr int stage_members =
+    NamesStagesOf<X> + NamesStages<X> + NamesForwardColumns<X> + NamesBackwardColumns<X> + NamesBeginForward<X> +
+    NamesBeginBackward<X> + NamesForwardStage<X> + NamesBackwardStage<X>;
 
 /// Whether the stages are those of a type that X derives from: then X has a forward or backward pass of its own.
 template <class X>
@@ -68,7 +78,7 @@ concept DeclaresStage = requires {
 /// be run as a plain expert, and nobody would notice.
 template <class X, class S>
 constexpr bool has_stages() {
-  static_assert(StagedExpert<X, S> || HasStagesOfABase<X> || HasStagesOfNone<X> || stage_members<X>() < 2,
+  static_assert(StagedExpert<X, S> || HasStagesOfABase<X> || HasStagesOfNone<X> || stage_members<X> < 2,
                 "moe: an expert has stages, but lacks or misspells one of StagesOf, stages, forward_columns, "
                 "backward_columns, begin_forward, begin_backward, forward_stage, backward_stage; see StagedExpert in "
                 "moe/concepts.hpp");

@@ -38,9 +38,10 @@ class ChoiceWeights {
   /// p / (sum of the token's chosen p + epsilon) (Mixtral, Qwen3; DeepSeek-V3 with epsilon 1e-20). Throws
   /// std::invalid_argument unless epsilon is in [0, 1) and norm in [1, 7].
   static constexpr ChoiceWeights renormalized(const RenormalizeOptions& options = {}) {
-    const double epsilon = options.epsilon.value, norm = options.norm;
-    if (!(epsilon >= 0 && epsilon < 1)) require(false, "ChoiceWeights: epsilon is ", epsilon, ", it must be in [0, 1)");
-    if (!(norm >= 1 && norm <= 7))
+    const double &epsilon = options.epsilon.value, &norm = options.norm;
+    if (!(detail::is_finite_setting(epsilon) && epsilon >= 0 && epsilon < 1))
+      require(false, "ChoiceWeights: epsilon is ", epsilon, ", it must be in [0, 1)");
+    if (!(detail::is_finite_setting(norm) && norm >= 1 && norm <= 7))
       require(false, "ChoiceWeights: norm is ", norm, ", it must be in [1, 7]: beyond, powers underflow");
     return ChoiceWeights(Kind::divided, options);
   }

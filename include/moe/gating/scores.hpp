@@ -121,9 +121,8 @@ class Scores {
   /// Throws std::invalid_argument if a number makes no sense.
   constexpr Scores(detail::ScoreFunction function, const ScoreOptions& options)
       : function_(function), options_(options) {
-    constexpr double most = (std::numeric_limits<double>::max)();
-    const double scale = options.scale, epsilon = options.epsilon.value;
-    if (!(scale > 0 && scale <= most && epsilon >= 0 && epsilon <= most))
+    const double &scale = options.scale, &epsilon = options.epsilon.value;
+    if (!(detail::is_finite_setting(scale) && scale > 0 && detail::is_finite_setting(epsilon) && epsilon >= 0))
       require(false, "Scores: scale ", scale, " and epsilon ", epsilon,
               ", they must be finite, more than 0 and at least 0");
   }

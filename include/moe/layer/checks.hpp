@@ -75,14 +75,12 @@ void require_kept(std::string_view what, const ExpertsTape<S, ExpertTape>& tape,
           experts);
 }
 
-/// One of the same shapes for each expert.
+/// One of the same shapes for each expert; `what` is called "Layer: the gradient's expert", say.
 template <class X>
-void check_gradients_of_experts(std::string_view layer, const std::vector<X>& experts,
-                                const std::vector<X>& gradients) {
-  require(gradients.size() == experts.size(), layer, ": the gradient has ", gradients.size(), " experts, the layer ",
-          experts.size());
-  for (std::size_t e = 0; e < experts.size(); ++e)
-    check_gradient("Layer: the gradient's expert", experts[e], gradients[e]);
+void check_gradients_of_experts(std::string_view what, const std::vector<X>& experts, const std::vector<X>& gradients) {
+  require(gradients.size() == experts.size(), what, "s are ", gradients.size(), ", the layer has ", experts.size(),
+          " experts");
+  for (std::size_t e = 0; e < experts.size(); ++e) check_gradient(what, experts[e], gradients[e]);
 }
 
 }  // namespace detail

@@ -138,10 +138,8 @@ struct Layer : LayerPasses<Layer<R, G, X, L>>, private detail::CheckedParts<R, G
     return sum;
   }
 
-  // The backward pass in three steps, for the gradients of what the steps of the forward pass made.
-
-  /// dx_TD (T, D), given dy_TO (T, O); gradient += that of the output and of the auxiliary losses. dx may overlap dy
-  /// unless dropped choices are passed (pass_dropped).
+  /// The backward pass, in three steps too. dx_TD (T, D), given dy_TO (T, O); gradient += that of the output and of the
+  /// auxiliary losses. dx may overlap dy unless dropped choices are passed (pass_dropped).
   template <class Exec = DefaultExecutor>
   void backward_into(const Batch<S>& batch, RowsRef<S> dy_TO, Tape& tape, MatrixRef<S> dx_TD, Layer& gradient,
                      const Exec& executor = {}) const {
@@ -222,26 +220,26 @@ struct Layer : LayerPasses<Layer<R, G, X, L>>, private detail::CheckedParts<R, G
     visit_list_buffers("experts", f, self.experts...);
   }
 
-  /// These throw std::invalid_argument, with the numbers: unless the parts fit together,
+  /// Throws std::invalid_argument, with the numbers, unless the parts fit together.
   void check() const {
     detail::check_parts(*this);
     if (router.width() > 0) detail::check_experts(*this, router.width());
   }
 
-  /// and tokens of this width suit it: what an outer layer calls for an expert;
+  /// The same, for tokens of this width: what an outer layer calls for an expert.
   void check(Index width) const {
     check();
     detail::check_router(*this, width);
     detail::check_experts(*this, width);
   }
 
-  /// unless the last forward pass on the tape was this layer's;
+  /// Throws unless the last forward pass on the tape was this layer's.
   void check_tape(const Tape& tape) const { detail::require_own_tape("Layer::backward", tape.layer, experts.data()); }
 
-  /// unless the gradient is another value, of this layer's shapes;
+  /// Throws unless the gradient is another value, of this layer's shapes.
   void check_gradient(const Layer& gradient) const { detail::check_layer_gradient(*this, gradient); }
 
-  /// unless a backward pass of what the tape recorded may write to these.
+  /// Throws unless a backward pass of what the tape recorded may write to these.
   void check_backward(const Batch<S>& batch, const Tape& tape, ConstMatrixRef<S> dx_TD, const Layer& gradient) const {
     detail::check_backward(*this, batch, tape, gradient);
     detail::require_output("Layer::backward: dx", dx_TD, batch, batch.x_TD.cols());

@@ -80,7 +80,7 @@ void check_layer_gradient(const Layer& layer, const Layer& gradient) {
   require(&gradient != &layer, "Layer::backward: the gradient is the layer itself");
   check_gradient("Layer: the gradient's router", layer.router, gradient.router);
   check_gradient("Layer: the gradient's gate", layer.gate, gradient.gate);
-  check_gradients_of_experts("Layer", layer.experts, gradient.experts);
+  check_gradients_of_experts("Layer: the gradient's expert", layer.experts, gradient.experts);
 }
 
 /// The parts fit together, and tokens of this batch suit them.

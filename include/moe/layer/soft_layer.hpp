@@ -182,7 +182,7 @@ struct SoftLayer : LayerPasses<SoftLayer<S, X>> {
     require_shape("SoftLayer: the gradient's slots", gradient.slot_PD, slots(), width());
     require_shape("SoftLayer: the gradient's gain of tokens", gradient.token_gain_D, token_gain_D.rows(), 1);
     require_shape("SoftLayer: the gradient's gain of slots", gradient.slot_gain_D, slot_gain_D.rows(), 1);
-    detail::check_gradients_of_experts("SoftLayer", experts, gradient.experts);
+    detail::check_gradients_of_experts("SoftLayer: the gradient's expert", experts, gradient.experts);
   }
 
  private:

@@ -29,7 +29,7 @@ std::string k_of(const Part& part) {
   if constexpr (requires {
                   { part.k } -> std::convertible_to<Index>;
                 })
-    return joined(", k = ", Index{part.k});
+    return joined(", k = ", static_cast<Index>(part.k));
   else if constexpr (requires { part.top_k.k; })
     return k_of(part.top_k);
   else if constexpr (requires { part.gate; })

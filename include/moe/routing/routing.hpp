@@ -89,7 +89,7 @@ struct Routing {
   Index group_size = 0;                   ///< The batch's.
   std::vector<std::size_t> alternatives;  ///< Which gates the VariantGates held that routed, the outermost first.
 
-  /// Room for gates and losses to compute in; its contents have no meaning.
+  /// Memory for gates and losses to compute in; its contents have no meaning.
   struct Workspace {
     Vector<S> token_T, token2_T, expert_E, expert2_E;
     Buffer<Matrix<S>> rows_TD, rows_TE, rows2_TE;
