@@ -90,6 +90,18 @@ TEST(StageFaults, StagesThatDoNotHonourTheirColumnsAreNamed) {
               "backward_stage with columns cut at multiples of 16 writes entries of dx for more than one");
 }
 
+TEST(StageFaults, AStageWithoutColumnsIsNotRun) {
+  for (const Index columns : {0, 1, 16, 33}) {
+    Index sum = 0, before = columns;
+    testing::for_each_part_from_last(columns, [&](Index first, Index count) {
+      EXPECT_EQ(first % 16, 0);
+      EXPECT_EQ(first + count, before);
+      before = first, sum += count;
+    });
+    EXPECT_EQ(sum, columns);
+  }
+}
+
 TEST(StageFaults, TheLibrarysStagesHaveNone) {
   std::mt19937_64 rng{1};
   const Matrix<double> x = support::random_matrix<double>(3, 20, 1);

@@ -26,8 +26,8 @@ bool have_same_bits(const A& a, const B& b) {
 /// Calls run(first, count) for all columns, cut at multiples of 16, the last part first.
 template <class Run>
 void for_each_part_from_last(Index columns, Run&& run) {
-  for (Index first = (columns - 1) / panel_width * panel_width; first >= 0; first -= panel_width)
-    run(first, (std::min)(panel_width, columns - first));
+  for (Index part = (columns + panel_width - 1) / panel_width - 1; part >= 0; --part)
+    run(part * panel_width, (std::min)(panel_width, columns - part * panel_width));
 }
 
 /// How many entries of `rows` the parts of a stage write, each part counted by itself: more than there are if two parts
