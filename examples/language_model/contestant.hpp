@@ -140,8 +140,7 @@ class ContestantOf : public Contestant {
     if (error != std::errc() || end != text.data() + text.size() || step < 0)
       refuse("its step is '" + text + "', not a number of steps");
     for (const auto& [name, value] : options())
-      if (metadata[name] != value)
-        refuse("its " + name + " is '" + metadata[name] + "', not '" + value + "'");
+      if (metadata[name] != value) refuse("its " + name + " is '" + metadata[name] + "', not '" + value + "'");
     return step;
   }
 

@@ -18,7 +18,9 @@ TEST(SafetensorsError, IsARuntimeErrorWhoseMessageIsJoined) {
 
 TEST(SafetensorsError, HostileNamesAreMaskedAndCut) {
   EXPECT_EQ(moe::detail::in_quotes("w1"), "'w1'");
-  EXPECT_EQ(moe::detail::in_quotes("a\x1b[31m\x7f\n"), "'a?[31m?" "?'");
+  EXPECT_EQ(moe::detail::in_quotes("a\x1b[31m\x7f\n"),
+            "'a?[31m?"
+            "?'");
   EXPECT_EQ(moe::detail::in_quotes(std::string(200, 'x')), "'" + std::string(120, 'x') + "...'");
 }
 
