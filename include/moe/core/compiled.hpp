@@ -7,9 +7,12 @@
 #ifdef MOE_COMPILED
 
 // Code of several instruction sets in one program is an error that corrupts memory: Eigen aligns by them. So each
-// source that uses the library refers to a name of its instruction set, which the library has for its own alone.
+// source that uses the library refers to a name of its instruction set, which the library has for its own alone. With
+// and without -ffast-math the same sources compute other bits: that is in a second name.
 #if defined(__AVX512F__)
 #define MOE_DETAIL_INSTRUCTION_SET compiled_with_avx512
+#elif defined(__AVX2__) && defined(__FMA__)
+#define MOE_DETAIL_INSTRUCTION_SET compiled_with_avx2_and_fma
 #elif defined(__AVX2__)
 #define MOE_DETAIL_INSTRUCTION_SET compiled_with_avx2
 #elif defined(__AVX__)
@@ -19,18 +22,23 @@
 #else
 #define MOE_DETAIL_INSTRUCTION_SET compiled_without_march
 #endif
+#if defined(__FAST_MATH__)
+#define MOE_DETAIL_MATHEMATICS compiled_with_fast_math
+#else
+#define MOE_DETAIL_MATHEMATICS compiled_with_exact_math
+#endif
 
 MOE_NAMESPACE_BEGIN
 namespace detail {
 #ifdef MOE_DETAIL_COMPILES_THE_LIBRARY
-extern const char MOE_DETAIL_INSTRUCTION_SET;
-const char MOE_DETAIL_INSTRUCTION_SET = 0;
+extern const char MOE_DETAIL_INSTRUCTION_SET, MOE_DETAIL_MATHEMATICS;
+const char MOE_DETAIL_INSTRUCTION_SET = 0, MOE_DETAIL_MATHEMATICS = 0;
 #else
-extern const char MOE_DETAIL_INSTRUCTION_SET;
+extern const char MOE_DETAIL_INSTRUCTION_SET, MOE_DETAIL_MATHEMATICS;
 #if defined(__GNUC__)
 [[gnu::used]]
 #endif
-static const char* const library_of_the_same_instruction_set = &MOE_DETAIL_INSTRUCTION_SET;
+static const char* const library_of_the_same_flags[] = {&MOE_DETAIL_INSTRUCTION_SET, &MOE_DETAIL_MATHEMATICS};
 #endif
 }  // namespace detail
 MOE_NAMESPACE_END
