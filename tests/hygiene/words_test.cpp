@@ -13,23 +13,27 @@ namespace moe {
 namespace words_test {
 
 struct Word {
-  std::string pattern;  ///< Of one line.
+  std::regex pattern;  ///< Of one line.
   std::string instead;
 };
 
-const std::vector<Word> avoided{
-    {R"(\b[Rr]ooms?\b)", "capacity, space, memory, scratch or buffer"},
-    {R"(\bask(s|ed|ing)? for (the|its|what|every|a) \w* ?(panel|row|line|byte|cache))", "prefetch"},
-    {R"(\b(Of of|Over over)\b)", "a noun"},
-    {R"(\b(struct|class|concept) (Of|Over|At|By|With|Into)\b)", "a noun"},
-    {R"(\bhand(s|ed|ing)?_?[ _]down)", "what is told to whom"},
-    {R"(\b\w+_(is|of_of)\b\s*=\s*[A-Z])", "a noun"},
-};
+/// Made once: a pattern is matched against every line.
+const std::vector<Word>& avoided() {
+  static const std::vector<Word> words{
+      {std::regex{R"(\b[Rr]ooms?\b)"}, "capacity, space, memory, scratch or buffer"},
+      {std::regex{R"(\bask(s|ed|ing)? for (the|its|what|every|a) \w* ?(panel|row|line|byte|cache))"}, "prefetch"},
+      {std::regex{R"(\b(Of of|Over over)\b)"}, "a noun"},
+      {std::regex{R"(\b(struct|class|concept) (Of|Over|At|By|With|Into)\b)"}, "a noun"},
+      {std::regex{R"(\bhand(s|ed|ing)?_?[ _]down)"}, "what is told to whom"},
+      {std::regex{R"(\b\w+_(is|of_of)\b\s*=\s*[A-Z])"}, "a noun"},
+  };
+  return words;
+}
 
 std::vector<std::string> words_found(const std::string& line) {
   std::vector<std::string> found;
-  for (const Word& word : avoided)
-    if (std::smatch match; std::regex_search(line, match, std::regex(word.pattern)))
+  for (const Word& word : avoided())
+    if (std::smatch match; std::regex_search(line, match, word.pattern))
       found.push_back("'" + match[0].str() + "': say " + word.instead);
   return found;
 }
