@@ -62,8 +62,8 @@ EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index a_stride, co
   constexpr int lanes = TileShape<S>::lanes, packets = TileShape<S>::packets, width = packets * Panels;
   constexpr auto row_count = std::size_t{Rows}, row_packets = std::size_t{width}, panel_count = std::size_t{Panels};
   constexpr std::uintptr_t line = 64, step = panel_width * sizeof(S), steps_ahead_left = 3 * panel_width;
-  constexpr int near = order == LeftOrder::rows ? Panels : 0;  // of few rows and many panels, one_far alone
-  const S *right[panel_count], *next[panel_count];             // copies, which no store to the sums can change
+  constexpr int near_panels = order == LeftOrder::rows ? Panels : 0;  // of few rows and many panels, one_far alone
+  const S *right[panel_count], *next[panel_count];                    // copies, which no store to the sums can change
   S* to[panel_count];
   MOE_DETAIL_UNROLL
   for (int p = 0; p < Panels; ++p) right[p] = b[p], to[p] = c[p];
@@ -88,13 +88,13 @@ EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index a_stride, co
     for (Index k = 0; k < steps; ++k) {
       for (std::uintptr_t i = 0; i < step; i += line) {
         const std::uintptr_t bytes = static_cast<std::uintptr_t>(k) * step + i;
-        if (near == 0 || prefetch == Ahead::one_far) {
+        if (near_panels == 0 || prefetch == Ahead::one_far) {
           MOE_DETAIL_PREFETCH_FAR(next[0], bytes);
         } else if (prefetch == Ahead::left) {
           MOE_DETAIL_PREFETCH(a, bytes + steps_ahead_left * step);
         } else {
           MOE_DETAIL_UNROLL
-          for (int p = 0; p < near; ++p) MOE_DETAIL_PREFETCH(next[p], bytes);
+          for (int p = 0; p < near_panels; ++p) MOE_DETAIL_PREFETCH(next[p], bytes);
         }
       }
       Packet row[row_packets];
