@@ -86,11 +86,11 @@ TYPED_TEST(PanelsForward, RowsMayBePartsOfAWiderMatrix) {
   for (const Index rows : {0, 3, 9}) {
     const Case<S> c(rows, 20, 30);
     const Weights<S> w = c.w;
-    Matrix<S> wide = Matrix<S>::Zero(rows, 50), y_wide = Matrix<S>::Zero(rows, 50);
-    wide.leftCols(20) = c.x;
-    panels_forward<S>(wide.leftCols(20), w, c.b, y_wide.leftCols(30), 0, 30);
-    EXPECT_TRUE(same_bits(y_wide.leftCols(30), forward<S>(c.x, w, c.b, 30)));
-    EXPECT_EQ(y_wide.rightCols(20), (Matrix<S>::Zero(rows, 20)));
+    Matrix<S> wide = Matrix<S>::Zero(rows + 1, 50), y_wide = Matrix<S>::Zero(rows + 1, 50);
+    wide.topLeftCorner(rows, 20) = c.x;
+    panels_forward<S>(wide.topLeftCorner(rows, 20), w, c.b, y_wide.topLeftCorner(rows, 30), 0, 30);
+    EXPECT_TRUE(same_bits(y_wide.topLeftCorner(rows, 30), forward<S>(c.x, w, c.b, 30)));
+    EXPECT_TRUE(y_wide.rightCols(20).isZero(0) && y_wide.row(rows).isZero(0));
   }
 }
 

@@ -95,11 +95,11 @@ TYPED_TEST(PanelsInputGradient, RowsMayBePartsOfAWiderMatrix) {
   for (const Index rows : {0, 3, 9}) {
     const Case<S> c(rows, 20, 30);
     const Weights<S> w = c.w;
-    Matrix<S> wide = Matrix<S>::Zero(rows, 50), dx_wide = Matrix<S>::Zero(rows, 50);
-    wide.leftCols(30) = c.dy;
-    panels_input_gradient<S>(wide.leftCols(30), w, dx_wide.rightCols(20), 0, 20, false);
-    EXPECT_TRUE(same_bits(dx_wide.rightCols(20), gradient<S>(c.dy, w, 20)));
-    EXPECT_EQ(dx_wide.leftCols(30), (Matrix<S>::Zero(rows, 30)));
+    Matrix<S> wide = Matrix<S>::Zero(rows + 1, 50), dx_wide = Matrix<S>::Zero(rows + 1, 50);
+    wide.topLeftCorner(rows, 30) = c.dy;
+    panels_input_gradient<S>(wide.topLeftCorner(rows, 30), w, dx_wide.topRightCorner(rows, 20), 0, 20, false);
+    EXPECT_TRUE(same_bits(dx_wide.topRightCorner(rows, 20), gradient<S>(c.dy, w, 20)));
+    EXPECT_TRUE(dx_wide.leftCols(30).isZero(0) && dx_wide.row(rows).isZero(0));
   }
 }
 
