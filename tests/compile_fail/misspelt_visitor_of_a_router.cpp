@@ -1,6 +1,10 @@
 // EXPECT: moe: this part keeps matrices and names none of them, so that it would be saved and trained without them
 #include "moe/moe.hpp"
 
+#ifndef MOE_FIXED
+#define visit_buffers visit_bufers
+#endif
+
 struct TableRouter {
   using Scalar = float;
   struct Tape {};
@@ -16,15 +20,10 @@ struct TableRouter {
   }
 
   template <class F, class... Self>
-#ifdef MOE_FIXED
-  static void visit_buffers(F&& f, Self&... self){
-#else
-  static void visit_bufers(F&& f, Self&... self) {
-#endif
-      f("logits", self.logits_VE...);
-}
-}
-;
+  static void visit_buffers(F&& f, Self&... self) {
+    f("logits", self.logits_VE...);
+  }
+};
 
 using Layer = moe::Layer<TableRouter, moe::TopK, moe::Mlp<float>>;
 

@@ -3,6 +3,10 @@
 #include "moe/io/model_file.hpp"
 #include "moe/moe.hpp"
 
+#ifndef MOE_FIXED
+#define visit_parameters visit_paramters
+#endif
+
 struct Scaling {
   moe::Vector<float> scale_D;
 
@@ -11,15 +15,10 @@ struct Scaling {
   void forward(moe::ConstMatrixRef<float> x, moe::MatrixRef<float> y, Tape&) const { y = x * scale_D.asDiagonal(); }
 
   template <class F, class... Self>
-#ifdef MOE_FIXED
-  static void visit_parameters(F&& f, Self&... self){
-#else
-  static void visit_paramters(F&& f, Self&... self) {
-#endif
-      f("scale", self.scale_D...);
-}
-}
-;
+  static void visit_parameters(F&& f, Self&... self) {
+    f("scale", self.scale_D...);
+  }
+};
 
 using Layer = moe::Layer<moe::Router<float>, moe::TopK, Scaling>;
 

@@ -1,5 +1,5 @@
 // EXPECT: moe: this part misspells the visitor of its parameters or buffers: it must be visit_parameters or
-// visit_buffers State that would not be saved, beside parameters that are.
+// State that would not be saved, beside parameters that are.
 #include "moe/io/model_file.hpp"
 #include "moe/moe.hpp"
 
@@ -10,16 +10,18 @@ struct Balanced : moe::TopK {
   static void visit_parameters(F&& f, Self&... self) {
     f("learned", self.learned_E...);
   }
-  template <class F, class... Self>
 #ifdef MOE_FIXED
-  static void visit_buffers(F&& f, Self&... self){
+  template <class F, class... Self>
+  static void visit_buffers(F&& f, Self&... self) {
+    f("bias", self.bias_E...);
+  }
 #else
+  template <class F, class... Self>
   static void visit_buffer(F&& f, Self&... self) {
+    f("bias", self.bias_E...);
+  }
 #endif
-      f("bias", self.bias_E...);
-}
-}
-;
+};
 
 using Layer = moe::Layer<moe::Router<float>, Balanced, moe::Mlp<float>>;
 

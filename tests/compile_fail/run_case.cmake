@@ -7,6 +7,8 @@
 #     #else
 #     ...
 #     #endif
+# or, after moe has been included, a right name that a macro makes wrong unless MOE_FIXED is defined. Cases of one kind
+# share a header of this folder.
 # The repaired form must compile, lest the case fails for another reason; the other must not, and must say the sentence.
 cmake_minimum_required(VERSION 3.23)
 file(STRINGS ${CASE} expectations REGEX "^// EXPECT: ")

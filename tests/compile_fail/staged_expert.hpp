@@ -1,4 +1,7 @@
-// EXPECT: moe: an expert has stages, but lacks or misspells one of StagesOf, stages, forward_columns
+// An expert with stages, all of whose members are right: a case misspells one of them by a macro before it includes
+// this.
+#pragma once
+
 #include "moe/moe.hpp"
 
 struct Doubling {
@@ -14,11 +17,7 @@ struct Doubling {
   template <class F, class... Self>
   static void visit_parameters(F&&, Self&...) {}
 
-#ifdef MOE_FIXED
   moe::Index forward_columns(int) const { return 1; }
-#else
-  moe::Index forward_colums(int) const { return 1; }
-#endif
   moe::Index backward_columns(int) const { return 1; }
   void begin_forward(moe::Index, Tape&) const {}
   void begin_backward(moe::Index, Tape&) const {}
@@ -32,7 +31,7 @@ struct Doubling {
   }
 };
 
-moe::Matrix<float> run(const moe::Layer<moe::Router<float>, moe::TopK, Doubling>& layer,
-                       const moe::Matrix<float>& x_TD) {
+inline moe::Matrix<float> run(const moe::Layer<moe::Router<float>, moe::TopK, Doubling>& layer,
+                              const moe::Matrix<float>& x_TD) {
   return layer.forward(x_TD);
 }

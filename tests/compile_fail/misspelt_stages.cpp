@@ -1,0 +1,7 @@
+// EXPECT: moe: an expert has stages, but lacks or misspells one of StagesOf, stages, forward_columns
+#include "moe/moe.hpp"
+
+#ifndef MOE_FIXED
+#define stages stage_count
+#endif
+#include "staged_expert.hpp"
