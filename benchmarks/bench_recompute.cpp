@@ -1,6 +1,6 @@
 // What does it cost not to keep the hidden activations, and what does it save? A training step through four layers,
 // each on the output of the one before, with the activations kept and recomputed in turn; the bytes are those of the
-// room that stays: in the four tapes, or in one that the layers share.
+// memory that stays: in the four tapes, or in one that the layers share.
 #include "support/layers.hpp"
 #include "support/rounds.hpp"
 
@@ -28,11 +28,11 @@ struct Stack {
   std::vector<typename Layer::Tape> tapes = std::vector<typename Layer::Tape>(depth, typename Layer::Tape(1));
   std::vector<moe::Matrix<float>> x_TD;
   moe::Matrix<float> dx_TD;
-  ExpertTapes room = {};
+  ExpertTapes shared_tapes = {};
 
   Stack(const Layer& one, const bench::Shape& shape, bool recompute)
       : layer(one), x_TD(depth + 1, bench::random_tokens(shape.tokens, shape.width)), dx_TD(x_TD[0]) {
-    for (auto& tape : tapes) tape.recompute_in = recompute ? &room : nullptr;
+    for (auto& tape : tapes) tape.recompute_in = recompute ? &shared_tapes : nullptr;
   }
 
   void step() {
@@ -45,7 +45,7 @@ struct Stack {
     double bytes = 0;
     for (const auto& tape : tapes)
       for (const auto& expert : tape.experts) bytes += hidden_bytes(expert);
-    for (const auto& expert : room) bytes += hidden_bytes(expert);
+    for (const auto& expert : shared_tapes) bytes += hidden_bytes(expert);
     return bytes / 1e6;
   }
 };

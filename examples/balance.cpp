@@ -8,7 +8,7 @@
 // each of them, and at large learning rates with and without the z-loss. Prints a table in the form of the paper's;
 // writes balance.csv and balance.svg, the load of the fullest expert over the steps.
 //
-//   balance                 16 trainings of 300 steps, some 70 seconds of a processor
+//   balance                 16 trainings of 300 steps
 //   balance --quick         8 trainings of 80 steps
 //   balance --seconds=20    20 seconds for each training
 #include <CLI/CLI.hpp>

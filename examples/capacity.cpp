@@ -9,7 +9,7 @@
 // of unlimited capacity with all of them and all four ways to choose who is dropped: gate and capacity of a trained
 // layer are exchanged. Prints two tables; writes capacity.csv, capacity_cut.csv and capacity.svg.
 //
-//   capacity                12 trainings of 300 steps, some 50 seconds of a processor
+//   capacity                12 trainings of 300 steps
 //   capacity --quick        6 trainings of 80 steps
 //   capacity --seconds=20   20 seconds for each training
 #include <CLI/CLI.hpp>

@@ -7,8 +7,8 @@
 // An expert's choice depends on the tokens that follow: told from left to right, text leaks its future. This is shown
 // as well, by models whose attention is causal.
 //
-//   expert_choice            some two minutes on two cores
-//   expert_choice --quick    some five seconds
+//   expert_choice
+//   expert_choice --quick    a short one
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdlib>

@@ -5,9 +5,9 @@
 // novel; then it is fine-tuned on 8 kB of the King James Bible in these ways. Prints a table; writes fine_tuning.csv
 // and fine_tuning.svg.
 //
-//   fine_tuning                  two pretrainings and seven fine-tunings, some 100 seconds of a processor
+//   fine_tuning                  two pretrainings and seven fine-tunings
 //   fine_tuning --piece 20000    more text, which the model does not overfit in as many steps
-//   fine_tuning --quick          a test of a few seconds
+//   fine_tuning --quick          a short one
 #include <cstddef>
 #include <cstdlib>
 #include <exception>

@@ -3,7 +3,7 @@
 // what the old experts know keeps its bits. Compared with training on only the newcomers' texts, with fine-tuning all
 // parameters, and with training anew on everything. Prints a table and writes grow_experts.svg.
 //
-//   grow_experts            some 20 seconds of two processors
+//   grow_experts
 //   grow_experts --quick    a smoke test
 //
 // A router that sees new text only sends everything to the newcomers, old text too: nothing tells it not to. So a

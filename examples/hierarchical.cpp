@@ -7,8 +7,8 @@
 // each against the 4 best of 16, noisy gates with importance and load losses on both levels, on handwritten digits; and
 // dense, all gates soft, on the mixture's likelihood, on vowels (Peterson and Barney 1952) told by pitch and formants.
 //
-//   hierarchical            5 runs, some 15 seconds of a processor
-//   hierarchical --quick    2 short runs, some 5 seconds
+//   hierarchical            5 runs
+//   hierarchical --quick    2 short runs
 #include <cmath>
 #include <cstddef>
 #include <cstdlib>

@@ -6,7 +6,7 @@
 // from a step than a dense one. Measured: bits per byte of text that was not trained on, beside what counting n-grams
 // reaches; tokens a second, dropped choices and balance. Prints a sample and writes language_model.svg and .csv.
 //
-//   language_model                          dense and Switch: two minutes on two cores
+//   language_model                          dense and Switch
 //   language_model --minutes 15             the same with more time
 //   language_model --models dense,gshard,noisy,hash,deepseek,expert-choice --text a_file_of_mine.txt
 //   language_model --save run --stop-after 300, then --resume run: to the same bits

@@ -9,8 +9,8 @@
 // same goes to the same expert. Compared with units dealt at random, with a learned gate, and with a small dense
 // network of one expert's size.
 //
-//   moebert            5 runs, some 20 seconds of a processor
-//   moebert --quick    3 runs of one teacher, some 6 seconds
+//   moebert            5 runs
+//   moebert --quick    3 runs of one teacher
 #include <cmath>
 #include <cstddef>
 #include <cstdlib>

@@ -4,8 +4,8 @@
 // that keeps them in balance) learn the same batches of four kinds of text, an English novel, the English and the
 // Spanish Bible and C code. Measured: bits per byte of text that was held out, and the time that a byte takes.
 //
-//   scaling_experts            some two minutes on two cores
-//   scaling_experts --quick    1 and 16 experts, smaller ones, some seconds
+//   scaling_experts
+//   scaling_experts --quick    1 and 16 experts, smaller ones
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>

@@ -7,9 +7,9 @@
 // modality. Prints tables; writes specialisation.csv (counts) and specialisation_domains.svg,
 // specialisation_languages.svg.
 //
-//   specialisation                     four runs, some 50 seconds of a processor
+//   specialisation                     four runs
 //   specialisation --data languages    only the sixteen languages
-//   specialisation --quick             a test of a few seconds, only four kinds of text
+//   specialisation --quick             a short one, only four kinds of text
 #include <cmath>
 #include <cstddef>
 #include <cstdlib>

@@ -3,7 +3,7 @@
 // 1952); an expert each for men, women and children, and who speaks is the gate's label. Compared with the same mixture
 // trained jointly from the start, and with one expert for everybody. Prints a table and writes training_regimes.svg.
 //
-//   training_regimes            8 runs, some 10 seconds of a processor
+//   training_regimes            8 runs
 //   training_regimes --quick    one short run
 #include <cmath>
 #include <cstddef>

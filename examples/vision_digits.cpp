@@ -8,8 +8,8 @@
 // skipped, and writes vision_digits.csv, vision_digits.svg (accuracy) and vision_digits_patches.svg (which places are
 // skipped).
 //
-//   vision_digits            4 trainings, some 25 seconds of a processor
-//   vision_digits --quick    one short training, 5 seconds
+//   vision_digits            4 trainings
+//   vision_digits --quick    one short training
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstddef>

@@ -5,8 +5,8 @@
 // feed-forward networks that cost a token as much as its two experts, shared (as ALBERT does) or not. Prints parameters
 // and accuracies, writes widenet.csv and widenet.svg.
 //
-//   widenet            5 systems, 4 times each, some 110 seconds of a processor
-//   widenet --quick    smaller ones once, some 7 seconds
+//   widenet            5 systems, 4 times each
+//   widenet --quick    smaller ones once
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cmath>

@@ -129,23 +129,23 @@ concept TrainableExpert = Expert<X, S> && detail::NamesParameters<X> &&
 };
 
 /// An expert whose passes can be cut into columns, as those of Mlp and Glu, so that several threads work on one expert.
-/// A pass is `stages` steps, one after the other. Columns of one step may be worked on at the same time; they are cut
-/// at multiples of 16, and no bit of a result may depend on where. Required, beside what an expert needs:
+/// A pass has `stages` stages, one after the other. Columns of one stage may be worked on at the same time; they are
+/// cut at multiples of 16, and no bit of a result may depend on where. Required, beside what an expert needs:
 /// - `StagesOf`: the type itself. A type that derives from it has a `forward` or `backward` of its own to be called.
-/// - `stages`, static: how many steps a pass has.
-/// - `forward_columns(stage) const`, `backward_columns(stage) const`: how many columns a step has.
+/// - `stages`, static: how many stages a pass has.
+/// - `forward_columns(stage) const`, `backward_columns(stage) const`: how many columns a stage has.
 /// - `begin_forward(rows, tape) const`: gives the tape memory for that many rows.
 /// - `begin_backward(rows, tape) const`: the same; throws std::invalid_argument if the tape is of other sizes.
 /// - `forward_stage(stage, x, y, tape, row, first, count) const`: computes columns `first` ... `first + count - 1` of
-///   the step. x and y are all rows of the expert, and `row` is 0. Only if the expert has `rows_of_block` may they be
+///   the stage. x and y are all rows of the expert, and `row` is 0. Only if the expert has `rows_of_block` may they be
 ///   some of its rows, the first of which is its row number `row`.
 /// - `backward_stage(stage, x, dy, tape, dx, gradient, first, count) const`: always all rows.
 ///
 /// Optional:
-/// - `rows_of_block() const`: up to how many rows one task may take through all steps, while other rows are at other
-///   steps; 0, or without it: never. In inference `row` is 0 then, and the tape is the thread's own: it is begun for
+/// - `rows_of_block() const`: up to how many rows one task may take through all stages, while other rows are at other
+///   stages; 0, or without it: never. In inference `row` is 0 then, and the tape is the thread's own: it is begun for
 ///   the most rows of a block, and then for the rows of this one.
-/// - `saving_stages`, static: after how many steps of the forward pass all that the backward pass reads has been kept;
+/// - `saving_stages`, static: after how many stages of the forward pass all that the backward pass reads has been kept;
 ///   without it, after all.
 template <class X, class S>
 concept StagedExpert = Expert<X, S> &&

@@ -39,7 +39,7 @@ struct Inputs {
   }
 };
 
-/// Every thread's room for the kernels, which it allocates once in its life.
+/// Every thread's scratch for the kernels, which it allocates once in its life.
 void touch_scratch() {
 #ifdef _OPENMP
 #pragma omp parallel num_threads(2)
@@ -279,7 +279,7 @@ TEST(SteadyState, OfInference) {
   EXPECT_EQ(allocation::counted(), 0);
 }
 
-// Blocks of rows go through the calling thread's room, whatever expert it was last used for.
+// Blocks of rows go through the calling thread's memory, whatever expert it was last used for.
 TEST(SteadyState, OfInferenceThatKeepsNothing) {
   std::mt19937_64 generator{3};
   using Any = VariantExpert<float, SwiGlu<float>, Mlp<float>>;

@@ -27,7 +27,7 @@ struct Serial {
 #ifdef _OPENMP
 /// OpenMP's own threads; there only if the program is compiled with OpenMP. Tasks are handed out one by one, in order.
 /// These threads wait for milliseconds without sleeping, which is fast where the machine is the program's own and where
-/// the program has OpenMP regions besides, and ten times slower where other programs want the same cores.
+/// the program has OpenMP regions besides, and far slower where other programs want the same cores.
 struct OpenMp {
   int threads = 0;  ///< 0: as many as OpenMP would use.
 

@@ -52,7 +52,7 @@ struct SquaredRelu {
 };
 
 /// x Phi(x), Phi the standard normal distribution function (Hendrycks and Gimpel 2016): the GELU by erf. In float by
-/// packets, within 4e-7 (1 + x^2 / 2) of the value.
+/// packets, within 5e-7 (1 + x^2 / 2) of the value.
 struct Gelu {
   // Phi(-a) exp(a^2 / 2) for a from 0 to 1000: a polynomial in u = (a - 3) / (a + 3), over a + 3, fitted at the zeros
   // of a Chebyshev polynomial. With these coefficients it is off by 4e-8 of the value, which is for float only.
@@ -140,7 +140,7 @@ struct Sigmoid {
   }
 };
 
-/// tanh(x); in float by packets, within 4e-7 of the value.
+/// tanh(x); in float by packets, within 5e-7 of the value.
 struct Tanh {
   template <class S>
   static Chunk<S> value(const Chunk<S>& x) {

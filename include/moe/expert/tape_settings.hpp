@@ -22,10 +22,22 @@ struct OuterTokens {
   std::vector<Index> numbers;     // in the outermost batch
 };
 
+/// The tape of an expert that draws.
+template <class ExpertTape>
+concept DrawingTape = requires(ExpertTape tape) {
+  tape.random.emplace(std::uint64_t{});
+};
+
+/// The tape of an expert that is a layer.
+template <class ExpertTape>
+concept LayersTape = requires(ExpertTape tape) {
+  requires std::is_same_v<decltype(tape.outer), OuterTokens>;
+};
+
 /// The tape of an expert that draws gets a seed from `random`; without one it is emptied: an evaluation pass.
 template <class ExpertTape>
 void set_seed(Random* random, ExpertTape& tape) {
-  if constexpr (requires { tape.random.emplace(std::uint64_t{}); }) {
+  if constexpr (DrawingTape<ExpertTape>) {
     if (random != nullptr)
       tape.random.emplace(random->seed());
     else
@@ -60,7 +72,7 @@ void list_tokens(const Batch<S>& batch, const Plan<S>& plan, Index expert, Outer
 /// The tapes of experts that are layers get their rows' tokens.
 template <class S, class ExpertTape>
 void set_tokens(const Batch<S>& batch, const Plan<S>& plan, std::vector<ExpertTape>& tapes) {
-  if constexpr (requires(ExpertTape tape) { requires std::is_same_v<decltype(tape.outer), OuterTokens>; })
+  if constexpr (LayersTape<ExpertTape>)
     for (Index e = 0; e < plan.experts(); ++e) list_tokens(batch, plan, e, tapes[static_cast<std::size_t>(e)].outer);
 }
 

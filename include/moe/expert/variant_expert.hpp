@@ -23,18 +23,8 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-template <class ExpertTape>
-concept DrawingTape = requires(ExpertTape tape) {
-  tape.random.emplace(std::uint64_t{});
-};
-
 /// For a tape of which nobody asks which tokens its rows are.
 struct NoOuterTokens {};
-
-template <class ExpertTape>
-concept LayersTape = requires(ExpertTape tape) {
-  requires std::is_same_v<decltype(tape.outer), OuterTokens>;
-};
 
 }  // namespace detail
 

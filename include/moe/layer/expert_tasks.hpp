@@ -19,7 +19,7 @@ struct ExpertTask {
   Index first, count;
 };
 
-/// Of all columns of a stage, as many as a task gets: `most`, or fewer if that leaves less tasks than `wanted`.
+/// Of all columns of a stage, as many as a task gets: `most`, or fewer if that leaves fewer tasks than `wanted`.
 inline Index columns_of_task(Index all, Index wanted, Index most) {
   return std::clamp(all / wanted / 64 * 64, Index{64}, most);
 }

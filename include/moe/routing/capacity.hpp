@@ -1,4 +1,4 @@
-// How many choices an expert takes. Known systems call six different numbers the capacity factor: the formula stands
+// How many choices an expert takes. Known systems call different numbers the capacity factor: the formula stands
 // beside each.
 #pragma once
 
