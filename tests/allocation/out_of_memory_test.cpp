@@ -279,7 +279,7 @@ TEST(OutOfMemory, OfAThreadsScratchIsTriedAgain) {
       EXPECT_THROW(detail::Scratch<float>::mine(), std::bad_alloc) << n;
     }
     allocation::reset();
-    EXPECT_EQ(detail::Scratch<float>::mine().packed.size(), detail::Scratch<float>::packed_size);
+    EXPECT_EQ(detail::Scratch<float>::mine().packed.size(), detail::scratch_size);
   }).join();
 }
 

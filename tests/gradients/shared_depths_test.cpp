@@ -90,8 +90,8 @@ struct WideNet {
 
   template <class F, class... Self>
   static void visit_parameters(F&& f, Self&... self) {
-    moe::detail::visit_part("shared", f, self.shared...);
-    moe::detail::visit_list("norms", f, self.norms...);
+    moe::visit_part("shared", f, self.shared...);
+    moe::visit_list("norms", f, self.norms...);
   }
 };
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "moe/core/executor.hpp"
 #include "support/expect_invalid.hpp"
 #include "support/matrices.hpp"
 

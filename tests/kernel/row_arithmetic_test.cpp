@@ -22,10 +22,8 @@ TEST(RowArithmetic, RowsAreFoundInMatricesAndBlocks) {
   EXPECT_EQ(detail::row_at(rows, 1), rows.data());
 }
 
-TEST(RowArithmetic, RowsAreFilledScaledAndAdded) {
-  std::vector<double> row(3);
-  detail::fill_row(row.data(), 2, 7.0);
-  EXPECT_EQ(row, (std::vector<double>{7, 7, 0}));
+TEST(RowArithmetic, RowsAreScaledAndAdded) {
+  std::vector<double> row{7, 7, 0};
   detail::set_scaled_row(2.0, row.data(), 3, row.data());
   EXPECT_EQ(row, (std::vector<double>{14, 14, 0}));
   const std::vector<double> other{1, 2, 3};

@@ -10,8 +10,8 @@ namespace scratch_test {
 TEST(Scratch, IsAThreadsOwnAndStaysTheSame) {
   const Scratch<float>* const here = &Scratch<float>::mine();
   EXPECT_EQ(here, &Scratch<float>::mine());
-  EXPECT_EQ(here->packed.size(), Scratch<float>::packed_size);
-  EXPECT_EQ(here->second.size(), Scratch<float>::second_size);
+  EXPECT_EQ(here->packed.size(), scratch_size);
+  EXPECT_EQ(here->second.size(), scratch_size);
   std::thread{[&] { EXPECT_NE(here, &Scratch<float>::mine()); }}.join();
 }
 

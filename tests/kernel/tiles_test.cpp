@@ -34,7 +34,7 @@ void expect_walk(Index rows, Index depth, Index panels, Index weights) {
   const Index stride = depth * panel_width;
   for (Index w = 0; w < weights; ++w) {
     const S* const first = b.data() + w * panels * stride;
-    right.of_weight[static_cast<std::size_t>(w)] = {first, stride, panels, first + (panels - 1) * stride};
+    right.runs[static_cast<std::size_t>(w)] = {first, stride, panels, first + (panels - 1) * stride};
   }
   std::vector<int> visits(static_cast<std::size_t>(left.tiles.count() * panels * weights));
   for (TileWalk<S> walk(left, right); walk.next();)

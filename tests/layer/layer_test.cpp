@@ -509,5 +509,19 @@ TEST(Layer, AStageOfAnotherBatchOrOtherExpertsIsRefused) {
   support::expect_invalid([&] { layer.run_experts(x_TD, tape); }, {"call its route() before"});
 }
 
+/// Without packets, and with numbers whose bits nobody looks at.
+TEST(Layer, ComputesInLongDoubleToo) {
+  using S = long double;
+  std::mt19937_64 rng(6);
+  const Matrix<S> x = random_matrix<S>(7, 3, rng);
+  const Layer layer{Router<S>::random(4, 3, rng), TopK{.k = 2}, make_experts<Linear<S>>(4, 3, 3, rng),
+                    Losses{LoadBalanceLoss{}}};
+  decltype(layer)::Tape tape;
+  auto gradient = zeros_like(layer);
+  EXPECT_TRUE(layer.forward(x, tape).allFinite());
+  EXPECT_TRUE(layer.backward(x, x, tape, gradient).allFinite());
+  EXPECT_FALSE(flatten(gradient).isZero(0));
+}
+
 }  // namespace layer_test
 }  // namespace moe

@@ -88,8 +88,8 @@ struct Block {
 
   template <class F, class... Self>
   static void visit_parameters(F&& f, Self&... self) {
-    detail::visit_part("moe", f, self.moe...);
-    detail::visit_part("shared", f, self.shared...);
+    visit_part("moe", f, self.moe...);
+    visit_part("shared", f, self.shared...);
     f("head", self.head...);
   }
 };

@@ -30,9 +30,8 @@ TEST(ParameterUpdates, AreMadeAfterTheWalkAndSpareWhatIsFrozen) {
   const optim::Toy gradient = model;
   const Frozen frozen{"bias"};
   detail::UpdatesOf<Add> updates;
-  bool is_finite = true;
-  for_each_parameter(detail::UpdateLister<Add>{frozen, updates, is_finite}, model, gradient);
-  EXPECT_TRUE(is_finite);
+  for_each_parameter(detail::UpdateLister<Add>{frozen, updates}, model, gradient);
+  EXPECT_TRUE(updates.is_finite);
   EXPECT_EQ(flatten(model), flatten(gradient));
   updates.make({2});
   EXPECT_EQ(flatten(model), (Vector<double>{{3, 0, 4}}));

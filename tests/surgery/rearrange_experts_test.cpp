@@ -44,7 +44,7 @@ struct Model {
 
   template <class F, class... Self>
   static void visit_parameters(F&& f, Self&... self) {
-    detail::visit_part("moe", f, self.moe...);
+    visit_part("moe", f, self.moe...);
     f("head", self.head...);
   }
 };

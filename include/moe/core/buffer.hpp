@@ -64,14 +64,4 @@ class Buffer : public Eigen::Map<Plain> {
   Vector<S> memory_;
 };
 
-namespace detail {
-
-/// A change of size of somebody else's vector, which stays as it was if there is no memory for it.
-template <class S>
-void resize(Vector<S>& vector, Index size) {
-  if (vector.size() != size) vector = Vector<S>(size);
-}
-
-}  // namespace detail
-
 MOE_NAMESPACE_END

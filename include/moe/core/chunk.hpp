@@ -40,6 +40,13 @@ class Chunk<S, std::integer_sequence<int, i...>> {
   static EIGEN_ALWAYS_INLINE Chunk load(const S* from) {
     return Packets{{Eigen::internal::ploadu<Packet>(from + i * lanes)...}};
   }
+  /// The first `count` (1 .. panel_width) values at `from`, the others `padding`.
+  static EIGEN_ALWAYS_INLINE Chunk load(const S* from, Index count, S padding) {
+    if (count == panel_width) return load(from);
+    const Packet rest = Eigen::internal::pset1<Packet>(padding);
+    const int own = static_cast<int>(count);
+    return Packets{{detail::load_first(from + (i * lanes < own ? i * lanes : own), own - i * lanes, rest)...}};
+  }
   EIGEN_ALWAYS_INLINE void store(S* to) const { (Eigen::internal::pstoreu(to + i * lanes, packet_.at[i]), ...); }
 
   /// One of the values. For tests and rare cases: it goes by way of memory.
@@ -136,24 +143,10 @@ class Chunk<S, std::integer_sequence<int, i...>> {
 
 namespace detail {
 
-/// Fewer than panel_width values, by runs of 8, 4, 2 and 1.
-template <class S, int run = static_cast<int>(panel_width) / 2>
-void copy_part(const S* from, S* to, Index count) {
-  if ((count & run) != 0) {
-    std::memcpy(to, from, std::size_t{run} * sizeof(S));
-    from += run, to += run;
-  }
-  if constexpr (run > 1) copy_part<S, run / 2>(from, to, count);
-}
-
 /// The first `count` (1 .. panel_width) values at `from`, the others `padding`.
 template <class S>
 EIGEN_ALWAYS_INLINE Chunk<S> load_chunk(const S* from, Index count, S padding) {
-  if (count == panel_width) return Chunk<S>::load(from);
-  S values[panel_width];
-  Chunk<S>(padding).store(values);
-  copy_part(from, values, count);
-  return Chunk<S>::load(values);
+  return Chunk<S>::load(from, count, padding);
 }
 
 template <class S>
@@ -161,7 +154,7 @@ EIGEN_ALWAYS_INLINE void store_chunk(const Chunk<S>& chunk, S* to, Index count) 
   if (count == panel_width) return chunk.store(to);
   S values[panel_width];
   chunk.store(values);
-  copy_part(values, to, count);
+  copy_part<static_cast<int>(panel_width) / 2>(values, to, static_cast<int>(count));
 }
 
 /// 1 in the first `count` (0 .. panel_width) places, 0 in the others.

@@ -15,6 +15,8 @@
 #define MOE_DETAIL_INSTRUCTION_SET compiled_with_avx2_and_fma
 #elif defined(__AVX2__)
 #define MOE_DETAIL_INSTRUCTION_SET compiled_with_avx2
+#elif defined(__AVX__) && defined(__FMA__)
+#define MOE_DETAIL_INSTRUCTION_SET compiled_with_avx_and_fma
 #elif defined(__AVX__)
 #define MOE_DETAIL_INSTRUCTION_SET compiled_with_avx
 #elif defined(__SSE4_2__)
@@ -30,11 +32,10 @@
 
 MOE_NAMESPACE_BEGIN
 namespace detail {
-#ifdef MOE_DETAIL_COMPILES_THE_LIBRARY
 extern const char MOE_DETAIL_INSTRUCTION_SET, MOE_DETAIL_MATHEMATICS;
+#ifdef MOE_DETAIL_COMPILES_THE_LIBRARY
 const char MOE_DETAIL_INSTRUCTION_SET = 0, MOE_DETAIL_MATHEMATICS = 0;
 #else
-extern const char MOE_DETAIL_INSTRUCTION_SET, MOE_DETAIL_MATHEMATICS;
 #if defined(__GNUC__)
 [[gnu::used]]
 #endif

@@ -14,16 +14,6 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// The calling thread.
-struct Serial {
-  Index threads_at_work() const { return 1; }
-
-  template <class F>
-  void parallel_for(Index count, F&& f) const {
-    for (Index i = 0; i < count; ++i) f(i);
-  }
-};
-
 #ifdef _OPENMP
 /// OpenMP's own threads; there only if the program is compiled with OpenMP. Tasks are handed out one by one, in order.
 /// These threads wait for milliseconds without sleeping, which is fast where the machine is the program's own and where

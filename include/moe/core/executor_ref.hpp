@@ -5,9 +5,9 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "moe/core/core.hpp"
-#include "moe/core/first_exception.hpp"
 #include "moe/core/function_ref.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -17,7 +17,20 @@ concept Executor = requires(const X& executor, void (&task)(Index)) {
   executor.parallel_for(Index{}, task);
 };
 
+/// The calling thread.
+struct Serial {
+  Index threads_at_work() const { return 1; }
+
+  template <class F>
+  void parallel_for(Index count, F&& f) const {
+    for (Index i = 0; i < count; ++i) f(i);
+  }
+};
+
 namespace detail {
+
+/// The body of tasks: f(i) is task i.
+using TaskRef = FunctionRef<void(Index)>;
 
 /// One sentence for each type that is no executor, and no error that follows from it.
 template <class Exec>

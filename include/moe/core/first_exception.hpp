@@ -7,14 +7,11 @@
 #include <utility>
 
 #include "moe/core/core.hpp"
-#include "moe/core/function_ref.hpp"
+#include "moe/core/executor_ref.hpp"
 
 MOE_NAMESPACE_BEGIN
 
 namespace detail {
-
-/// The body of tasks: f(i) is task i.
-using TaskRef = FunctionRef<void(Index)>;
 
 /// Carries an exception out of a parallel region: of all tasks that threw, the one of the lowest index is rethrown, as
 /// a serial run would have done.

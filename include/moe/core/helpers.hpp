@@ -23,7 +23,7 @@ namespace detail {
 
 using TimePoint = std::chrono::steady_clock::time_point;
 
-/// How long who waits looks before it sleeps: longer than what callers mostly do between two calls.
+/// How long a waiting thread looks before it sleeps: longer than callers mostly take between two calls.
 inline TimePoint a_moment_from_now() { return std::chrono::steady_clock::now() + std::chrono::microseconds{500}; }
 
 /// Returns when the value is another than `seen`: looks until `end`, then sleeps.
@@ -151,7 +151,7 @@ class Helpers {
     for (; wanted > 0; --wanted) news_.notify_one();
   }
 
-  /// So many as a whole, or fewer if the system gives no more.
+  /// Starts threads until there are `wanted`, or as many as the system gives.
   void hire(Index wanted) {
     if (complete_ || (rest_ > 0 && --rest_ > 0)) return;
 #ifdef __cpp_exceptions

@@ -11,11 +11,17 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
+template <class S>
+inline constexpr bool has_known_bits = std::is_same_v<S, float> || std::is_same_v<S, double>;
+
+template <class S>
+using BitsOf = std::conditional_t<std::is_same_v<S, float>, std::uint32_t, std::uint64_t>;
+
 /// The bits of a number, without its sign. Under -ffast-math a compiler may take x != x for false, and a test of the
 /// bits for that same test: so it is kept from knowing where the bits come from.
 template <class S>
 auto magnitude_bits(const S& value) {
-  using Bits = std::conditional_t<sizeof(S) == 4, std::uint32_t, std::uint64_t>;
+  using Bits = BitsOf<S>;
   auto bits = static_cast<Bits>(std::bit_cast<Bits>(value) & (~Bits(0) >> 1));
 #if defined(__GNUC__) && __FINITE_MATH_ONLY__
   asm("" : "+r"(bits));
@@ -24,10 +30,7 @@ auto magnitude_bits(const S& value) {
 }
 
 template <class S>
-inline constexpr bool has_known_bits = std::is_same_v<S, float> || std::is_same_v<S, double>;
-
-template <class S>
-inline constexpr auto bits_of_infinity = sizeof(S) == 4 ? 0x7f800000u : 0x7ff0000000000000u;
+inline constexpr auto bits_of_infinity = static_cast<BitsOf<S>>(sizeof(S) == 4 ? 0x7f800000u : 0x7ff0000000000000u);
 
 /// NaN, seen by its bits.
 template <class S>
@@ -54,26 +57,27 @@ constexpr bool is_finite_setting(const double& value) {
 
 /// A NaN with bits that no arithmetic makes of numbers: a mark in memory that is to be written.
 template <class S>
-inline constexpr auto bits_of_unwritten = static_cast<std::conditional_t<sizeof(S) == 4, std::uint32_t, std::uint64_t>>(
-    bits_of_infinity<S> + (sizeof(S) == 4 ? 0x6d6f65u : 0xd6f65d6f65d6fu));
+inline constexpr auto bits_of_unwritten = static_cast<BitsOf<S>>(bits_of_infinity<S> +
+                                                                 (sizeof(S) == 4 ? 0x6d6f65u : 0xd6f65d6f65d6fu));
 
 template <class S>
 void mark_unwritten(S& value) {
-  value = std::bit_cast<S>(bits_of_unwritten<S>);
+  if constexpr (has_known_bits<S>) value = std::bit_cast<S>(bits_of_unwritten<S>);
 }
 
 template <class S>
 bool is_unwritten(const S& value) {
-  return magnitude_bits(value) == bits_of_unwritten<S>;
+  if constexpr (has_known_bits<S>)
+    return magnitude_bits(value) == bits_of_unwritten<S>;
+  else
+    return false;
 }
 
 /// Less than 0, or -0, seen by the bits.
 template <class S>
 bool has_sign_bit(const S& value) {
-  if constexpr (std::is_same_v<S, float>)
-    return (std::bit_cast<std::uint32_t>(value) >> 31) != 0;
-  else if constexpr (std::is_same_v<S, double>)
-    return (std::bit_cast<std::uint64_t>(value) >> 63) != 0;
+  if constexpr (has_known_bits<S>)
+    return (std::bit_cast<BitsOf<S>>(value) >> (8 * sizeof(S) - 1)) != 0;
   else
     return value < S(0);
 }

@@ -18,7 +18,7 @@ namespace detail {
 /// How entries of one scalar type are read and written.
 struct EntryType {
   std::size_t bytes;
-  bool is_number;  ///< Of the language: 0 is bytes that are 0.
+  bool is_number;  ///< Of the language: 0 is all bytes 0.
   void (*read)(const void* from, Index count, double* to);
   void (*write)(const double* from, Index count, void* to);
 };

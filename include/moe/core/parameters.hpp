@@ -37,9 +37,17 @@ void for_each_parameter(F&& f, Model& model, Models&... models) {
   }
 }
 
+/// The same for saved state that is not trained; a model without any needs no visit_buffers.
+template <class F, class Model, class... Models>
+void for_each_buffer(F&& f, Model& model, Models&... models) {
+  detail::check_visitors<Model>();
+  if constexpr (requires { std::remove_const_t<Model>::visit_buffers(f, model, models...); })
+    std::remove_const_t<Model>::visit_buffers(f, model, models...);
+}
+
 namespace detail {
 
-/// The same without the parameters' types: f(name, views), a view of each model's parameter.
+/// for_each_parameter without the parameters' types: f(name, views), a view of each model's parameter.
 template <class... Models>
 void for_each_view(FunctionRef<void(std::string_view, const ParameterView*)> f, Models&... models) {
   for_each_parameter(ViewVisitor{f}, models...);
@@ -53,14 +61,6 @@ std::vector<ParameterView> views_of(Model& model) {
 }
 
 }  // namespace detail
-
-/// The same for saved state that is not trained; a model without any needs no visit_buffers.
-template <class F, class Model, class... Models>
-void for_each_buffer(F&& f, Model& model, Models&... models) {
-  detail::check_visitors<Model>();
-  if constexpr (requires { std::remove_const_t<Model>::visit_buffers(f, model, models...); })
-    std::remove_const_t<Model>::visit_buffers(f, model, models...);
-}
 
 template <class Model>
 requires(!std::is_const_v<Model>) void set_zero(Model& model) {
@@ -142,8 +142,8 @@ inline void require_same_shape(std::string_view what, std::string_view name, con
 template <class Model>
 void require_same_shapes(std::string_view what, const Model& model, const Model& other) {
   for_each_view(
-      [what](std::string_view name, const ParameterView* of) { require_same_shape(what, name, of[0], of[1]); }, model,
-      other);
+      [what](std::string_view name, const ParameterView* views) { require_same_shape(what, name, views[0], views[1]); },
+      model, other);
 }
 
 }  // namespace detail

@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "moe/core/core.hpp"
-#include "moe/core/executor.hpp"
+#include "moe/core/executor_ref.hpp"
 #include "moe/core/first_exception.hpp"
 
 MOE_NAMESPACE_BEGIN

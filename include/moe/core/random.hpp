@@ -75,7 +75,8 @@ Matrix<S> random_matrix(Index rows, Index columns, Generator& generator, double 
 /// random bit generator (the numbers of std::mt19937_64), so the standard's distributions and std::shuffle take it too.
 ///
 /// Its state is a buffer: io::save and io::load keep it, alone, in a tape or in a model, so that a training run that is
-/// saved and resumed draws on where it stopped. The state is plain numbers, the same on every platform.
+/// saved and resumed draws on where it stopped. The state is plain numbers, the same on every platform. Of one that
+/// plays back it is the record; the seeds that it gives to parts are not in it.
 class Random {
  public:
   using result_type = std::uint64_t;
@@ -103,7 +104,7 @@ class Random {
   static constexpr result_type(min)() { return 0; }
   static constexpr result_type(max)() { return (std::numeric_limits<result_type>::max)(); }
 
-  /// 64 random bits. Throws std::invalid_argument when playing back: draws of numbers have no bits.
+  /// 64 random bits. Throws std::invalid_argument when playing back: a record holds numbers, not bits.
   result_type operator()() {
     require(!plays_back_, "Random::recorded: recorded draws are numbers, they have no random bits");
     return engine_();

@@ -5,7 +5,7 @@
 #include <thread>
 
 #include "moe/core/core.hpp"
-#include "moe/core/function_ref.hpp"
+#include "moe/core/executor_ref.hpp"
 #include "moe/core/helpers.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -17,8 +17,8 @@ struct Team {
   int threads = 0;  ///< At most, the caller with them. 0: as many as the machine runs at a time.
 
   Index threads_at_work() const {
-    static const auto of_machine = static_cast<Index>((std::max)(1U, std::thread::hardware_concurrency()));
-    return threads > 0 ? static_cast<Index>(threads) : of_machine;
+    static const auto machine_threads = static_cast<Index>((std::max)(1U, std::thread::hardware_concurrency()));
+    return threads > 0 ? static_cast<Index>(threads) : machine_threads;
   }
 
   template <class F>
@@ -31,10 +31,7 @@ struct Team {
     require(threads >= 0, "Team: threads is ", threads, ", it must be 0 (the default) or more");
     const Index team = (std::min)(threads_at_work(), count);
     detail::Helpers* helpers = team > 1 ? detail::Helpers::of_program() : nullptr;
-    if (helpers == nullptr) {
-      for (Index i = 0; i < count; ++i) f(i);
-      return;
-    }
+    if (helpers == nullptr) return Serial{}.parallel_for(count, f);
     detail::SharedTasks tasks{f, count, team - 1};
     helpers->help_with(tasks);
     tasks.exception.rethrow();

@@ -101,8 +101,7 @@ std::string joined_to(std::ptrdiff_t digits, const Parts&... parts) {
 /// The same with six digits.
 template <class... Parts>
 std::string joined(const Parts&... parts) {
-  const Piece pieces[] = {Piece(parts)...};
-  return joined_pieces(6, pieces, sizeof...(parts));
+  return joined_to(6, parts...);
 }
 
 }  // namespace detail

@@ -104,14 +104,13 @@ void visit_part_buffers(std::string_view name, F& f, Part& part, Parts&... parts
 /// The same for a std::vector of parts, each as "name.0.parameter", "name.1.parameter", ...
 template <class F, class List, class... Lists>
 void visit_list(std::string_view name, F& f, List& list, Lists&... lists) {
-  (detail::require_as_many_parts(name, list.size(), lists.size()), ...);
-  for (std::size_t i = 0; i < list.size(); ++i) visit_part(detail::listed_name(name, i), f, list[i], lists[i]...);
+  detail::for_each_listed(
+      name, [&](std::string_view path, auto&... parts) { visit_part(path, f, parts...); }, list, lists...);
 }
 template <class F, class List, class... Lists>
 void visit_list_buffers(std::string_view name, F& f, List& list, Lists&... lists) {
-  (detail::require_as_many_parts(name, list.size(), lists.size()), ...);
-  for (std::size_t i = 0; i < list.size(); ++i)
-    visit_part_buffers(detail::listed_name(name, i), f, list[i], lists[i]...);
+  detail::for_each_listed(
+      name, [&](std::string_view path, auto&... parts) { visit_part_buffers(path, f, parts...); }, list, lists...);
 }
 
 /// For visit_buffers: lists of numbers, and single numbers, one of each model, as vectors. What is const can be
@@ -121,9 +120,5 @@ void visit_numbers(std::string_view name, F& f, Lists&... lists) {
   const auto visit = [&](auto... views) { f(name, views...); };
   visit(detail::as_vector(lists)...);
 }
-
-namespace detail {
-using moe::visit_list, moe::visit_list_buffers, moe::visit_numbers, moe::visit_part, moe::visit_part_buffers;
-}  // namespace detail
 
 MOE_NAMESPACE_END

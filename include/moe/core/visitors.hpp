@@ -91,8 +91,7 @@ constexpr void check_visitors() {
           !requires(Part & part) { Part::visit_params(AnyVisitor{}, part); } &&
           !requires(Part & part) { Part::visit_buffer(AnyVisitor{}, part); },
       "moe: this part misspells the visitor of its parameters or buffers: it must be visit_parameters or "
-      "visit_buffers; "
-      "see moe/core/parameters.hpp");
+      "visit_buffers; see moe/core/parameters.hpp");
   static_assert((NamesParameters<Part> || !requires { &Part::template visit_parameters<AnyVisitor>; }) &&
                     (NamesBuffers<Part> || !requires { &Part::template visit_buffers<AnyVisitor>; }),
                 "moe: visit_parameters or visit_buffers of this part cannot be called: it must be template <class F, "

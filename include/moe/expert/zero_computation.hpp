@@ -111,7 +111,7 @@ struct ConstantExpert {
   template <class F, class... Self>
   static void visit_parameters(F&& f, Self&... self) {
     f("value", self.value_D...);
-    if ((... || self.mixes())) detail::visit_part("mix", f, self.mix...);
+    if ((... || self.mixes())) visit_part("mix", f, self.mix...);
   }
 };
 

@@ -1,10 +1,11 @@
 // Choices of the best experts, as many for a token as the gate says.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <tuple>
 
 #include "moe/core/core.hpp"
-#include "moe/gating/choice_weights.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/routing/routing.hpp"
 
@@ -27,7 +28,8 @@ void choose_best(Routing<S>& routing, Most&& most, Taken&& taken) {
     for (Index rank = 0; rank < count; ++rank)
       routing.choices.push_back({t, chosen[static_cast<std::size_t>(rank)], S(0), static_cast<int>(rank)});
   }
-  sort_by_rank(routing.choices);
+  std::sort(routing.choices.begin(), routing.choices.end(),
+            [](const auto& a, const auto& b) { return std::tie(a.rank, a.token) < std::tie(b.rank, b.token); });
 }
 
 }  // namespace detail

@@ -59,7 +59,7 @@ struct FixedNoise {
 
   template <class F, class... Self>
   static void visit_buffers(F&& f, Self&... self) {
-    detail::visit_part_buffers("gate", f, self.gate...);
+    visit_part_buffers("gate", f, self.gate...);
   }
 };
 

@@ -48,9 +48,10 @@ struct GumbelNoise {
           noise.normal_TE(t, e) = static_cast<S>(random->gumbel());
           noise.logits_TE(t, e) += noise.stddev_TE(t, e) * noise.normal_TE(t, e);
         }
+        if (!first_is_best) continue;
         Index best = 0;
         detail::top_k(routing.logits_TE.row(t).data(), routing.experts(), Index{1}, &best);
-        if (first_is_best) noise.logits_TE(t, best) = std::numeric_limits<S>::infinity();
+        noise.logits_TE(t, best) = std::numeric_limits<S>::infinity();
       }
     }
     gate.route(batch, routing, random);
@@ -70,7 +71,7 @@ struct GumbelNoise {
 
   template <class F, class... Self>
   static void visit_buffers(F&& f, Self&... self) {
-    detail::visit_part_buffers("gate", f, self.gate...);
+    visit_part_buffers("gate", f, self.gate...);
   }
 };
 

@@ -97,8 +97,7 @@ struct Hash {
   template <class F, class... Self>
   static void visit_buffers(F&& f, Self&... self) {
     detail::for_each_listed(
-        "tables", [&](std::string_view name, auto&... table) { detail::visit_numbers(name, f, table...); },
-        self.tables...);
+        "tables", [&](std::string_view name, auto&... table) { visit_numbers(name, f, table...); }, self.tables...);
   }
 };
 

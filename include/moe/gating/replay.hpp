@@ -114,7 +114,7 @@ struct Replay {
     visit_field<S>("record.weight", &Choice<S>::weight, f, self...);
     visit_field<int>("record.rank", &Choice<S>::rank, f, self...);
     visit_field<std::uint8_t>("record.fate", &Choice<S>::fate, f, self...);
-    detail::visit_numbers("record.tokens", f, self.tokens...);
+    visit_numbers("record.tokens", f, self.tokens...);
   }
 
  private:

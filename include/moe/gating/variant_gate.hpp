@@ -105,7 +105,7 @@ struct VariantGate {
   static void visit_buffers(F&& f, One& one, More&... more) {
     (one.require_same_type(more), ...);
     const auto alternative = static_cast<std::int64_t>(one.gate.index());
-    detail::visit_numbers("alternative", f, alternative, (static_cast<void>(more), alternative)...);
+    visit_numbers("alternative", f, alternative, (static_cast<void>(more), alternative)...);
     detail::visit_alternative(
         one.gate, [&](auto& own, [[maybe_unused]] auto i) { for_each_buffer(f, own, *std::get_if<i>(&more.gate)...); });
   }

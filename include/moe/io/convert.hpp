@@ -59,10 +59,10 @@ bool survives(From from, To to, io::Precision precision) {
     return true;
 }
 
-/// Converts bytes (bits: n elements of dtype) into out (n values). The same type is copied bit for bit, NaN payloads
-/// and denormals included. Returns the number of the first value that S does not hold, n if it holds all: an integer
-/// (see Precision), or a finite number that would become infinite.
-/// Requires: conversion_to<S>(dtype) is not impossible.
+/// Converts n elements of dtype, whose bytes these are, into the n values of out. The same type is copied bit for bit,
+/// NaN payloads and denormals included. Returns the number of the first value that S does not hold, n if it holds all:
+/// an integer (see Precision), or a finite number that would become infinite. Requires: conversion_to<S>(dtype) is not
+/// impossible.
 template <FileScalar S>
 std::size_t decode(io::DType dtype, std::span<const std::byte> bytes, S* out, io::Precision precision) {
   std::size_t i = 0;

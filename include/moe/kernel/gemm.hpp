@@ -57,7 +57,7 @@ void gemm(Index rows, Index columns, Index depth, const Strided<S>& a, const Str
   const LeftOrder order = a.has_contiguous_rows() ? LeftOrder::rows : LeftOrder::columns;
   for (Index part = 0; part < parts.count(); ++part) {
     const Index k = parts.begin(part), part_depth = parts.size(part), panel_size = panel_width * part_depth;
-    const Index columns_packed = Scratch<S>::second_size / (part_depth + 1) / panel_width * panel_width;
+    const Index columns_packed = scratch_size / (part_depth + 1) / panel_width * panel_width;
     for (Index chunk = 0; chunk < chunks.count(); ++chunk) {
       const PackedRows<S> left{packed, EvenParts{chunks.size(chunk), TileShape<S>::rows}, order, part_depth};
       const View<const S> block = a.block(chunks.begin(chunk), k, left.tiles.total(), part_depth);
@@ -69,9 +69,7 @@ void gemm(Index rows, Index columns, Index depth, const Strided<S>& a, const Str
         const Index count = (std::min)(columns_packed, columns - first);
         pack_right<S>(b, k, part_depth, first, count, panels);
         RightPanels<S> right;
-        right.of_weight[0].first = panels, right.of_weight[0].stride = panel_size;
-        right.of_weight[0].count = (count + panel_width - 1) / panel_width;
-        right.of_weight[0].last = panels + (right.of_weight[0].count - 1) * panel_size;
+        right.runs[0] = PanelRun<S>::even_run(panels, panel_size, (count + panel_width - 1) / panel_width);
         for (TileWalk<S> walk(left, right); walk.next();)
           for (Index i = 0; i < walk.panels(); ++i) {
             const Index column = (walk.first_panel() + i) * panel_width, tile = walk.tile();

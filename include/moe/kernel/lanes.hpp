@@ -56,16 +56,16 @@ EIGEN_DONT_INLINE void multiply_lanes(const S* const* panels, Index depth, const
   }
 }
 
-/// sums (depth, width) += dy' x, of `rows` rows: `dy` is the first of `width` entries, `x` of `depth`.
+/// sums (depth, width) += x' dy, of `rows` rows: `dy` is the first row's `width` entries, `x` its `depth` entries.
 template <class S, int rows>
 EIGEN_DONT_INLINE void add_outer_products(const S* dy, Index dy_stride, const S* x, Index x_stride, Index depth,
                                           Index width, S* sums) {
-  Chunk<S> of_row[std::size_t{rows}];
-  for (int n = 0; n < rows; ++n) of_row[n] = load_chunk(dy + n * dy_stride, width, S(0));
+  Chunk<S> dy_row[std::size_t{rows}];
+  for (int n = 0; n < rows; ++n) dy_row[n] = load_chunk(dy + n * dy_stride, width, S(0));
   for (Index k = 0; k < depth; ++k, sums += width, ++x) {
     Chunk<S> sum = load_chunk(sums, width, S(0));
     MOE_DETAIL_UNROLL
-    for (int n = 0; n < rows; ++n) sum += Chunk<S>(x[n * x_stride]) * of_row[n];
+    for (int n = 0; n < rows; ++n) sum += Chunk<S>(x[n * x_stride]) * dy_row[n];
     store_chunk<S>(sum, sums, width);
   }
 }

@@ -10,7 +10,7 @@
 
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
-#include "moe/core/executor.hpp"
+#include "moe/core/executor_ref.hpp"
 #include "moe/kernel/gemm.hpp"
 #include "moe/kernel/packing.hpp"
 #include "moe/kernel/view.hpp"
@@ -19,7 +19,7 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-inline constexpr Index linear_task_rows = 192;
+inline constexpr Index linear_task_rows = 192, linear_task_columns = 64;
 inline constexpr Index linear_task_products = Index{1} << 18;  // fewer products than these are not worth a second task
 
 /// Throws std::invalid_argument unless the shapes are those above: the products would leave the memory otherwise.
@@ -42,25 +42,26 @@ void linear_outputs(View<const S> x, const Matrix<S>& w, const Vector<S>& b, Vie
 }
 
 /// y = x w' + b; tasks over blocks of rows, or, if there is but one, of outputs.
-template <class S, class Exec>
-void linear_forward(View<const S> x, const Matrix<S>& w, const Vector<S>& b, View<S> y, const Exec& executor) {
+template <class S>
+void linear_forward(View<const S> x, const Matrix<S>& w, const Vector<S>& b, View<S> y, ExecutorRef executor) {
   require_linear<S>(x, w, b, y);
   if (y.rows() == 0 || y.cols() == 0) return;
-  const bool by_rows = x.rows() > linear_task_rows, one_task = x.rows() * w.size() < linear_task_products;
-  const Index tasks = one_task ? 1 : (std::min)(tasks_to_occupy(executor), w.rows()),
-              of_task = whole_chunks((w.rows() + tasks - 1) / tasks);
-  parallel_blocks(
-      executor, by_rows ? x.rows() : w.rows(), by_rows ? linear_task_rows : of_task, [&](Index begin, Index count) {
-        if (by_rows)
-          linear_outputs<S>(x.block(begin, 0, count, x.cols()), w, b, y.block(begin, 0, count, y.cols()), 0);
-        else
-          linear_outputs<S>(x, w, b, y.block(0, begin, y.rows(), count), begin);
-      });
+  const bool cuts_rows = x.rows() > linear_task_rows, one_task = x.rows() * w.size() < linear_task_products;
+  const Index tasks = one_task ? 1 : (std::min)(executor.threads_at_work(), w.rows()),
+              task_columns = whole_chunks((w.rows() + tasks - 1) / tasks);
+  parallel_blocks(executor, cuts_rows ? x.rows() : w.rows(), cuts_rows ? linear_task_rows : task_columns,
+                  [&](Index begin, Index count) {
+                    if (cuts_rows)
+                      linear_outputs<S>(x.block(begin, 0, count, x.cols()), w, b, y.block(begin, 0, count, y.cols()),
+                                        0);
+                    else
+                      linear_outputs<S>(x, w, b, y.block(0, begin, y.rows(), count), begin);
+                  });
 }
 
 /// dx = dy w, or dx += dy w; tasks over blocks of rows.
-template <class S, class Exec>
-void linear_input_gradient(View<const S> dy, const Matrix<S>& w, View<S> dx, bool accumulate, const Exec& executor) {
+template <class S>
+void linear_input_gradient(View<const S> dy, const Matrix<S>& w, View<S> dx, bool accumulate, ExecutorRef executor) {
   require_linear<S>(dx, w, Vector<S>(), dy);
   parallel_blocks(executor, dy.rows(), linear_task_rows, [&](Index begin, Index count) {
     gemm<S>(count, w.cols(), w.rows(), {dy.row(begin), dy.outerStride(), 1}, {w.data(), w.outerStride(), 1},
@@ -69,11 +70,11 @@ void linear_input_gradient(View<const S> dy, const Matrix<S>& w, View<S> dx, boo
 }
 
 /// dw += dy' x and db += the sum of dy's rows; tasks over blocks of columns of dw.
-template <class S, class Exec>
-void linear_weight_gradient(View<const S> dy, View<const S> x, Matrix<S>& dw, Vector<S>& db, const Exec& executor) {
+template <class S>
+void linear_weight_gradient(View<const S> dy, View<const S> x, Matrix<S>& dw, Vector<S>& db, ExecutorRef executor) {
   require_linear<S>(x, dw, db, dy);
   if (dy.rows() == 0) return;
-  parallel_blocks(executor, x.cols(), 64, [&](Index begin, Index count) {
+  parallel_blocks(executor, x.cols(), linear_task_columns, [&](Index begin, Index count) {
     gemm<S>(dw.rows(), count, dy.rows(), {dy.data(), 1, dy.outerStride()}, {x.data() + begin, x.outerStride(), 1},
             dw.data() + begin, dw.outerStride(), true);
   });
@@ -97,10 +98,10 @@ void gather_marked_rows(View<const S> m, const std::vector<std::uint8_t>& marks,
 }
 
 /// linear_weight_gradient over the marked rows alone; they are gathered into dy_rows and x_rows.
-template <class S, class Exec>
+template <class S>
 void linear_weight_gradient_of_marked(View<const S> dy, View<const S> x, const std::vector<std::uint8_t>& marks,
                                       Index marked, Buffer<Matrix<S>>& dy_rows, Buffer<Matrix<S>>& x_rows,
-                                      Matrix<S>& dw, Vector<S>& db, const Exec& executor) {
+                                      Matrix<S>& dw, Vector<S>& db, ExecutorRef executor) {
   if (marked == dy.rows()) return linear_weight_gradient<S>(dy, x, dw, db, executor);
   gather_marked_rows<S>(dy, marks, marked, dy_rows);
   gather_marked_rows<S>(x, marks, marked, x_rows);

@@ -7,6 +7,7 @@
 #include "moe/core/chunk.hpp"
 #include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
+#include "moe/core/rounding.hpp"
 #include "moe/kernel/compiler.hpp"
 #include "moe/kernel/elementwise.hpp"
 #include "moe/kernel/tile.hpp"
@@ -32,7 +33,7 @@ class EvenParts {
 };
 
 /// depth rounded up to a multiple of panel_width.
-inline Index whole_chunks(Index depth) { return (depth + panel_width - 1) / panel_width * panel_width; }
+inline Index whole_chunks(Index depth) { return rounded_up(depth, panel_width); }
 
 /// A square of packets, to be transposed in registers.
 template <class S>

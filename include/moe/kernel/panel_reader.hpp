@@ -32,12 +32,16 @@ struct PanelRun {
   Index stride = 0, count = 0;
   const S* last = nullptr;
 
+  static PanelRun even_run(const S* first, Index stride, Index count) {
+    return {first, stride, count, first + (count - 1) * stride};
+  }
+
   const S* operator()(Index i) const { return i + 1 == count ? last : first + i * stride; }
   /// Of the panels from the first one on, how many are `stride` apart.
   Index even() const { return last == first + (count - 1) * stride ? count : count - 1; }
 };
 
-/// Panels begin, ..., end - 1 of a weight, inputs k, ..., k + depth - 1.
+/// The panels before `end` of a weight, inputs k, ..., k + depth - 1.
 template <class W>
 class PanelReader {
   using S = typename W::Scalar;
@@ -61,7 +65,7 @@ class PanelReader {
     } else {
       const Index stride = depth_ * panel_width, count = (std::min)(end - p, at_once_);
       for (Index i = 0; i < count; ++i) w_->decode_panel(p + i, k_, depth_, scratch_ + i * stride);
-      return {scratch_, stride, count, scratch_ + (count - 1) * stride};
+      return PanelRun<S>::even_run(scratch_, stride, count);
     }
   }
 

@@ -52,12 +52,12 @@ template <class S, class W>
 void panels_sums(View<const S> x, std::initializer_list<const W*> weights, Index first, Index columns,
                  std::initializer_list<View<S>> outputs, TakeSums<S> take) {
   constexpr std::size_t most = RightPanels<S>::most_weights;
-  static_assert(static_cast<Index>(most) * panel_width * longest_sum <= Scratch<S>::second_size,
+  static_assert(static_cast<Index>(most) * panel_width * longest_sum <= scratch_size,
                 "moe: scratch is too small for so many weights");
   eigen_assert(weights.size() <= most);
   const W* const* const weight = weights.begin();
   const auto together = static_cast<Index>(weights.size());
-  const Index scratch_size = Scratch<S>::second_size / together;
+  const Index size_of_each = scratch_size / together;
   const Index outputs_of_w = weight[0]->rows(), inputs = weight[0]->cols();
   columns = (std::min)(columns, outputs_of_w - first);
   if (columns <= 0 || x.rows() == 0) return;
@@ -69,15 +69,15 @@ void panels_sums(View<const S> x, std::initializer_list<const W*> weights, Index
     const Index k0 = depths.begin(part), depth = depths.size(part);
     std::array<PanelReader<W>, most> readers;
     for (std::size_t i = 0; i < weights.size(); ++i)
-      readers[i] = {*weight[i], p_end, k0, depth, scratch + static_cast<Index>(i) * scratch_size, scratch_size};
+      readers[i] = {*weight[i], p_end, k0, depth, scratch + static_cast<Index>(i) * size_of_each, size_of_each};
     for (Index chunk = 0; chunk < chunks.count(); ++chunk) {
       const Index row = chunks.begin(chunk);
       const PackedRows<S> left{packed, EvenParts{chunks.size(chunk), TileShape<S>::rows}, LeftOrder::rows, depth};
       pack_rows<S>(x.block(row, k0, left.tiles.total(), depth), left.tiles, packed);
       RightPanels<S> right;
       right.weights = together;
-      for (Index p0 = p_begin; p0 < p_end; p0 += right.of_weight[0].count) {
-        for (std::size_t i = 0; i < weights.size(); ++i) right.of_weight[i] = readers[i].run(p0, p_end);
+      for (Index p0 = p_begin; p0 < p_end; p0 += right.runs[0].count) {
+        for (std::size_t i = 0; i < weights.size(); ++i) right.runs[i] = readers[i].run(p0, p_end);
         const Outputs<S> lines{outputs.begin(), outputs.size(), row, p0 * panel_width};
         for (TileWalk<S> walk(left, right, {}, lines); walk.next();)
           for (Index i = 0; i < walk.panels(); i += together) {
@@ -95,7 +95,8 @@ void panels_sums(View<const S> x, std::initializer_list<const W*> weights, Index
   }
 }
 
-/// y, in a row at that place, = sums + b (empty: none), + the sums of all parts in the end.
+/// y = sums + b (empty: none) for the first part of the terms, y += sums for the others, in one row at that place.
+/// Returns y.
 template <class S>
 EIGEN_ALWAYS_INLINE Chunk<S> add_sums(const SumsPlace& place, const S* sums, const Vector<S>& b, S* y) {
   Chunk<S> so_far = S(0);

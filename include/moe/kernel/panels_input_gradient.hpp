@@ -25,13 +25,13 @@ inline constexpr Index inputs_at_once = 512;
 // Scratch of the functions below: the sums lie in `second`; the transposed rows of dy, if they are needed, in the first
 // half of `packed`; panels that do not lie in memory as they are read, in the second half.
 template <class S>
-inline constexpr Index half_of_packed = Scratch<S>::packed_size / 2;
+inline constexpr Index half_of_packed = scratch_size / 2;
 
 /// Few rows, at most inputs_at_once columns: every sum is kept as the sums of its panel_width lanes until all of w has
 /// been read.
 template <class S, class W>
 void lanes_input_gradient(View<const S> dy, const W& w, View<S> dx, Index first, Index columns, bool accumulate) {
-  static_assert(inputs_at_once * rows_of_input_by_lane * panel_width <= Scratch<S>::second_size,
+  static_assert(inputs_at_once * rows_of_input_by_lane * panel_width <= scratch_size,
                 "moe: scratch is too small for so many rows");
   constexpr Index most_panels = TileShape<S>::most_panels;
   const Index rows = dy.rows(), most = TileShape<S>::panels(rows);
@@ -72,7 +72,7 @@ void tiles_input_gradient(View<const S> dy, const W& w, View<S> dx, Index first,
   constexpr Index square = panel_width * panel_width;
   static_assert(panels_packed * tokens_at_once * panel_width <= half_of_packed<S> &&
                     panels_at_once * inputs_at_once * panel_width <= half_of_packed<S> &&
-                    (inputs_at_once + rows) * tokens_at_once <= Scratch<S>::second_size,
+                    (inputs_at_once + rows) * tokens_at_once <= scratch_size,
                 "moe: scratch is too small for so many tokens");
   // Tiles of `rows` inputs; the last one reaches back into the one before it, and beyond `first` if need be.
   const Index tiles = (columns + rows - 1) / rows, origin = (std::min)(first, first + columns - rows);
@@ -114,7 +114,7 @@ void tiles_input_gradient(View<const S> dy, const W& w, View<S> dx, Index first,
 /// So few inputs that they do not fill a tile: term by term.
 template <class S, class W>
 void plain_input_gradient(View<const S> dy, const W& w, View<S> dx, Index first, Index columns, bool accumulate) {
-  PanelReader<W> panels(w, w.panels(), first, columns, Scratch<S>::mine().packed.data(), Scratch<S>::packed_size);
+  PanelReader<W> panels(w, w.panels(), first, columns, Scratch<S>::mine().packed.data(), scratch_size);
   for (Index n = 0; n < dy.rows(); ++n)
     if (!accumulate) std::fill_n(&dx(n, first), columns, S(0));
   for (Index p = 0; p < w.panels();) {

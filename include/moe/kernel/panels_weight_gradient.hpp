@@ -18,16 +18,14 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-inline constexpr Index rows_of_gradient = 256;  // packed at once, and as many columns as follow
-inline constexpr Index columns_of_gradient = 512;
+inline constexpr Index rows_of_gradient = 256;     // packed at once
+inline constexpr Index columns_of_gradient = 512;  // of them
 
 /// More rows than rows_of_weight_by_lane, of at most columns_of_gradient columns: tiles (inputs, outputs), whose sums
 /// are dw's own panels.
 template <class S>
 void tiles_weight_gradient(View<const S> dy, View<const S> x, Weights<S>& dw, Index p_begin, Index p_end) {
-  static_assert(rows_of_gradient * columns_of_gradient <= Scratch<S>::packed_size &&
-                    rows_of_gradient * columns_of_gradient <= Scratch<S>::second_size,
-                "moe: scratch is too small for so many rows");
+  static_assert(rows_of_gradient * columns_of_gradient <= scratch_size, "moe: scratch is too small for so many rows");
   S *const packed = Scratch<S>::mine().packed.data(), *const panels = Scratch<S>::mine().second.data();
   const Index full_panels = (std::min)(p_end, dw.rows() / panel_width) - p_begin;
   const EvenParts chunks{x.rows(), rows_of_gradient}, blocks{x.cols(), columns_of_gradient};
@@ -36,7 +34,7 @@ void tiles_weight_gradient(View<const S> dy, View<const S> x, Weights<S>& dw, In
     for (Index p = p_begin; p < p_end; ++p)
       pack_panel<S>(dy.block(row, p * panel_width, depth, dw.width_of_panel(p)), panels + (p - p_begin) * panel_size);
     RightPanels<S> right;
-    right.of_weight[0] = {panels, panel_size, p_end - p_begin, panels + (p_end - 1 - p_begin) * panel_size};
+    right.runs[0] = PanelRun<S>::even_run(panels, panel_size, p_end - p_begin);
     for (Index block = 0; block < blocks.count(); ++block) {
       const Index column = blocks.begin(block);
       const PackedRows<S> left{packed, EvenParts{blocks.size(block), TileShape<S>::rows}, LeftOrder::columns, depth};

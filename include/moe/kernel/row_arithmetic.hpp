@@ -31,11 +31,6 @@ EIGEN_ALWAYS_INLINE void map_row(Index size, S* to, const F& f) {
   for (; begin < size; ++begin) to[begin] = f(begin);
 }
 
-template <class S>
-void fill_row(S* to, Index size, S value) {
-  map_row(size, to, [=](Index) { return value; });
-}
-
 /// to = factor * from; `to` may be `from`.
 template <class S>
 void set_scaled_row(S factor, const S* from, Index size, S* to) {

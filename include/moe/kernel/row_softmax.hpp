@@ -8,6 +8,7 @@
 #include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/elementwise.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -45,12 +46,6 @@ S exp_shifted(const S* row, Index size, S shift, S* out) {
   return sum.sum();
 }
 
-template <class S>
-void scale_row(S* row, Index size, S factor) {
-  map_chunks(
-      size, row, [factor](const Chunk<S>& x) -> Chunk<S> { return x * factor; }, row);
-}
-
 /// The sum of exp(logits), kept so that its logarithm is only taken where it is needed.
 template <class S>
 struct SumOfExponentials {
@@ -68,7 +63,7 @@ void softmax_of_infinities(const S* logits, Index size, S shift, S* probabilitie
     probabilities[i] = share;
     count += share;
   }
-  scale_row(probabilities, size, S(1) / count);
+  set_scaled_row(S(1) / count, probabilities, size, probabilities);
 }
 
 /// probabilities = softmax(logits). A row of finite logits is never NaN, whatever their size; +infinity takes all the
@@ -91,7 +86,7 @@ SumOfExponentials<S> softmax_row(const S* logits, Index size, S* probabilities) 
     return {shift, sum};
   }
   const S sum = exp_shifted(logits, size, shift, probabilities);
-  scale_row(probabilities, size, S(1) / sum);
+  set_scaled_row(S(1) / sum, probabilities, size, probabilities);
   return {shift, sum};
 }
 

@@ -7,14 +7,15 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
+/// Entries of each of the two parts of a thread's scratch.
+inline constexpr Index scratch_size = Index{1} << 17;
+
 /// Of fixed size, so that a thread allocates it once in its life and no task ever again.
 template <class S>
 struct Scratch {
-  static constexpr Index packed_size = Index{1} << 17, second_size = Index{1} << 17;
-
   Vector<S> packed, second;
 
-  Scratch() : packed(packed_size), second(second_size) {}
+  Scratch() : packed(scratch_size), second(scratch_size) {}
 
   /// The calling thread's.
   static Scratch& mine() {

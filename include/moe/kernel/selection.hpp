@@ -29,9 +29,9 @@ S selection_key(S value) {
 /// key itself.
 template <class S>
 auto selection_rank(S value) {
-  if constexpr (std::is_same_v<S, float> || std::is_same_v<S, double>) {
-    using Rank = std::conditional_t<std::is_same_v<S, float>, std::int32_t, std::int64_t>;
-    constexpr auto infinity = std::bit_cast<Rank>(std::numeric_limits<S>::infinity());
+  if constexpr (has_known_bits<S>) {
+    using Rank = std::make_signed_t<BitsOf<S>>;
+    constexpr auto infinity = static_cast<Rank>(bits_of_infinity<S>);
     const auto bits = std::bit_cast<Rank>(value);
     const Rank magnitude = bits & (std::numeric_limits<Rank>::max)();
     const Rank rank = bits < 0 ? -magnitude : magnitude;

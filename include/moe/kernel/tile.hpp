@@ -23,7 +23,7 @@ enum class LeftOrder { columns, rows };
 
 /// What a tile prefetches, panel_width entries at each step of k.
 enum class Ahead {
-  left,      ///< What lies three panels behind in its left operand, into the first-level cache.
+  left,  ///< What lies three times panel_width steps of k further on in its left operand, into the first-level cache.
   one_far,   ///< What lies at ahead[0], into the second-level cache.
   each_near  ///< What lies at ahead[p] of each panel p, into the first-level cache.
 };
@@ -51,7 +51,7 @@ struct TileShape : PacketsOf<S> {
 };
 
 /// c[p] (Rows, panel_width) = or += a (Rows, depth) b[p] (depth, panel_width) for each panel p. Every panel_width steps
-/// of k of `a` begin `a_stride` behind those before. `ahead` points to (depth, panel_width) entries. What is prefetched
+/// of k of `a` begin `a_stride` after those before. `ahead` points to (depth, panel_width) entries. What is prefetched
 /// is no template argument: so every tile is compiled once.
 /// Never inlined: among other code, its registers would be spilled.
 template <class S, LeftOrder order, int Rows, int Panels>

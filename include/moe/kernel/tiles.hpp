@@ -10,6 +10,7 @@
 #include "moe/kernel/compiler.hpp"
 #include "moe/kernel/packing.hpp"
 #include "moe/kernel/panel_reader.hpp"
+#include "moe/kernel/scratch.hpp"
 #include "moe/kernel/tile.hpp"
 #include "moe/kernel/view.hpp"
 
@@ -20,11 +21,9 @@ namespace detail {
 inline constexpr Index longest_sum = 1536;  // steps of k in one part
 inline constexpr Index tiles_ahead = 4;     // whose sums are prefetched
 
-/// Rows of so many entries that are packed together: they stay in the second-level cache, half a megabyte of floats.
+/// Rows of so many entries that are packed together: they stay in the second-level cache.
 /// The more there are, the less often the panels are read again.
-inline Index rows_at_once(Index entries) {
-  return (std::max)(Index{48}, (Index{1} << 17) / (whole_chunks(entries) + 1));
-}
+inline Index rows_at_once(Index entries) { return (std::max)(Index{48}, scratch_size / (whole_chunks(entries) + 1)); }
 
 /// Steps of k, a multiple of panel_width, that few tiles take before it is the next one's turn: what `panels` panels at
 /// once read and prefetch in that time stays in the first-level cache.
@@ -44,12 +43,12 @@ struct PackedRows {
 template <class S>
 struct RightPanels {
   static constexpr std::size_t most_weights = 2;
-  std::array<PanelRun<S>, most_weights> of_weight;
+  std::array<PanelRun<S>, most_weights> runs;
   Index weights = 1;
 
-  Index count() const { return of_weight[0].count * weights; }
+  Index count() const { return runs[0].count * weights; }
   const S* operator()(Index p) const {
-    return weights == 1 ? of_weight[0](p) : of_weight[static_cast<std::size_t>(p & 1)](p >> 1);
+    return weights == 1 ? runs[0](p) : runs[static_cast<std::size_t>(p & 1)](p >> 1);
   }
 };
 

@@ -1,6 +1,7 @@
 // Which choices the load-balance loss counts, and their counts by group and expert.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <string_view>
 #include <vector>
@@ -61,7 +62,7 @@ void count_choices(const Routing<S>& routing, ChoiceCount count, Index groups, B
                    std::vector<Index>& best) {
   const Index size = routing.tokens() / groups, experts = routing.experts();
   count_GE.resize(groups, experts);
-  fill_row(count_GE.data(), count_GE.size(), S(0));
+  std::fill_n(count_GE.data(), count_GE.size(), S(0));
   if (count == ChoiceCount::plain_top_k_share) return count_most_probable(routing, size, count_GE, best);
   const bool only_kept = count == ChoiceCount::kept_first_choices || count == ChoiceCount::kept_first_choices_share;
   const bool all = count == ChoiceCount::all_choices || count == ChoiceCount::all_choices_share;

@@ -63,7 +63,7 @@ struct DeviceBalanceLoss {
     const Index experts = routing.experts();
     check(experts);
     if (routing.valid_tokens == 0 || routing.choices.empty()) return;
-    const Index size = detail::group_size_of(routing), groups = routing.tokens() / size;
+    const Index size = routing.rows_of_group(), groups = routing.tokens() / size;
     Buffer<Matrix<S>>& slope_GE = workspace.rows_TD;
     count(routing, size, workspace.rows_TE, slope_GE);
     std::vector<Index>& numbers = workspace.indices;  // of each group: tokens, then choices
@@ -88,9 +88,9 @@ struct DeviceBalanceLoss {
   void count(const Routing<S>& routing, Index size, Buffer<Matrix<S>>& sent_TE, Buffer<Matrix<S>>& count_GE) const {
     const Index on_device = routing.experts() / devices;
     count_GE.resize(routing.tokens() / size, routing.experts());
-    detail::fill_row(count_GE.data(), count_GE.size(), S(0));
+    std::fill_n(count_GE.data(), count_GE.size(), S(0));
     sent_TE.resize(routing.tokens(), devices);  // 1: the token was sent to the device
-    detail::fill_row(sent_TE.data(), sent_TE.size(), S(0));
+    std::fill_n(sent_TE.data(), sent_TE.size(), S(0));
     for (const Choice<S>& c : routing.choices) {
       const Index device = c.expert / on_device;
       S& sent = detail::row_at(sent_TE, c.token)[device];

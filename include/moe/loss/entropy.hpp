@@ -46,12 +46,10 @@ struct EntropyLoss {
         if (takes(routing, t))
           value += entropy(detail::row_at(routing.probabilities_TE, t), routing.experts()) / static_cast<S>(tokens);
     }
-    const S of_mean = entropy(mean_E.data(), mean_E.size());
-    if (kind == Kind::global && threshold >= 0)
-      value = (std::max)(S(0), static_cast<S>(threshold) - of_mean);
-    else if (kind != Kind::local)
-      value -= of_mean;
-    return value;
+    if (kind == Kind::local) return value;
+    const S entropy_of_mean = entropy(mean_E.data(), mean_E.size());
+    if (kind == Kind::global && threshold >= 0) return (std::max)(S(0), static_cast<S>(threshold) - entropy_of_mean);
+    return value - entropy_of_mean;
   }
 
   /// d H / d p_e = -(ln p_e + 1)
@@ -104,7 +102,7 @@ struct EntropyLoss {
     require(modality < 0 || std::cmp_equal(modality_of_token.size(), routing.tokens()),
             "EntropyLoss: ", modality_of_token.size(), " modality labels for ", routing.tokens(), " tokens");
     require(!detail::has_nan_bits(threshold), "EntropyLoss: threshold is ", threshold);
-    detail::fill_row(mean_E.data(), mean_E.size(), S(0));
+    std::fill_n(mean_E.data(), mean_E.size(), S(0));
     Index tokens = 0;
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (!takes(routing, t)) continue;

@@ -28,7 +28,9 @@ struct GateLabelLoss {
     routing.check();
     S sum = 0;
     Vector<S> p_E;
-    const Index labelled = for_each_labelled(routing, p_E, [&](Index, const Sum<S>& all, const Sum<S>& own) {
+    p_E.resize(routing.experts());
+    const Index labelled = for_each_labelled(routing, [&](Index t, const Sum<S>& own) {
+      const Sum<S> all = detail::softmax_row(detail::row_at(routing.logits_TE, t), routing.experts(), p_E.data());
       sum += all.shift - own.shift + std::log(all.sum / own.sum);
     });
     return labelled > 0 ? sum / static_cast<S>(labelled) : S(0);
@@ -39,9 +41,11 @@ struct GateLabelLoss {
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
     routing.check_gradient(drouting);
     Vector<S>& p_E = drouting.workspace.expert_E;
-    const Index labelled = for_each_labelled(routing, p_E, [](Index, const Sum<S>&, const Sum<S>&) {});
-    for_each_labelled(routing, p_E, [&](Index t, const Sum<S>&, const Sum<S>& own) {
+    p_E.resize(routing.experts());
+    const Index labelled = for_each_labelled(routing, [](Index, const Sum<S>&) {});
+    for_each_labelled(routing, [&](Index t, const Sum<S>& own) {
       const S* logits_E = detail::row_at(routing.logits_TE, t);
+      detail::softmax_row(logits_E, routing.experts(), p_E.data());
       S* dlogits_E = detail::row_at(drouting.logits_TE, t);
       for (Index e = 0; e < routing.experts(); ++e) {
         const S wanted = has_label_of(t, e) ? std::exp(logits_E[e] - own.shift) / own.sum : S(0);
@@ -75,26 +79,24 @@ struct GateLabelLoss {
     return own;
   }
 
-  /// Calls f(token, sum over all experts, sum over those of its label) with `p_E` its probabilities; returns how many
-  /// tokens have labels. A token whose label's experts are all masked, at -infinity, counts as one without a label.
-  /// Throws std::invalid_argument if there are not as many labels as tokens and experts, or one is no expert's.
+  /// Calls f(token, sum over the experts of its label); returns how many tokens have labels. A token whose label's
+  /// experts are all masked, at -infinity, counts as one without a label. Throws std::invalid_argument if there are not
+  /// as many labels as tokens and experts, or one is no expert's.
   template <class S, class F>
-  Index for_each_labelled(const Routing<S>& routing, Vector<S>& p_E, F&& f) const {
+  Index for_each_labelled(const Routing<S>& routing, F&& f) const {
     const Index experts = routing.experts();
     if (label_of_token.empty()) return 0;
     require(static_cast<Index>(label_of_token.size()) == routing.tokens(), "GateLabelLoss: ", label_of_token.size(),
             " labels for ", routing.tokens(), " tokens");
     require(label_of_expert.empty() || static_cast<Index>(label_of_expert.size()) == experts,
             "GateLabelLoss: ", label_of_expert.size(), " labels for ", experts, " experts");
-    p_E.resize(experts);
     Index labelled = 0;
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (!routing.is_valid(t) || label_of_token[static_cast<std::size_t>(t)] == -1) continue;
       const Sum<S> own = own_sum(routing, t);
       if (!detail::has_finite_bits(own.shift) && own.shift < 0) continue;
-      const Sum<S> all = detail::softmax_row(detail::row_at(routing.logits_TE, t), experts, p_E.data());
       ++labelled;
-      f(t, all, own);
+      f(t, own);
     }
     return labelled;
   }

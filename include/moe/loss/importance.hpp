@@ -1,6 +1,7 @@
 // The importance loss: experts should get equal shares of the gate's weight.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <string_view>
 
@@ -72,7 +73,7 @@ struct ImportanceLoss {
   void sum_importance(const Routing<S>& routing, Vector<S>& row_E, Vector<S>& importance_E) const {
     const Index experts = routing.experts();
     importance_E.resize(experts);
-    detail::fill_row(importance_E.data(), experts, S(0));
+    std::fill_n(importance_E.data(), experts, S(0));
     if (source == Source::weights) {
       for (const Choice<S>& c : routing.choices) importance_E.data()[c.expert] += c.weight;
     } else {

@@ -98,7 +98,7 @@ struct LoadBalanceLoss {
  private:
   template <class S>
   Index group_size(const Routing<S>& routing) const {
-    return scope == Scope::batch ? routing.tokens() : detail::group_size_of(routing);
+    return scope == Scope::batch ? routing.tokens() : routing.rows_of_group();
   }
 
   /// Calls f(token, d loss / d p of its group): E f / (tokens of the group) / (groups that have a token).
@@ -127,8 +127,9 @@ struct LoadBalanceLoss {
       const S factor = any ? static_cast<S>(experts) / counted / (averaged * static_cast<S>(used)) : S(0);
       detail::set_scaled_row(factor, slope_E, experts, slope_E);
     }
-    for (Index t = 0; t < routing.tokens(); ++t)
-      if (routing.is_valid(t)) f(t, detail::row_at(slope_GE, t / size));
+    for (Index g = 0; g < groups; ++g)
+      for (Index t = g * size; t < (g + 1) * size; ++t)
+        if (routing.is_valid(t)) f(t, detail::row_at(slope_GE, g));
   }
 };
 

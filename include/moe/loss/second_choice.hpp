@@ -1,14 +1,16 @@
 // Balance of the second choices: Mesh TensorFlow's second-place loss.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <string_view>
 #include <vector>
 
 #include "moe/core/buffer.hpp"
+#include "moe/core/chunk.hpp"
 #include "moe/core/core.hpp"
+#include "moe/kernel/elementwise.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
-#include "moe/kernel/row_softmax.hpp"
 #include "moe/loss/groups.hpp"
 #include "moe/routing/routing.hpp"
 
@@ -27,11 +29,10 @@ struct SecondChoiceLoss {
   template <class S>
   S value(const Routing<S>& routing) const {
     routing.check();
-    Vector<S> q_E;
     Buffer<Matrix<S>> slope_GE;
     std::vector<Index> indices;
     S sum = 0;
-    for_each_token(routing, indices, slope_GE, q_E, [&](Index, Index, const S*, S inner, S) { sum += inner; });
+    for_each_token(routing, indices, slope_GE, [&](Index, Index, const S*, S inner, S) { sum += inner; });
     return sum;
   }
 
@@ -42,10 +43,12 @@ struct SecondChoiceLoss {
     const auto add = [&](Index t, Index first, const S* slope_E, S inner, S divisor) {
       // q = p / (s + epsilon), s = sum p: dp = (dq - sum dq q) / (s + epsilon), but 0 for the first choice
       S* dp_E = detail::row_at(drouting.probabilities_TE, t);
-      for (Index e = 0; e < routing.experts(); ++e)
-        if (e != first) dp_E[e] += scale * (slope_E[e] - inner) / divisor;
+      const S kept = dp_E[first];
+      detail::map_row(routing.experts(), dp_E,
+                      [=](Index e) { return dp_E[e] + scale * (slope_E[e] - inner) / divisor; });
+      dp_E[first] = kept;
     };
-    for_each_token(routing, workspace.indices, workspace.rows_TE, workspace.expert_E, add);
+    for_each_token(routing, workspace.indices, workspace.rows_TE, add);
   }
 
  private:
@@ -53,11 +56,11 @@ struct SecondChoiceLoss {
   /// E f / tokens / groups that have a token.
   template <class S, class F>
   void for_each_token(const Routing<S>& routing, std::vector<Index>& indices, Buffer<Matrix<S>>& slope_GE,
-                      Vector<S>& q_E, F&& f) const {
+                      F&& f) const {
     if (routing.tokens() == 0) return;
-    const Index experts = routing.experts(), size = detail::group_size_of(routing), groups = routing.tokens() / size;
+    const Index experts = routing.experts(), size = routing.rows_of_group(), groups = routing.tokens() / size;
     slope_GE.resize(groups, experts);
-    detail::fill_row(slope_GE.data(), slope_GE.size(), S(0));
+    std::fill_n(slope_GE.data(), slope_GE.size(), S(0));
     for (const Choice<S>& c : routing.choices)
       if (c.rank == 1) detail::row_at(slope_GE, c.token / size)[c.expert] += S(1);
     const Index used = detail::count_group_tokens(routing, size, indices);
@@ -71,17 +74,23 @@ struct SecondChoiceLoss {
     first_T.assign(static_cast<std::size_t>(routing.tokens()), Index{-1});
     for (const Choice<S>& c : routing.choices)
       if (c.rank == 0) first_T[static_cast<std::size_t>(c.token)] = c.expert;
-    q_E.resize(experts);
     for (Index t = 0; t < routing.tokens(); ++t) {
       const Index first = first_T[static_cast<std::size_t>(t)];
       if (!routing.is_valid(t) || first < 0) continue;
-      detail::set_scaled_row(S(1), detail::row_at(routing.probabilities_TE, t), experts, q_E.data());
-      q_E.data()[first] = S(0);
-      const S divisor = detail::sum_row(q_E.data(), experts) + static_cast<S>(epsilon);
-      S* q = q_E.data();
-      detail::map_row(experts, q, [=](Index e) { return q[e] / divisor; });
-      const S* slope_E = detail::row_at(slope_GE, t / size);
-      f(t, first, slope_E, detail::dot_rows(slope_E, q_E.data(), experts), divisor);
+      const S *p_E = detail::row_at(routing.probabilities_TE, t), *slope_E = detail::row_at(slope_GE, t / size);
+      const auto others = [=](Index begin, Index count) -> Chunk<S> {  // p, but 0 for the first choice
+        const Chunk<S> p = detail::load_chunk(p_E + begin, count, S(0));
+        const Index place = first - begin;
+        if (place < 0 || place >= panel_width) return p;
+        return where_less(detail::first_ones<S>(place), detail::first_ones<S>(place + 1), S(0), p);
+      };
+      Chunk<S> sum = S(0), inner = S(0);
+      detail::for_each_chunk(experts, [&](Index begin, Index count) { sum += others(begin, count); });
+      const S divisor = sum.sum() + static_cast<S>(epsilon);
+      detail::for_each_chunk(experts, [&](Index begin, Index count) {
+        inner += detail::load_chunk(slope_E + begin, count, S(0)) * (others(begin, count) / divisor);
+      });
+      f(t, first, slope_E, inner.sum(), divisor);
     }
   }
 };

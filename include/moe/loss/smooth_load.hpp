@@ -50,7 +50,6 @@ struct LoadLoss {
 
   template <class S>
   S value(const Routing<S>& routing) const {
-    routing.check();
     return detail::squared_variation(load_of_experts(routing), variance, epsilon);
   }
 
@@ -117,7 +116,7 @@ struct LoadLoss {
   template <class S>
   void sum_load(const Routing<S>& routing, std::vector<Index>& best, Buffer<Matrix<S>>& rows, Vector<S>& load_E) const {
     load_E.resize(routing.experts());
-    detail::fill_row(load_E.data(), load_E.size(), S(0));
+    std::fill_n(load_E.data(), load_E.size(), S(0));
     if (!is_smooth(routing)) {
       for (const Choice<S>& c : routing.choices) load_E.data()[c.expert] += S(1);
       return;

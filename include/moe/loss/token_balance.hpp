@@ -44,7 +44,7 @@ struct TokenBalanceLoss {
   /// Calls f(token, mean over experts of p, n of its group / number of groups that have a token).
   template <class S, class F>
   static void for_each_token(const Routing<S>& routing, std::vector<Index>& tokens, F&& f) {
-    const Index size = detail::group_size_of(routing), experts = routing.experts();
+    const Index size = routing.rows_of_group(), experts = routing.experts();
     const Index used = detail::count_group_tokens(routing, size, tokens);
     for (Index t = 0; t < routing.tokens(); ++t)
       if (routing.is_valid(t))

@@ -1,6 +1,8 @@
 // The squared coefficient of variation, which the importance and load losses share.
 #pragma once
 
+#include <algorithm>
+
 #include "moe/core/core.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
@@ -49,7 +51,7 @@ template <class S>
 void squared_variation_gradient(const Vector<S>& value_E, Variance variance, double epsilon, Vector<S>& gradient_E) {
   const Variation<S> v(value_E, variance, epsilon);
   gradient_E.resize(v.count);
-  fill_row(gradient_E.data(), v.count, S(0));
+  std::fill_n(gradient_E.data(), v.count, S(0));
   if (v.is_none()) return;
   const S through_mean = S(2) * v.mean * v.squared(value_E) / static_cast<S>(v.count);
   for (Index e = 0; e < v.count; ++e)

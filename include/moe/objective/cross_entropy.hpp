@@ -16,11 +16,13 @@ struct CrossEntropyLoss {
   template <class Named = void, class Rows, class S = detail::NamedOrOwnScalar<Named, Rows>>
   S value(const Eigen::MatrixBase<Rows>& logits, std::span<const Index> label_of_row) const {
     const RowsRef<S> logits_TC(logits);
+    Vector<S> p(logits_TC.cols());
     S sum = 0;
-    const Index labelled =
-        for_each_labelled<S>(logits_TC, label_of_row, [&](Index r, Index label, const auto& total, const auto&) {
-          sum += total.shift - detail::row_at(logits_TC, r)[label] + std::log(total.sum);
-        });
+    const Index labelled = for_each_labelled<S>(logits_TC, label_of_row, [&](Index r, Index label) {
+      const S* logits = detail::row_at(logits_TC, r);
+      const auto total = detail::softmax_row(logits, logits_TC.cols(), p.data());
+      sum += total.shift - logits[label] + std::log(total.sum);
+    });
     return labelled > 0 ? sum / static_cast<S>(labelled) : S(0);
   }
 
@@ -30,31 +32,31 @@ struct CrossEntropyLoss {
                 std::type_identity_t<S> scale, detail::WrittenRows<S> dlogits_TC) const {
     const RowsRef<S> logits_TC(logits);
     require_shape("CrossEntropyLoss: dlogits", dlogits_TC, logits_TC.rows(), logits_TC.cols());
-    const Index labelled = for_each_labelled<S>(logits_TC, label_of_row, [](Index, Index, const auto&, const auto&) {});
-    for_each_labelled<S>(logits_TC, label_of_row, [&](Index r, Index label, const auto&, const Vector<S>& p) {
+    const Index labelled = for_each_labelled<S>(logits_TC, label_of_row, [](Index, Index) {});
+    Vector<S> p(logits_TC.cols());
+    for_each_labelled<S>(logits_TC, label_of_row, [&](Index r, Index label) {
       const S share = scale / static_cast<S>(labelled);
       S* dlogits = detail::row_at(dlogits_TC, r);
+      detail::softmax_row(detail::row_at(logits_TC, r), p.size(), p.data());
       detail::add_scaled_row(share, p.data(), p.size(), dlogits);
       dlogits[label] -= share;
     });
   }
 
  private:
-  /// Calls f(row, label, sum of exponentials, softmax); returns how many rows have labels.
+  /// Calls f(row, label) for the rows that have labels; returns how many.
   template <class S, class F>
   static Index for_each_labelled(const ConstMatrixRef<S>& logits_TC, std::span<const Index> label_of_row, F&& f) {
     const Index rows = logits_TC.rows(), classes = logits_TC.cols();
     require(static_cast<Index>(label_of_row.size()) == rows, "CrossEntropyLoss: ", label_of_row.size(), " labels for ",
             rows, " rows");
-    Vector<S> p(classes);
     Index labelled = 0;
     for (Index r = 0; r < rows; ++r) {
       const Index label = label_of_row[static_cast<std::size_t>(r)];
       if (label == -1) continue;
       require(label >= 0 && label < classes, "CrossEntropyLoss: row ", r, " has label ", label, " of ", classes);
       ++labelled;
-      const auto total = detail::softmax_row(detail::row_at(logits_TC, r), classes, p.data());
-      f(r, label, total, p);
+      f(r, label);
     }
     return labelled;
   }

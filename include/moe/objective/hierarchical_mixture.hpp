@@ -26,7 +26,7 @@ struct HierarchicalMixtureLoss {
   S value(const OuterTape& tape, detail::GivenRows<S> target_TO) const {
     S sum = 0;
     Vector<S> fit_N;
-    for_each_branch<S>(tape, target_TO, fit_N);
+    measure_fits<S>(tape, target_TO, fit_N);
     for_each_token(tape.plan, fit_N,
                    [&](Index, const Index*, const Index*, S log_likelihood) { sum -= log_likelihood; });
     return sum;
@@ -36,7 +36,7 @@ struct HierarchicalMixtureLoss {
   template <class OuterTape, class S = typename OuterTape::Scalar>
   Vector<S> responsibilities(const OuterTape& tape, detail::GivenRows<S> target_TO) const {
     Vector<S> fit_N;
-    for_each_branch<S>(tape, target_TO, fit_N);
+    measure_fits<S>(tape, target_TO, fit_N);
     for_each_token(tape.plan, fit_N, [&](Index, const Index* slot, const Index* end, S log_likelihood) {
       detail::make_responsibilities(tape.plan, slot, end, log_likelihood, fit_N);
     });
@@ -52,7 +52,7 @@ struct HierarchicalMixtureLoss {
     Matrix<S> dx_TD(batch.tokens(), batch.x_TD.cols());
     outer.check_backward(batch, tape, dx_TD, gradient);
     Vector<S> fit_N;
-    for_each_branch<S>(tape, target_TO, fit_N);
+    measure_fits<S>(tape, target_TO, fit_N);
     Vector<S> share_N(fit_N.size()), dweight_N(fit_N.size());
     for_each_token(tape.plan, fit_N, [&](Index, const Index* slot, const Index* end, S log_likelihood) {
       for (; slot != end; ++slot) {
@@ -97,7 +97,7 @@ struct HierarchicalMixtureLoss {
 
   /// fit_N = log sum_j g_ji exp(-||d - mu_ij||^2 / (2 variance)) of each outer slot.
   template <class S, class OuterTape>
-  void for_each_branch(const OuterTape& tape, const ConstMatrixRef<S>& target_TO, Vector<S>& fit_N) const {
+  void measure_fits(const OuterTape& tape, const ConstMatrixRef<S>& target_TO, Vector<S>& fit_N) const {
     require(target_TO.rows() == tape.plan.tokens(), "HierarchicalMixtureLoss: ", target_TO.rows(), " targets for ",
             tape.plan.tokens(), " tokens");
     fit_N.resize(tape.plan.slots());

@@ -29,7 +29,7 @@ struct AdamWRule {
   double beta1, beta2, rate, unbias, epsilon, keep;
 
   template <class S>
-  static void update(const AdamWRule& rule, const EntriesOfStep& at, Index count);
+  static void update(const AdamWRule& rule, const EntriesOfStep& entries, Index count);
 
   /// Whether the squares of all entries are finite in the entries' own type.
   template <class S>
@@ -39,11 +39,11 @@ struct AdamWRule {
 };
 
 template <class S>
-void AdamWRule::update(const AdamWRule& rule, const EntriesOfStep& at, Index count) {
+void AdamWRule::update(const AdamWRule& rule, const EntriesOfStep& entries, Index count) {
   using namespace Eigen::internal;
-  S *const p = static_cast<S*>(at.parameter), *const m = static_cast<S*>(at.moments[0]),
-           *const v = static_cast<S*>(at.moments[1]);
-  const S* const g = static_cast<const S*>(at.slope);
+  S *const p = static_cast<S*>(entries.parameter), *const m = static_cast<S*>(entries.moments[0]),
+           *const v = static_cast<S*>(entries.moments[1]);
+  const S* const g = static_cast<const S*>(entries.slope);
   const S beta1 = static_cast<S>(rule.beta1), beta2 = static_cast<S>(rule.beta2), rate = static_cast<S>(rule.rate);
   const S unbias = static_cast<S>(rule.unbias), epsilon = static_cast<S>(rule.epsilon),
           keep = static_cast<S>(rule.keep);
@@ -85,10 +85,8 @@ class AdamW {
     check();
     detail::check_step("AdamW::step", frozen, model, gradient, mean_, square_);
     detail::UpdatesOf<detail::AdamWRule> updates;
-    bool is_finite = true;
-    for_each_parameter(detail::UpdateLister<detail::AdamWRule>{frozen, updates, is_finite}, model, gradient, mean_,
-                       square_);
-    if (!is_finite) return false;
+    for_each_parameter(detail::UpdateLister<detail::AdamWRule>{frozen, updates}, model, gradient, mean_, square_);
+    if (!updates.is_finite) return false;
     const auto t = static_cast<double>(++steps);
     const double mean_bias = 1 - std::pow(options.beta1, t), square_bias = 1 - std::pow(options.beta2, t);
     updates.make({options.beta1, options.beta2, options.learning_rate / mean_bias, 1 / std::sqrt(square_bias),
@@ -103,12 +101,12 @@ class AdamW {
   /// The moments and the steps, by name: an optimiser is saved and loaded as a model is.
   template <class F, class... Self>
   static void visit_parameters(F&& f, Self&... self) {
-    detail::visit_part("mean", f, self.mean_...);
-    detail::visit_part("square", f, self.square_...);
+    visit_part("mean", f, self.mean_...);
+    visit_part("square", f, self.square_...);
   }
   template <class F, class... Self>
   static void visit_buffers(F&& f, Self&... self) {
-    detail::visit_numbers("steps", f, self.steps...);
+    visit_numbers("steps", f, self.steps...);
   }
 
  private:

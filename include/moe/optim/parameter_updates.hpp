@@ -7,8 +7,8 @@
 #include <type_traits>
 #include <vector>
 
-#include "moe/core/chunk.hpp"
 #include "moe/core/core.hpp"
+#include "moe/core/packet.hpp"
 #include "moe/core/parameter_view.hpp"
 #include "moe/optim/frozen.hpp"
 
@@ -22,27 +22,30 @@ struct EntriesOfStep {
   const void* slope;
   void* moments[2];
 
-  EntriesOfStep from(Index begin, std::size_t bytes) const {
-    const auto at = static_cast<std::size_t>(begin) * bytes;
-    const auto moved = [at](void* data) -> void* { return data != nullptr ? static_cast<char*>(data) + at : nullptr; };
-    return {moved(parameter), static_cast<const char*>(slope) + at, {moved(moments[0]), moved(moments[1])}};
+  EntriesOfStep shifted(Index begin, std::size_t bytes) const {
+    const auto offset = static_cast<std::size_t>(begin) * bytes;
+    const auto moved = [=](void* data) -> void* {
+      return data != nullptr ? static_cast<char*>(data) + offset : nullptr;
+    };
+    return {moved(parameter), static_cast<const char*>(slope) + offset, {moved(moments[0]), moved(moments[1])}};
   }
 };
 
-/// What `Rule`, an optimiser's settings in one step, does to entries of one scalar type.
+/// The runs of entries that a step by `Rule`, an optimiser's settings in that step, updates.
 template <class Rule>
 struct UpdatesOf {
-  using Update = void (*)(const Rule& rule, const EntriesOfStep& at, Index count);
+  using Update = void (*)(const Rule& rule, const EntriesOfStep& entries, Index count);
 
   struct Run {
     Update update;
-    EntriesOfStep at;
+    EntriesOfStep entries;
     Index count;
   };
   std::vector<Run> runs;
+  bool is_finite = true;  ///< The gradient: else no update is to be made.
 
   void make(const Rule& rule) const {
-    for (const Run& run : runs) run.update(rule, run.at, run.count);
+    for (const Run& run : runs) run.update(rule, run.entries, run.count);
   }
 };
 
@@ -51,26 +54,24 @@ template <class Rule>
 struct UpdateLister {
   const Frozen& frozen;
   UpdatesOf<Rule>& updates;
-  bool& is_finite;
 
   template <class Parameter, class Slope, class... Moments>
   void operator()(std::string_view name, Parameter& parameter, const Slope& slope, Moments&... moments) const {
     using S = std::remove_pointer_t<decltype(parameter.data())>;
-    add(name, view_of(parameter), {parameter.data(), slope.data(), {moments.data()...}}, Rule::template update<S>,
-        is_finite && Rule::template accepts<S>(slope.data(), static_cast<Index>(slope.size())));
+    updates.is_finite = updates.is_finite && Rule::template accepts<S>(slope.data(), static_cast<Index>(slope.size()));
+    add(name, view_of(parameter), {parameter.data(), slope.data(), {moments.data()...}}, Rule::template update<S>);
   }
 
  private:
-  void add(std::string_view name, const ParameterView& view, const EntriesOfStep& at,
-           typename UpdatesOf<Rule>::Update update, bool is_fine) const {
-    is_finite = is_fine;
+  void add(std::string_view name, const ParameterView& view, const EntriesOfStep& entries,
+           typename UpdatesOf<Rule>::Update update) const {
     frozen.visit_trained_runs(name, view, [&](Index begin, Index count) {
-      updates.runs.push_back({update, at.from(begin, view.type->bytes), count});
+      updates.runs.push_back({update, entries.shifted(begin, view.type->bytes), count});
     });
   }
 };
 
-/// Calls f<Packet>(i), or f<S>(i) where no whole packet is left, for entries i on.
+/// Calls f(i, Packet()), or f(i, S()) where no whole packet is left, for the entries from i on.
 template <class S, class F>
 EIGEN_ALWAYS_INLINE void for_each_packet(Index count, F&& f) {
   using Packets = PacketsOf<S>;
@@ -87,10 +88,10 @@ bool all_finite(const S* entries, Index count, Measure&& measure) {
   if constexpr (has_known_bits<S>) {
     using Bits = decltype(magnitude_bits(S()));
     for (; i + panel_width <= count; i += panel_width) {
-      Bits largest[panel_width];
-      for (Index k = 0; k < panel_width; ++k) largest[k] = magnitude_bits(S(measure(entries[i + k])));
+      Bits magnitudes[panel_width];
+      for (Index k = 0; k < panel_width; ++k) magnitudes[k] = magnitude_bits(S(measure(entries[i + k])));
       bool finite = true;
-      for (Index k = 0; k < panel_width; ++k) finite &= largest[k] < bits_of_infinity<S>;
+      for (Index k = 0; k < panel_width; ++k) finite &= magnitudes[k] < bits_of_infinity<S>;
       if (!finite) return false;
     }
   }

@@ -27,7 +27,7 @@ struct SgdRule {
   bool nesterov;
 
   template <class S>
-  static void update(const SgdRule& rule, const EntriesOfStep& at, Index count);
+  static void update(const SgdRule& rule, const EntriesOfStep& entries, Index count);
 
   template <class S>
   static bool accepts(const S* slope, Index count) {
@@ -36,10 +36,10 @@ struct SgdRule {
 };
 
 template <class S>
-void SgdRule::update(const SgdRule& rule, const EntriesOfStep& at, Index count) {
+void SgdRule::update(const SgdRule& rule, const EntriesOfStep& entries, Index count) {
   using namespace Eigen::internal;
-  S *const p = static_cast<S*>(at.parameter), *const v = static_cast<S*>(at.moments[0]);
-  const S* const g = static_cast<const S*>(at.slope);
+  S *const p = static_cast<S*>(entries.parameter), *const v = static_cast<S*>(entries.moments[0]);
+  const S* const g = static_cast<const S*>(entries.slope);
   const S momentum = static_cast<S>(rule.momentum), rate = static_cast<S>(rule.rate), keep = static_cast<S>(rule.keep);
   for_each_packet<S>(count, [&](Index i, auto kind) {
     using V = decltype(kind);
@@ -71,9 +71,8 @@ class Sgd {
     check();
     detail::check_step("Sgd::step", frozen, model, gradient, velocity_);
     detail::UpdatesOf<detail::SgdRule> updates;
-    bool is_finite = true;
-    for_each_parameter(detail::UpdateLister<detail::SgdRule>{frozen, updates, is_finite}, model, gradient, velocity_);
-    if (!is_finite) return false;
+    for_each_parameter(detail::UpdateLister<detail::SgdRule>{frozen, updates}, model, gradient, velocity_);
+    if (!updates.is_finite) return false;
     updates.make(
         {options.momentum, options.learning_rate, 1 - options.learning_rate * options.weight_decay, options.nesterov});
     return true;
@@ -84,7 +83,7 @@ class Sgd {
 
   template <class F, class... Self>
   static void visit_parameters(F&& f, Self&... self) {
-    detail::visit_part("velocity", f, self.velocity_...);
+    visit_part("velocity", f, self.velocity_...);
   }
 
  private:

@@ -23,7 +23,7 @@ struct Cost {
   Index parameter_uses = 0;  ///< Sum over tokens of the parameters that worked on it.
   Index multiply_adds = 0;   ///< Of all tokens.
 
-  /// Of a token, in the mean.
+  /// Of a token, on average.
   double active_parameters() const { return per_token(parameter_uses); }
   double multiply_adds_per_token() const { return per_token(multiply_adds); }
 

@@ -51,7 +51,7 @@ class PartLines {
         {std::string(is_listed ? name.substr(0, dot) : name), is_listed, lines_of(part, indent_ + "  ", totals)});
   }
 
-  /// One entry for neighbours in a list that look alike, and as many as eight entries of a list.
+  /// One entry for neighbours in a list that look alike, and at most eight entries of a list.
   std::string lines() const {
     std::string text;
     for (std::size_t begin = 0, end = 0; begin < entries_.size(); begin = end) {

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "moe/core/core.hpp"
-#include "moe/core/executor.hpp"
+#include "moe/core/executor_ref.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/core/random.hpp"
 #include "moe/kernel/linear_map.hpp"

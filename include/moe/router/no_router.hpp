@@ -2,7 +2,7 @@
 #pragma once
 
 #include "moe/core/core.hpp"
-#include "moe/core/executor.hpp"
+#include "moe/core/executor_ref.hpp"
 #include "moe/core/random.hpp"
 #include "moe/routing/batch.hpp"
 #include "moe/routing/routing.hpp"

@@ -4,9 +4,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "moe/core/buffer.hpp"
 #include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
-#include "moe/core/executor.hpp"
+#include "moe/core/executor_ref.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/core/random.hpp"
 #include "moe/kernel/linear_map.hpp"
@@ -30,7 +31,7 @@ struct Router {
   double jitter = 0;
 
   struct Tape {
-    Matrix<S> factor_TD, x_TD, dx_TD;  // of the jitter
+    Buffer<Matrix<S>> factor_TD, x_TD, dx_TD;  // of the jitter
     bool jittered = false;
   };
 
@@ -63,8 +64,6 @@ struct Router {
   void forward(const Batch<S>& batch, Routing<S>& routing, Tape& tape, Random* random,
                detail::ExecutorRef executor = Serial{}) const {
     detail::check_router_pass(batch, routing, experts(), width());
-    if (tape.factor_TD.rows() != batch.tokens() || tape.factor_TD.cols() != width())
-      tape = Tape();  // as LayerTape does
     tape.jittered = random != nullptr && jitter > 0;
     if (tape.jittered) {
       tape.factor_TD.resize(batch.tokens(), width());

@@ -27,7 +27,7 @@ void add_slots(const ConstMatrixRef<S>& slots, const Plan<S>& plan, MatrixRef<S>
   const ListedRows<S> rows(slots, plan.token_slots);
   parallel_blocks(executor, plan.tokens(), rows_a_task, [&](Index first, Index count) {
     for (Index t = first; t < first + count; ++t) {
-      S* const row = tokens.data() + t * tokens.outerStride();
+      S* const row = row_at(tokens, t);
       if (from_zero) std::fill_n(row, tokens.cols(), S(0));
       const Index end = plan.first_of_token[static_cast<std::size_t>(t) + 1];
       for (Index i = plan.first_of_token[static_cast<std::size_t>(t)]; i < end; ++i) {
@@ -73,8 +73,7 @@ void check_dropped(std::string_view what, const Plan<S>& plan, const Routing<S>&
 template <class S>
 void dispatch_slots(const ConstMatrixRef<S>& x_TD, const Plan<S>& plan, Index begin, MatrixRef<S> to_ND) {
   const ListedRows<S> tokens(x_TD, plan.token);
-  for (Index i = 0; i < to_ND.rows(); ++i)
-    tokens.copy(begin + i, plan.input_scale(begin + i), to_ND.data() + i * to_ND.outerStride());
+  for (Index i = 0; i < to_ND.rows(); ++i) tokens.copy(begin + i, plan.input_scale(begin + i), row_at(to_ND, i));
 }
 
 /// The slots' rows as tasks.
@@ -83,7 +82,7 @@ void dispatch_all(const ConstMatrixRef<S>& x_TD, const Plan<S>& plan, MatrixRef<
   const ListedRows<S> tokens(x_TD, plan.token);
   parallel_blocks(executor, plan.slots(), rows_a_task, [&](Index begin, Index count) {
     for (Index slot = begin; slot < begin + count; ++slot)
-      tokens.copy(slot, plan.input_scale(slot), x_ND.data() + slot * x_ND.outerStride());
+      tokens.copy(slot, plan.input_scale(slot), row_at(x_ND, slot));
   });
 }
 
@@ -93,7 +92,7 @@ void combine_all_backward(const ConstMatrixRef<S>& dy_TO, const Plan<S>& plan, c
   const ListedRows<S> tokens(dy_TO, plan.token);
   parallel_blocks(executor, plan.slots(), rows_a_task, [&](Index begin, Index count) {
     for (Index slot = begin; slot < begin + count; ++slot) {
-      tokens.copy(slot, plan.output_scale(slot), dy_NO.data() + slot * dy_NO.outerStride());
+      tokens.copy(slot, plan.output_scale(slot), row_at(dy_NO, slot));
       const S* const dy = row_at(dy_TO, plan.token[static_cast<std::size_t>(slot)]);
       dweight_N[slot] = plan.weighs_input ? S(0) : dot_of_rows(row_at(y_NO, slot), dy, dy_TO.cols());
     }

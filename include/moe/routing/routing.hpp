@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <tuple>
 #include <vector>
 
 #include "moe/core/buffer.hpp"
@@ -32,13 +31,6 @@ struct Choice {
 };
 
 namespace detail {
-
-/// The usual order of priority: first choices before second ones, and among these by token.
-template <class S>
-void sort_by_rank(std::vector<Choice<S>>& choices) {
-  std::sort(choices.begin(), choices.end(),
-            [](const auto& a, const auto& b) { return std::tie(a.rank, a.token) < std::tie(b.rank, b.token); });
-}
 
 template <class S>
 void resize_to_zero(Matrix<S>& matrix, Index rows, Index columns) {
@@ -98,6 +90,7 @@ struct Routing {
 
   Index tokens() const { return logits_TE.rows(); }
   Index experts() const { return logits_TE.cols(); }
+  /// Tokens of one group, padding included: all tokens where the batch has no groups.
   Index rows_of_group() const { return group_size > 0 ? group_size : tokens(); }
   bool is_valid(Index token) const { return valid_T[static_cast<std::size_t>(token)] != 0; }
 
