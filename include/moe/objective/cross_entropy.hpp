@@ -19,9 +19,9 @@ struct CrossEntropyLoss {
     Vector<S> p(logits_TC.cols());
     S sum = 0;
     const Index labelled = for_each_labelled<S>(logits_TC, label_of_row, [&](Index r, Index label) {
-      const S* logits = detail::row_at(logits_TC, r);
-      const auto total = detail::softmax_row(logits, logits_TC.cols(), p.data());
-      sum += total.shift - logits[label] + std::log(total.sum);
+      const S* row = detail::row_at(logits_TC, r);
+      const auto total = detail::softmax_row(row, logits_TC.cols(), p.data());
+      sum += total.shift - row[label] + std::log(total.sum);
     });
     return labelled > 0 ? sum / static_cast<S>(labelled) : S(0);
   }
