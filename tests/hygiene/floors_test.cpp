@@ -22,11 +22,13 @@ const std::vector<std::vector<std::string>> floors{
     {"core/require.hpp", "core/rows_ref.hpp"},
     {"core/core.hpp"},
     {"core/function_ref.hpp"},
+    {"core/executor_ref.hpp"},
     {"core/first_exception.hpp", "core/mersenne_twister.hpp", "core/visitors.hpp"},
-    {"core/executor_ref.hpp", "core/helpers.hpp", "core/parameter_view.hpp", "core/visit_parts.hpp"},
+    {"core/helpers.hpp", "core/parameter_view.hpp", "core/visit_parts.hpp"},
     {"core/packet.hpp", "core/team.hpp"},
     {"core"},
-    {"kernel/compiler.hpp", "kernel/panel_reader.hpp", "kernel/scratch.hpp", "kernel/view.hpp"},
+    {"kernel/compiler.hpp", "kernel/panel_reader.hpp", "kernel/row_arithmetic.hpp", "kernel/scratch.hpp",
+     "kernel/view.hpp"},
     {"kernel/tile.hpp"},
     {"kernel/elementwise.hpp", "kernel/lanes.hpp"},
     {"kernel/packing.hpp"},
@@ -64,7 +66,6 @@ const std::set<std::string> shared_by_gates{"gating/scores.hpp", "gating/choice_
 const std::set<std::pair<std::string, std::string>> sideways{
     {"core/random.hpp", "core/parameters.hpp"},                           // names its state as a buffer
     {"core/check_gradient.hpp", "core/parameters.hpp"},                   // compares parameters
-    {"core/pool_executor.hpp", "core/executor.hpp"},                      // works alone without threads
     {"gating/scores.hpp", "gating/division.hpp"},                         // divides scores by their sum
     {"gating/scores.hpp", "gating/score_function.hpp"},                   // computes them
     {"gating/choice_weights.hpp", "gating/division.hpp"},                 // divides probabilities by their sum
