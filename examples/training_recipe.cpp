@@ -23,7 +23,7 @@ MoeLayer new_layer() {
 
 struct Training {
   MoeLayer layer = new_layer(), gradient = moe::zeros_like(layer);
-  moe::AdamW<MoeLayer> adam{layer, {.weight_decay = 1e-2}};
+  moe::AdamW<MoeLayer> adam{layer, {.weight_decay = 1e-2, .clip_norm = 1, .zero_gradient = true}};
   moe::CosineSchedule schedule{.peak = 1e-2, .total = size::steps, .warmup = 20};
   MoeLayer::Tape tape{/*seed=*/7};  // its generator draws the noise of the gate
   moe::Random data{/*seed=*/3};
@@ -33,16 +33,17 @@ struct Training {
     const float share = 1.0f / static_cast<float>(size::micro_batches * size::tokens * size::width);
     tape.loss_scale = 1.0f / size::micro_batches;  // the auxiliary losses are averaged, as the error is
     double loss = 0;
-    moe::set_zero(gradient);
     for (Index batch = 0; batch < size::micro_batches; ++batch) {
       const Matrix<float> x = moe::random_matrix<float>(size::tokens, size::width, data), target = x.cwiseAbs();
       const Matrix<float> error = layer.forward(x, tape) - target;
       loss += error.squaredNorm() * share;
       layer.backward(x, 2 * share * error, tape, gradient);  // adds to the gradient
     }
-    moe::clip_global_norm(gradient, 1);
     adam.options.learning_rate = schedule.at(adam.steps);
-    if (!adam.step(layer, gradient)) std::cout << "a gradient was not finite: nothing has changed\n";
+    if (!adam.step(layer, gradient)) {  // else the gradient is zero again
+      std::cout << "a gradient was not finite: nothing has changed\n";
+      moe::set_zero(gradient);
+    }
     return loss;
   }
 

@@ -11,7 +11,6 @@
 
 #include "moe/core/random.hpp"
 #include "moe/optim/adamw.hpp"
-#include "moe/optim/gradient_norm.hpp"
 
 namespace example {
 
@@ -48,7 +47,8 @@ struct Training {
   Training(Model model_, TrainingOptions options_)
       : model(std::move(model_)),
         options(options_),
-        adam(model, {.beta2 = 0.98, .weight_decay = options.weight_decay}),
+        adam(model,
+             {.beta2 = 0.98, .weight_decay = options.weight_decay, .clip_norm = options.clip, .zero_gradient = true}),
         tape(model.tape()),
         gradient(moe::zeros_like(model)) {}
 
@@ -61,10 +61,8 @@ struct Training {
   double learn(const Batch& batch, double fraction, moe::Random& random) {
     model.transformer.seed(tape.transformer, random);
     const double nats = model.forward(batch, tape);
-    moe::set_zero(gradient);
     model.backward(batch, tape, gradient);
     if (adjust) adjust(gradient);
-    moe::clip_global_norm(gradient, options.clip);
     adam.options.learning_rate = options.learning_rate_at(fraction);
     if (!adam.step(model, gradient)) throw std::runtime_error("the gradient is not finite");
     ++step;

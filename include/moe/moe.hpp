@@ -74,6 +74,7 @@
 #include "moe/optim/check_step.hpp"
 #include "moe/optim/frozen.hpp"
 #include "moe/optim/gradient_norm.hpp"
+#include "moe/optim/parameter_groups.hpp"
 #include "moe/optim/schedule.hpp"
 #include "moe/optim/sgd.hpp"
 #include "moe/report/cost.hpp"

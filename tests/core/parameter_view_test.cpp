@@ -45,6 +45,38 @@ TEST(ParameterView, KnowsWhetherRowsAreRunsOfEntries) {
   EXPECT_FALSE(detail::has_rows_as_runs<Eigen::MatrixXf>());
 }
 
+TEST(ParameterView, KnowsVectors) {
+  const Vector<float> vector(3);
+  const Matrix<float> column(3, 1);
+  const Weights<float> weights(3, 1);
+  EXPECT_TRUE(detail::view_of(vector).is_vector);
+  EXPECT_FALSE(detail::view_of(column).is_vector);
+  EXPECT_FALSE(detail::view_of(weights).is_vector);
+}
+
+TEST(ParameterView, ARunIsAPartOfTheEntries) {
+  Matrix<float> matrix{{1, 2}, {3, 4}, {5, 6}};
+  detail::view_of(matrix).run(1, 3).set_zero();
+  EXPECT_EQ(matrix, (Matrix<float>{{1, 0}, {0, 0}, {5, 6}}));
+}
+
+TEST(ParameterView, SquaresAreSummedInDouble) {
+  for (const Index count : {0, 1, 31, 32, 33, 1000}) {
+    const Vector<float> vector = Vector<float>::LinSpaced(count, 1e10f, 3e20f);
+    EXPECT_NEAR(detail::view_of(vector).squares(), vector.cast<double>().squaredNorm(),
+                1e-14 * vector.cast<double>().squaredNorm());
+  }
+}
+
+TEST(ParameterView, ScalesInTheEntriesTypeOrWhereThatLosesDigitsInDouble) {
+  Vector<float> vector{{3, 6}};
+  detail::view_of(vector).scale(1, 3);
+  EXPECT_EQ(vector, (Vector<float>{{3 * (1 / 3.0f), 6 * (1 / 3.0f)}}));
+  vector = Vector<float>{{1e38f, 2e38f}};
+  detail::view_of(vector).scale(1, 1e42);
+  EXPECT_EQ(vector, (Vector<float>{{static_cast<float>(1e38f / 1e42), static_cast<float>(2e38f / 1e42)}}));
+}
+
 TEST(ParameterView, TheVisitorHandsOverAViewOfEachModel) {
   Matrix<double> a(1, 2);
   const Matrix<double> b(1, 2);

@@ -122,6 +122,26 @@ TEST(Parameters, ANameCoversItselfAndWhatItHolds) {
   EXPECT_FALSE(detail::covers("experts.1", "experts"));
 }
 
+TEST(Parameters, AStarStandsForAnyCharacters) {
+  EXPECT_TRUE(detail::covers("*", "router"));
+  EXPECT_TRUE(detail::covers("*.b1", "experts.1.b1"));
+  EXPECT_TRUE(detail::covers("experts.*.b1", "experts.12.b1"));
+  EXPECT_TRUE(detail::covers("*.moe", "blocks.0.moe.router.weight"));
+  EXPECT_TRUE(detail::covers("*router", "router.bias"));
+  EXPECT_TRUE(detail::covers("*.1.*.2", "a.1.b.1.c.2.d"));
+  EXPECT_FALSE(detail::covers("*.b1", "experts.1.b12"));
+  EXPECT_FALSE(detail::covers("*.b1", "b1"));
+  EXPECT_FALSE(detail::covers("*.1.*.2", "a.2.b.1"));
+  EXPECT_FALSE(detail::covers("experts.*.b1", "experts"));
+}
+
+TEST(Parameters, AllIsSetToZeroByAnyExecutor) {
+  Pair pair{Matrix<float>::Ones(300, 500), Vector<double>::Ones(7)};
+  set_zero(pair, Team{3});
+  EXPECT_EQ(pair.a, Matrix<float>::Zero(300, 500));
+  EXPECT_EQ(pair.b, Vector<double>::Zero(7));
+}
+
 TEST(Parameters, OtherShapesAreRefusedByName) {
   Pair other = example();
   other.b.resize(3);

@@ -25,7 +25,8 @@ const std::vector<std::vector<std::string>> floors{
     {"core/executor_ref.hpp"},
     {"core/first_exception.hpp", "core/mersenne_twister.hpp", "core/visitors.hpp"},
     {"core/helpers.hpp", "core/parameter_view.hpp", "core/visit_parts.hpp"},
-    {"core/packet.hpp", "core/team.hpp"},
+    {"core/entry_tasks.hpp", "core/packet.hpp", "core/team.hpp"},
+    {"core/executor.hpp"},
     {"core"},
     {"kernel/compiler.hpp", "kernel/panel_reader.hpp", "kernel/row_arithmetic.hpp", "kernel/scratch.hpp",
      "kernel/view.hpp"},
@@ -196,7 +197,7 @@ TEST(Floors, SeesABadArrow) {
   expect("routing/routing.hpp", "routing/load.hpp", "upward");
   expect("gating/top_k.hpp", "router/router.hpp", "sideways");
   expect("loss/router_z.hpp", "gating/top_k.hpp", "sideways");
-  expect("core/random.hpp", "core/executor.hpp", "sideways");
+  expect("core/random.hpp", "core/pool_executor.hpp", "sideways");
   expect("core/executor.hpp", "kernel/gemm.hpp", "upward");
   expect("kernel/gemm.hpp", "kernel/linear_map.hpp", "upward");
   expect("kernel/rows.hpp", "kernel/linear_map.hpp", "sideways");

@@ -73,6 +73,51 @@ TEST(AdamW, AGradientThatIsNotFiniteChangesNothing) {
   }
 }
 
+TEST(AdamW, AStepThatClipsIsTheStepOfTheClippedGradient) {
+  for (const Toy& gradient : {toy(2, -3, 6), toy(1e-3, 2e-3, 1e-3f), toy(1e19, 3, 1e20f), toy(1e36, 1, 1)}) {
+    Toy clipped = gradient, model, other;
+    AdamW adam{model, {.clip_norm = 0.7}}, plain{model};
+    const double norm = clip_global_norm(clipped, 0.7);
+    EXPECT_TRUE(adam.step(model, gradient) && plain.step(other, clipped));
+    EXPECT_EQ(adam.gradient_norm(), norm);
+    EXPECT_TRUE(support::same_parameters(model, other));
+    EXPECT_EQ(flatten(adam), flatten(plain));
+  }
+}
+
+TEST(AdamW, AGradientTooLongToBeClippedInItsTypeIsRefused) {
+  Toy model;
+  AdamW adam{model, {.clip_norm = 1e-4}};
+  EXPECT_FALSE(adam.step(model, toy(0, 0, 3e38f)));
+  EXPECT_TRUE(support::same_parameters(model, Toy()));
+}
+
+TEST(AdamW, TheGradientIsSetToZeroByAStepThatIsMade) {
+  Toy model, other, gradient = toy(1, 2, 3);
+  AdamW adam{model, {.zero_gradient = true}}, plain{model};
+  adam.frozen = plain.frozen = {"bias"};
+  EXPECT_TRUE(adam.step(model, gradient) && plain.step(other, toy(1, 2, 3)));
+  EXPECT_EQ(flatten(gradient), Vector<double>::Zero(3));
+  EXPECT_TRUE(support::same_parameters(model, other));
+  gradient = toy(1, support::nan_of<double>, 3);
+  EXPECT_FALSE(adam.step(model, gradient));
+  EXPECT_TRUE(support::same_parameters(gradient, toy(1, support::nan_of<double>, 3)));
+  const Toy fixed = toy(1, 2, 3);
+  expect_invalid([&] { (void)adam.step(model, fixed); }, {"AdamW::step: options.zero_gradient"});
+  expect_invalid([&] { (void)adam.step(model, toy(1, 2, 3)); }, {"this gradient is const"});
+}
+
+TEST(AdamW, TheGradientOfWhatIsFrozenNeitherScalesNorRefusesAStep) {
+  for (const float frozen : {1000.0f, support::nan_of<float>, support::infinity_of<float>}) {
+    Toy model, other;
+    AdamW adam{model, {.clip_norm = 1}}, plain{model};
+    adam.frozen = {"bias"};
+    EXPECT_TRUE(adam.step(model, toy(0.5, 0.25, frozen)) && plain.step(other, toy(0.5, 0.25, 0)));
+    EXPECT_EQ(model.weight, other.weight);
+    EXPECT_LT(adam.gradient_norm(), 1);
+  }
+}
+
 TEST(AdamW, ACopyGoesOnAsTheOriginal) {
   Toy model;
   AdamW adam{model};
@@ -99,6 +144,8 @@ TEST(AdamW, OptionsThatDoNotFitAreRefused) {
   expect_invalid([&] { AdamW(model, {.beta2 = -0.1}); }, {"-0.1"});
   expect_invalid([&] { AdamW(model, {.epsilon = 0}); }, {"epsilon is 0"});
   expect_invalid([&] { AdamW(model, {.weight_decay = -1}); }, {"weight_decay is -1"});
+  expect_invalid([&] { AdamW(model, {.clip_norm = 0}); }, {"AdamW: clip_norm is 0", "infinity"});
+  expect_invalid([&] { AdamW(model, {.clip_norm = support::nan_of<double>}); }, {"clip_norm is"});
 }
 
 TEST(AdamW, OptionsChangedLaterAreCheckedAtTheNextStep) {

@@ -35,6 +35,13 @@ TEST(Frozen, ANameEndsAtADot) {
   EXPECT_FALSE(frozen.contains("experts"));
 }
 
+TEST(Frozen, AStarStandsForAnyCharacters) {
+  const Frozen frozen{"*.b1"};
+  EXPECT_TRUE(frozen.contains("experts.3.b1"));
+  EXPECT_FALSE(frozen.contains("experts.3.w1"));
+  EXPECT_FALSE(Frozen::all_but({"*.router"}).contains("moe.router.weight"));
+}
+
 TEST(Frozen, SeveralNamesFreezeEach) {
   const Frozen frozen{"router", "experts.2.b1"};
   EXPECT_TRUE(frozen.contains("router.bias"));
@@ -175,6 +182,39 @@ TEST(Frozen, RowsOfTheRouterKeepTheirBits) {
   adam.frozen = {};  // thawed
   ASSERT_TRUE(adam.step(block, random_block(9)));
   EXPECT_FALSE(row_kept(block.moe.router.weight_ED, before.moe.router.weight_ED, 0));
+}
+
+/// The gradient of what is frozen, a part, a row or all but a row: it neither scales nor refuses the step of the rest.
+TEST(Frozen, TheGradientOfWhatIsFrozenIsNotLookedAt) {
+  const std::vector<Frozen> cases{{"moe.experts.1"},
+                                  {"moe.router.weight"},
+                                  {"moe.router.weight.1"},
+                                  Frozen::all_but({"head"}),
+                                  Frozen::all_but({"moe.router.weight.1"})};
+  for (const Frozen& frozen : cases)
+    for (const double bad : {1000.0, support::nan_of<double>}) {
+      Block gradient = random_block(2), clean = gradient;
+      for_each_parameter(
+          [&](std::string_view name, auto& entries, auto& zeroed) {
+            std::vector<bool> trained(static_cast<std::size_t>(entries.size()), false);
+            frozen.for_each_trained_run(name, entries, [&](Index begin, Index count) {
+              for (Index i = begin; i < begin + count; ++i) trained[static_cast<std::size_t>(i)] = true;
+            });
+            for (Index i = 0; i < entries.size(); ++i)
+              if (!trained[static_cast<std::size_t>(i)]) entries.data()[i] = bad, zeroed.data()[i] = 0;
+          },
+          gradient, clean);
+      const Block start = random_block(1);
+      Block block = start, other = start;
+      AdamW adam{start, {.clip_norm = 0.5, .zero_gradient = true}}, plain{start, {.clip_norm = 0.5}};
+      adam.frozen = plain.frozen = frozen;
+      const double norm = global_norm(gradient, frozen);
+      EXPECT_NEAR(norm, global_norm(clean), 1e-12 * norm);
+      EXPECT_TRUE(adam.step(block, gradient) && plain.step(other, clean));
+      EXPECT_EQ(adam.gradient_norm(), norm);
+      EXPECT_TRUE(support::same_parameters(block, other));
+      EXPECT_EQ(flatten(gradient).cwiseAbs().maxCoeff(), 0);
+    }
 }
 
 TEST(Frozen, RowsThatAreNotThereOrNotRunsAreRefused) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <limits>
 #include <string_view>
 #include <type_traits>
 
@@ -15,12 +16,15 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// How entries of one scalar type are read and written.
+/// What is done with entries of one scalar type.
 struct EntryType {
   std::size_t bytes;
-  bool is_number;  ///< Of the language: 0 is all bytes 0.
+  bool is_number;       ///< Of the language: 0 is all bytes 0.
+  double least_factor;  ///< The smallest normal number: scale() by less would lose digits.
   void (*read)(const void* from, Index count, double* to);
   void (*write)(const double* from, Index count, void* to);
+  double (*squares)(const void* entries, Index count);       ///< Their sum.
+  void (*scale)(void* entries, Index count, double factor);  ///< The factor is rounded to the entries' type.
 };
 
 template <class S>
@@ -32,8 +36,42 @@ void write_entries(const double* from, Index count, void* to) {
   for (Index i = 0; i < count; ++i) static_cast<S*>(to)[i] = static_cast<S>(from[i]);
 }
 
+/// In double, by a fixed number of sums side by side, whatever the width of the processor's packets.
 template <class S>
-inline constexpr EntryType entry_type{sizeof(S), std::is_arithmetic_v<S>, read_entries<S>, write_entries<S>};
+double squares_of_entries(const void* entries, Index count) {
+  constexpr Index lanes = 32;
+  double sums[lanes] = {};
+  const S* values = static_cast<const S*>(entries);
+  for (; count >= lanes; values += lanes, count -= lanes)
+    for (Index k = 0; k < lanes; ++k) {
+      const auto value = static_cast<double>(values[k]);
+      sums[k] += value * value;
+    }
+  for (Index k = 0; k < count; ++k) {
+    const auto value = static_cast<double>(values[k]);
+    sums[k] += value * value;
+  }
+  for (Index half = lanes / 2; half > 0; half /= 2)
+    for (Index k = 0; k < half; ++k) sums[k] += sums[k + half];
+  return sums[0];
+}
+
+template <class S>
+void scale_entries(void* entries, Index count, double factor) {
+  const auto factor_of_type = static_cast<S>(factor);
+  S* const values = static_cast<S*>(entries);
+  for (Index i = 0; i < count; ++i) values[i] = values[i] * factor_of_type;
+}
+
+template <class S>
+inline constexpr EntryType entry_type{
+    sizeof(S),
+    std::is_arithmetic_v<S>,
+    std::is_same_v<S, float> ? (std::numeric_limits<float>::min)() : (std::numeric_limits<double>::min)(),
+    read_entries<S>,
+    write_entries<S>,
+    squares_of_entries<S>,
+    scale_entries<S>};
 
 /// Where a parameter lies, its entries one after the other. The view of a const parameter is only read.
 struct ParameterView {
@@ -41,11 +79,17 @@ struct ParameterView {
   void* data;
   Index rows, cols;
   bool has_rows_as_runs;  ///< A row is a run of entries: not of Weights, whose rows lie in panels.
+  bool is_vector;         ///< One column, by its type.
 
   Index size() const { return rows * cols; }
 
   void read(Index begin, Index count, double* to) const { type->read(entry(begin), count, to); }
   void write(Index begin, Index count, const double* from) const { type->write(from, count, entry(begin)); }
+
+  double squares() const { return type->squares(data, size()); }
+
+  /// These entries alone, as a row.
+  ParameterView run(Index begin, Index count) const { return {type, entry(begin), 1, count, true, false}; }
 
   void set_zero() const {
     if (size() > 0 && type->is_number) {
@@ -54,6 +98,15 @@ struct ParameterView {
     }
     const double zero = 0;
     for (Index i = 0; i < size(); ++i) write(i, 1, &zero);
+  }
+
+  /// Multiplies all entries by limit / norm.
+  void scale(double limit, double norm) const {
+    if (limit / norm >= type->least_factor) return type->scale(data, size(), limit / norm);
+    for_each_block([&](Index begin, double* values, Index count) {
+      for (Index i = 0; i < count; ++i) values[i] = values[i] / norm * limit;
+      write(begin, count, values);
+    });
   }
 
   /// Calls f(begin, values, count) for all entries in order, in blocks.
@@ -74,9 +127,17 @@ struct ParameterView {
 };
 
 template <class Parameter>
+constexpr bool is_vector() {
+  if constexpr (requires { Parameter::ColsAtCompileTime; })
+    return Parameter::ColsAtCompileTime == 1;
+  else
+    return false;
+}
+
+template <class Parameter>
 constexpr bool has_rows_as_runs() {
   if constexpr (requires { Parameter::IsRowMajor; })
-    return Parameter::IsRowMajor || Parameter::ColsAtCompileTime == 1;
+    return Parameter::IsRowMajor || is_vector<Parameter>();
   else
     return false;
 }
@@ -87,8 +148,13 @@ ParameterView view_of(Parameter& parameter) {
   using S = std::remove_const_t<Entry>;
   static_assert(std::is_const_v<Parameter> || !std::is_const_v<Entry>,
                 "moe: a parameter whose entries are const, such as a map of const memory, cannot be set");
-  return {&entry_type<S>, const_cast<S*>(parameter.data()), static_cast<Index>(parameter.rows()),
-          static_cast<Index>(parameter.cols()), has_rows_as_runs<std::remove_const_t<Parameter>>()};
+  using Plain = std::remove_const_t<Parameter>;
+  return {&entry_type<S>,
+          const_cast<S*>(parameter.data()),
+          static_cast<Index>(parameter.rows()),
+          static_cast<Index>(parameter.cols()),
+          has_rows_as_runs<Plain>(),
+          is_vector<Plain>()};
 }
 
 /// The visitor that hands over views.

@@ -9,11 +9,14 @@
 // setting of the program's text.
 #pragma once
 
+#include <cstddef>
 #include <string_view>
 #include <type_traits>
 #include <vector>
 
 #include "moe/core/core.hpp"
+#include "moe/core/entry_tasks.hpp"
+#include "moe/core/executor.hpp"
 #include "moe/core/function_ref.hpp"
 #include "moe/core/parameter_view.hpp"
 #include "moe/core/visit_parts.hpp"
@@ -60,11 +63,19 @@ std::vector<ParameterView> views_of(Model& model) {
   return views;
 }
 
+inline void set_all_zero(const std::vector<ParameterView>& parameters, ExecutorRef executor) {
+  EntryTasks tasks;
+  for (const ParameterView& parameter : parameters) tasks.add(parameter.size());
+  tasks.run(executor,
+            [&](Index, std::size_t run, Index begin, Index count) { parameters[run].run(begin, count).set_zero(); });
+}
+
 }  // namespace detail
 
-template <class Model>
-requires(!std::is_const_v<Model>) void set_zero(Model& model) {
-  detail::for_each_view([](std::string_view, const detail::ParameterView* parameter) { parameter->set_zero(); }, model);
+/// Whatever is thrown, also std::bad_alloc, the model is unchanged.
+template <class Model, class Exec = DefaultExecutor>
+requires(!std::is_const_v<Model>) void set_zero(Model& model, const Exec& executor = {}) {
+  detail::set_all_zero(detail::views_of(model), executor);
 }
 
 /// A copy whose parameters are all zero: a gradient, or an optimiser's moment.
@@ -126,9 +137,14 @@ void unflatten(const Vector<double>& flat, Model& model) {
 
 namespace detail {
 
-/// Whether this name is that of the parameter or of a part that it belongs to.
+/// Whether this name, in which `*` stands for any characters, is that of the parameter or of a part that it belongs to.
 inline bool covers(std::string_view name, std::string_view parameter) {
-  return parameter.starts_with(name) && (parameter.size() == name.size() || parameter[name.size()] == '.');
+  const std::size_t star = name.find('*');
+  if (!parameter.starts_with(name.substr(0, star))) return false;
+  if (star == std::string_view::npos) return parameter.size() == name.size() || parameter[name.size()] == '.';
+  for (std::size_t end = star; end <= parameter.size(); ++end)
+    if (covers(name.substr(star + 1), parameter.substr(end))) return true;
+  return false;
 }
 
 inline void require_same_shape(std::string_view what, std::string_view name, const ParameterView& a,

@@ -8,9 +8,11 @@
 
 #include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
+#include "moe/core/executor.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/optim/check_step.hpp"
 #include "moe/optim/frozen.hpp"
+#include "moe/optim/parameter_groups.hpp"
 #include "moe/optim/parameter_updates.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -20,37 +22,43 @@ struct AdamWOptions {
   double beta1 = 0.9, beta2 = 0.999;
   double epsilon = 1e-8;
   double weight_decay = 0;  ///< Decoupled: parameters shrink by learning_rate * weight_decay.
+  double clip_norm = std::numeric_limits<double>::infinity();  ///< What clip_global_norm calls the limit.
+  bool zero_gradient = false;  ///< A step sets the gradient to zero, that of frozen parameters too.
 };
 
 namespace detail {
 
 /// The settings of one step.
 struct AdamWRule {
-  double beta1, beta2, rate, unbias, epsilon, keep;
+  double beta1, beta2, rate, unbias, epsilon, decay;
 
   template <class S>
-  static void update(const AdamWRule& rule, const EntriesOfStep& entries, Index count);
+  static void update(const AdamWRule& rule, const SlopeOfStep& slope, GroupFactors factors,
+                     const EntriesOfStep& entries, Index count);
 
-  /// Whether the squares of all entries are finite in the entries' own type.
+  /// Whether the squares of all scaled entries are finite in the entries' own type.
   template <class S>
-  static bool accepts(const S* slope, Index count) {
-    return all_finite(slope, count, [](S entry) { return entry * entry; });
+  static bool accepts(const void* slope, Index count, double scale) {
+    return all_finite(static_cast<const S*>(slope), count,
+                      [factor = static_cast<S>(scale)](S entry) { return (entry * factor) * (entry * factor); });
   }
 };
 
 template <class S>
-void AdamWRule::update(const AdamWRule& rule, const EntriesOfStep& entries, Index count) {
+void AdamWRule::update(const AdamWRule& rule, const SlopeOfStep& how, GroupFactors factors,
+                       const EntriesOfStep& entries, Index count) {
   using namespace Eigen::internal;
-  S *const p = static_cast<S*>(entries.parameter), *const m = static_cast<S*>(entries.moments[0]),
-           *const v = static_cast<S*>(entries.moments[1]);
-  const S* const g = static_cast<const S*>(entries.slope);
-  const S beta1 = static_cast<S>(rule.beta1), beta2 = static_cast<S>(rule.beta2), rate = static_cast<S>(rule.rate);
-  const S unbias = static_cast<S>(rule.unbias), epsilon = static_cast<S>(rule.epsilon),
-          keep = static_cast<S>(rule.keep);
-  const S rest1 = S(1) - beta1, rest2 = S(1) - beta2;
+  S *const p = static_cast<S*>(entries.parameter), *const g = static_cast<S*>(entries.slope),
+           *const m = static_cast<S*>(entries.moments[0]), *const v = static_cast<S*>(entries.moments[1]);
+  const S beta1 = static_cast<S>(rule.beta1), beta2 = static_cast<S>(rule.beta2);
+  const S rate = static_cast<S>(rule.rate * factors.learning_rate);
+  const S unbias = static_cast<S>(rule.unbias), epsilon = static_cast<S>(rule.epsilon);
+  const S keep = static_cast<S>(1 - rule.decay * factors.learning_rate * factors.weight_decay);
+  const S rest1 = S(1) - beta1, rest2 = S(1) - beta2, scale = static_cast<S>(how.scale);
   for_each_packet<S>(count, [&](Index i, auto kind) {
     using V = decltype(kind);
-    const V slope = ploadu<V>(g + i);
+    const V slope = pmul(pset1<V>(scale), ploadu<V>(g + i));
+    if (how.set_zero) pstoreu(g + i, pset1<V>(S(0)));
     const V mean = padd(pmul(pset1<V>(beta1), ploadu<V>(m + i)), pmul(pset1<V>(rest1), slope));
     const V square = padd(pmul(pset1<V>(beta2), ploadu<V>(v + i)), pmul(pset1<V>(rest2), pmul(slope, slope)));
     pstoreu(m + i, mean);
@@ -65,12 +73,13 @@ void AdamWRule::update(const AdamWRule& rule, const EntriesOfStep& entries, Inde
 /// m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;
 /// p <- p - learning_rate (m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon) + weight_decay p)
 /// (Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2). t counts the optimiser's steps, one for
-/// all parameters.
+/// all parameters. g is the gradient, scaled so that its global norm is at most clip_norm.
 template <class Model>
 class AdamW {
  public:
   AdamWOptions options;
   Frozen frozen;
+  ParameterGroups groups;
   std::int64_t steps = 0;
 
   explicit AdamW(const Model& model, AdamWOptions options_ = {})
@@ -78,21 +87,22 @@ class AdamW {
     check();
   }
 
-  /// One step; the gradient is left as it is. False, and nothing changed, if the gradient has an entry whose square is
-  /// not finite. Throws std::invalid_argument if shapes or options do not fit; whatever is
-  /// thrown, also std::bad_alloc, nothing has changed.
-  [[nodiscard]] bool step(Model& model, const Model& gradient) {
-    check();
-    detail::check_step("AdamW::step", frozen, model, gradient, mean_, square_);
-    detail::UpdatesOf<detail::AdamWRule> updates;
-    for_each_parameter(detail::UpdateLister<detail::AdamWRule>{frozen, updates}, model, gradient, mean_, square_);
-    if (!updates.is_finite) return false;
-    const auto t = static_cast<double>(++steps);
-    const double mean_bias = 1 - std::pow(options.beta1, t), square_bias = 1 - std::pow(options.beta2, t);
-    updates.make({options.beta1, options.beta2, options.learning_rate / mean_bias, 1 / std::sqrt(square_bias),
-                  options.epsilon, 1 - options.learning_rate * options.weight_decay});
-    return true;
+  /// One step. False, and nothing changed, the gradient neither, if after clipping it has an entry whose square is not
+  /// finite; frozen entries are not looked at. A gradient is left as it is unless options.zero_gradient. Throws
+  /// std::invalid_argument if shapes or options do not fit; whatever is thrown, also std::bad_alloc, nothing has
+  /// changed.
+  template <class Exec = DefaultExecutor>
+  [[nodiscard]] bool step(Model& model, Model& gradient, const Exec& executor = {}) {
+    return step_by(model, gradient, executor);
   }
+  template <class Exec = DefaultExecutor>
+  [[nodiscard]] bool step(Model& model, const Model& gradient, const Exec& executor = {}) {
+    detail::require_kept_gradient("AdamW::step", options.zero_gradient);
+    return step_by(model, gradient, executor);
+  }
+
+  /// The global norm, before clipping, of what was not frozen of the gradient, in the last call of step; 0 before that.
+  double gradient_norm() const { return gradient_norm_; }
 
   /// The moments, mean and square, as values of the model's type: what changes the model's shape (moe/surgery/) changes
   /// theirs.
@@ -110,6 +120,25 @@ class AdamW {
   }
 
  private:
+  bool step_by(Model& model, const Model& gradient, detail::ExecutorRef executor) {
+    check();
+    detail::check_step("AdamW::step", frozen, groups, model, gradient, mean_, square_);
+    detail::UpdatesOf<detail::AdamWRule> updates;
+    for_each_parameter(detail::UpdateLister<detail::AdamWRule>{frozen, groups, updates}, model, gradient, mean_,
+                       square_);
+    const bool accepted = updates.measure(options.clip_norm, options.zero_gradient, executor);
+    if (accepted) {
+      const auto t = static_cast<double>(steps + 1);
+      const double mean_bias = 1 - std::pow(options.beta1, t), square_bias = 1 - std::pow(options.beta2, t);
+      updates.make({options.beta1, options.beta2, options.learning_rate / mean_bias, 1 / std::sqrt(square_bias),
+                    options.epsilon, options.learning_rate * options.weight_decay},
+                   executor);
+      ++steps;
+    }
+    gradient_norm_ = updates.norm;
+    return accepted;
+  }
+
   void check() const {
     require(
         detail::has_finite_bits(options.learning_rate) && options.learning_rate >= 0 && options.learning_rate <= 1e30,
@@ -120,17 +149,21 @@ class AdamW {
             ", it must be in [1e-30, 1e30]");
     require(options.weight_decay >= 0 && detail::has_finite_bits(options.weight_decay), "AdamW: weight_decay is ",
             options.weight_decay, ", it must be finite and 0 or more");
+    detail::require_clip_norm("AdamW", options.clip_norm);
     require(steps >= 0 && steps < (std::numeric_limits<std::int64_t>::max)(), "AdamW: steps is ", steps,
             ", it must be 0 or more and not the largest integer");
   }
 
   Model mean_, square_;
+  double gradient_norm_ = 0;
 };
 
 #ifdef MOE_COMPILED
 namespace detail {
-MOE_DETAIL_INSTANCE void AdamWRule::update<float>(const AdamWRule&, const EntriesOfStep&, Index);
-MOE_DETAIL_INSTANCE void AdamWRule::update<double>(const AdamWRule&, const EntriesOfStep&, Index);
+MOE_DETAIL_INSTANCE void AdamWRule::update<float>(const AdamWRule&, const SlopeOfStep&, GroupFactors,
+                                                  const EntriesOfStep&, Index);
+MOE_DETAIL_INSTANCE void AdamWRule::update<double>(const AdamWRule&, const SlopeOfStep&, GroupFactors,
+                                                   const EntriesOfStep&, Index);
 }  // namespace detail
 #endif
 

@@ -7,6 +7,7 @@
 #include "moe/core/check_gradient.hpp"
 #include "moe/core/core.hpp"
 #include "moe/optim/frozen.hpp"
+#include "moe/optim/parameter_groups.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -29,12 +30,22 @@ void check_companion(std::string_view step, std::string_view what, std::string_v
 #endif
 }
 
-/// Throws std::invalid_argument unless what is frozen is part of the model, and the gradient and the moments have its
-/// shapes.
+inline void require_clip_norm(std::string_view optimiser, double clip_norm) {
+  require(clip_norm > 0, optimiser, ": clip_norm is ", clip_norm, ", it must be more than 0; infinity clips nothing");
+}
+
+/// For a step whose gradient is const.
+inline void require_kept_gradient(std::string_view step, bool zero_gradient) {
+  require(!zero_gradient, step, ": options.zero_gradient is on, and this gradient is const");
+}
+
+/// Throws std::invalid_argument unless what is frozen and the groups are parts of the model, and the gradient and the
+/// moments have its shapes.
 template <class Model, class... Moments>
-void check_step(std::string_view step, const Frozen& frozen, Model& model, const Model& gradient,
-                const Moments&... moments) {
+void check_step(std::string_view step, const Frozen& frozen, const ParameterGroups& groups, Model& model,
+                const Model& gradient, const Moments&... moments) {
   frozen.check(model);
+  groups.check(model);
   check_companion(step, "the gradient",
                   "the gradient is older than the model, or another's: make it anew by zeros_like(model)", model,
                   gradient);

@@ -2,15 +2,19 @@
 // allocates names, and one that changed parameters by itself could stop half way.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <string_view>
 #include <type_traits>
 #include <vector>
 
 #include "moe/core/core.hpp"
+#include "moe/core/executor_ref.hpp"
 #include "moe/core/packet.hpp"
 #include "moe/core/parameter_view.hpp"
 #include "moe/optim/frozen.hpp"
+#include "moe/optim/gradient_norm.hpp"
+#include "moe/optim/parameter_groups.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -19,7 +23,7 @@ namespace detail {
 /// Entries of a parameter, of its gradient and of up to two moments, where each begins.
 struct EntriesOfStep {
   void* parameter;
-  const void* slope;
+  void* slope;
   void* moments[2];
 
   EntriesOfStep shifted(Index begin, std::size_t bytes) const {
@@ -27,47 +31,108 @@ struct EntriesOfStep {
     const auto moved = [=](void* data) -> void* {
       return data != nullptr ? static_cast<char*>(data) + offset : nullptr;
     };
-    return {moved(parameter), static_cast<const char*>(slope) + offset, {moved(moments[0]), moved(moments[1])}};
+    return {moved(parameter), moved(slope), {moved(moments[0]), moved(moments[1])}};
   }
 };
 
-/// The runs of entries that a step by `Rule`, an optimiser's settings in that step, updates.
+/// How the gradient enters a step.
+struct SlopeOfStep {
+  double scale = 1;  ///< Of the trained entries, rounded to their type.
+  bool set_zero = false;
+};
+
+/// What is compiled of an optimiser's step, `Rule`, for one scalar type.
+template <class Rule>
+struct UpdateKernels {
+  void (*update)(const Rule& rule, const SlopeOfStep& slope, GroupFactors factors, const EntriesOfStep& entries,
+                 Index count);
+  bool (*accepts)(const void* slope, Index count, double scale);
+};
+template <class Rule, class S>
+inline constexpr UpdateKernels<Rule> update_kernels{Rule::template update<S>, Rule::template accepts<S>};
+
+/// The runs of entries that a step updates.
 template <class Rule>
 struct UpdatesOf {
-  using Update = void (*)(const Rule& rule, const EntriesOfStep& entries, Index count);
-
   struct Run {
-    Update update;
+    const UpdateKernels<Rule>* kernels;
     EntriesOfStep entries;
-    Index count;
+    GroupFactors factors;
   };
   std::vector<Run> runs;
-  bool is_finite = true;  ///< The gradient: else no update is to be made.
+  GradientRuns trained;  ///< The gradient of each run.
+  GradientRuns spared;   ///< Of what is frozen.
+  double norm = 0;
+  SlopeOfStep slope;
 
-  void make(const Rule& rule) const {
-    for (const Run& run : runs) run.update(rule, run.entries, run.count);
+  /// Norm of the gradient, and the factor by which it becomes at most `limit`; false if no step is to be made of it.
+  bool measure(double limit, bool set_zero, ExecutorRef executor) {
+    norm = trained.norm(executor);
+    slope.set_zero = set_zero;
+    slope.scale = norm > limit ? limit / norm : 1;
+    for (const ParameterView& run : trained.runs)
+      if (!(has_finite_bits(slope.scale) && slope.scale >= run.type->least_factor)) return false;
+    constexpr double small = 1e18;  // no square overflows, also not in float
+    return (has_finite_bits(norm) && norm <= small) || accepts_all(executor);
+  }
+
+  void make(const Rule& rule, ExecutorRef executor) const {
+    const auto update = [&](Index, std::size_t run, Index begin, Index count) {
+      const Run& one = runs[run];
+      one.kernels->update(rule, slope, one.factors, one.entries.shifted(begin, trained.runs[run].type->bytes), count);
+    };
+    const auto set_zero = [&](Index, std::size_t run, Index begin, Index count) {
+      spared.runs[run].run(begin, count).set_zero();
+    };
+    const Index updates = trained.tasks.size();
+    executor.parallel_for(updates + (slope.set_zero ? spared.tasks.size() : 0), [&](Index task) {
+      if (task < updates)
+        trained.tasks.run_one(task, update);
+      else
+        spared.tasks.run_one(task - updates, set_zero);
+    });
+  }
+
+ private:
+  bool accepts_all(ExecutorRef executor) const {
+    std::atomic<bool> all{true};
+    trained.tasks.run(executor, [&](Index, std::size_t run, Index begin, Index count) {
+      const ParameterView slopes = trained.runs[run].run(begin, count);
+      if (!runs[run].kernels->accepts(slopes.data, count, slope.scale)) all = false;
+    });
+    return all;
   }
 };
 
-/// Walks a model, its gradient and its moments: lists what is trained, and looks whether the gradient is finite.
+/// Walks a model, its gradient and its moments: lists what is trained.
 template <class Rule>
 struct UpdateLister {
   const Frozen& frozen;
+  const ParameterGroups& groups;
   UpdatesOf<Rule>& updates;
 
   template <class Parameter, class Slope, class... Moments>
   void operator()(std::string_view name, Parameter& parameter, const Slope& slope, Moments&... moments) const {
     using S = std::remove_pointer_t<decltype(parameter.data())>;
-    updates.is_finite = updates.is_finite && Rule::template accepts<S>(slope.data(), static_cast<Index>(slope.size()));
-    add(name, view_of(parameter), {parameter.data(), slope.data(), {moments.data()...}}, Rule::template update<S>);
+    const ParameterView slopes = view_of(slope);
+    add(name, slopes, {parameter.data(), slopes.data, {moments.data()...}}, update_kernels<Rule, S>);
   }
 
  private:
-  void add(std::string_view name, const ParameterView& view, const EntriesOfStep& entries,
-           typename UpdatesOf<Rule>::Update update) const {
-    frozen.visit_trained_runs(name, view, [&](Index begin, Index count) {
-      updates.runs.push_back({update, entries.shifted(begin, view.type->bytes), count});
+  void add(std::string_view name, const ParameterView& slopes, const EntriesOfStep& entries,
+           const UpdateKernels<Rule>& kernels) const {
+    const GroupFactors factors = groups.factors_of(name, slopes);
+    Index end = 0;
+    const auto spare_until = [&](Index begin) {
+      if (begin > end) updates.spared.add(slopes.run(end, begin - end));
+    };
+    frozen.visit_trained_runs(name, slopes, [&](Index begin, Index count) {
+      spare_until(begin);
+      updates.trained.add(slopes.run(begin, count));
+      updates.runs.push_back({&kernels, entries.shifted(begin, slopes.type->bytes), factors});
+      end = begin + count;
     });
+    spare_until(slopes.size());
   }
 };
 
