@@ -25,8 +25,8 @@ void tile(benchmark::State& state) {
     b_of_panel[p] = b.data() + p * depth * moe::panel_width, c_of_panel[p] = c.data() + p * rows * moe::panel_width;
   const auto multiply = moe::detail::packed_tile<float>(moe::detail::LeftOrder::rows, rows);
   const auto product = [&] {
-    multiply(a.data(), depth, rows * moe::panel_width, b_of_panel, c_of_panel, false, moe::detail::Ahead::one_far,
-             b_of_panel);
+    multiply(a.data(), depth, rows * moe::panel_width, b_of_panel, c_of_panel, moe::detail::Sums::set,
+             moe::detail::Ahead::one_far, b_of_panel);
     benchmark::DoNotOptimize(c.data());
   };
   const double flops = 2.0 * rows * panels * moe::panel_width * static_cast<double>(depth);

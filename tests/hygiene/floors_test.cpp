@@ -32,7 +32,7 @@ const std::vector<std::vector<std::string>> floors{
      "kernel/view.hpp"},
     {"kernel/tile.hpp"},
     {"kernel/elementwise.hpp", "kernel/lanes.hpp"},
-    {"kernel/packing.hpp"},
+    {"kernel/long_sums.hpp", "kernel/packing.hpp"},
     {"kernel/tiles.hpp"},
     {"kernel/gemm.hpp"},
     {"kernel"},

@@ -115,5 +115,18 @@ TEST(Gemm, NaNReachesItsOwnRowOnly) {
   EXPECT_EQ(c.bottomRows(2), expected.bottomRows(2));
 }
 
+/// On both sides of a run of rows, and of runs that are added up together; more columns and rows than scratch holds.
+TEST(Gemm, ProductsOfRowsAreAddedWhateverTheirNumber) {
+  for (const Index rows : {0, 1, 256, 257, 256 * 33 + 1}) {
+    const Index outputs = rows == 257 ? 300 : 5, inputs = rows == 257 ? 515 : 3;
+    const Matrix<float> a = small_integers<float>(rows, outputs, 1), b = small_integers<float>(rows, inputs, 2);
+    Matrix<float> c = small_integers<float>(outputs, inputs + 2, 3);
+    Matrix<float> expected = c;
+    expected.middleCols(1, inputs) += product<float>(a.transpose(), b);
+    detail::add_product_of_rows<float>(a, b, c.middleCols(1, inputs));
+    EXPECT_EQ(c, expected) << rows;
+  }
+}
+
 }  // namespace gemm_test
 }  // namespace moe

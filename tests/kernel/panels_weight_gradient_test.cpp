@@ -76,5 +76,20 @@ TYPED_TEST(PanelsWeightGradient, RowsMayBePartsOfAWiderMatrix) {
   }
 }
 
+TYPED_TEST(PanelsWeightGradient, OfVeryManyRowsIsExactWhereSumsAre) {
+  using S = TypeParam;
+  constexpr Index rows = runs_together * rows_of_gradient + 9, inputs = 260, outputs = 17;
+  const auto integers = [](Index cols, Index seed) -> Matrix<S> {
+    return Matrix<S>::NullaryExpr(rows, cols,
+                                  [seed](Index i, Index j) { return static_cast<S>((7 * i + 3 * j + seed) % 5 - 2); });
+  };
+  const Matrix<S> dy = integers(outputs, 1), x = integers(inputs, 2);
+  Weights<S> dw = Matrix<S>(Matrix<S>::Ones(outputs, inputs));
+  Vector<S> db = Vector<S>::Ones(outputs);
+  panels_weight_gradient<S>(dy, x, dw, db, 0, outputs);
+  EXPECT_EQ(dw.matrix(), (Matrix<S>::Ones(outputs, inputs) + product<S>(dy.transpose(), x)));
+  EXPECT_EQ(db, (Vector<S>::Ones(outputs) + dy.colwise().sum().transpose()));
+}
+
 }  // namespace panels_weight_gradient_test
 }  // namespace moe::detail

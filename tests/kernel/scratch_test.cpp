@@ -12,6 +12,7 @@ TEST(Scratch, IsAThreadsOwnAndStaysTheSame) {
   EXPECT_EQ(here, &Scratch<float>::mine());
   EXPECT_EQ(here->packed.size(), scratch_size);
   EXPECT_EQ(here->second.size(), scratch_size);
+  EXPECT_EQ(here->sums.size(), scratch_size);
   std::thread{[&] { EXPECT_NE(here, &Scratch<float>::mine()); }}.join();
 }
 

@@ -38,7 +38,7 @@ TYPED_TEST(Tile, OfAnyRowsIsTheProduct) {
   for (Index rows = 1; rows <= Shape::rows; ++rows)
     for (const LeftOrder order : {LeftOrder::rows, LeftOrder::columns})
       for (const Ahead prefetch : {Ahead::one_far, Ahead::each_near})
-        for (const bool accumulate : {false, true}) {
+        for (const Sums mode : {Sums::set, Sums::go_on, Sums::add}) {
           const Matrix<S> a = support::random_matrix<S>(rows, depth, 1);
           const LeftOrder own = order == LeftOrder::rows ? Shape::order_of_packed(rows) : order;
           std::vector<S> packed(static_cast<std::size_t>(rows * padded));
@@ -52,12 +52,12 @@ TYPED_TEST(Tile, OfAnyRowsIsTheProduct) {
           Matrix<S> sums = Matrix<S>::Constant(Shape::most_panels * rows, panel_width, 1);
           std::vector<S*> to;
           for (Index p = 0; p < Shape::most_panels; ++p) to.push_back(sums.data() + p * rows * panel_width);
-          packed_tile<S>(order, rows)(packed.data(), depth, rows * panel_width, panels.data(), to.data(), accumulate,
+          packed_tile<S>(order, rows)(packed.data(), depth, rows * panel_width, panels.data(), to.data(), mode,
                                       prefetch, panels.data());
           for (Index p = 0; p < Shape::panels(rows); ++p)
             for (Index i = 0; i < rows; ++i)
               for (Index j = 0; j < panel_width; ++j) {
-                S expected = accumulate ? S(1) : S(0);
+                S expected = mode == Sums::set ? S(0) : S(1);
                 for (Index k = 0; k < depth; ++k) expected += a(i, k) * b(p * padded + k, j);
                 EXPECT_LE(std::abs(sums(p * rows + i, j) - expected), S(1e-5)) << rows;
               }

@@ -16,6 +16,7 @@
 #include "moe/expert/mlp.hpp"
 #include "moe/expert/stages.hpp"
 #include "moe/kernel/elementwise.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/panels_forward.hpp"
 #include "moe/kernel/panels_input_gradient.hpp"
 #include "moe/kernel/panels_weight_gradient.hpp"
@@ -160,12 +161,9 @@ struct Glu {
     }
     detail::panels_input_gradient<S>(dy_ND, w2_DF, dgate_NF, first, count, false);  // d hidden, for both factors
     dropout.drop(tape.random, dgate_NF, first, count);
-    const bool multiplies = multiplier_F.size() > 0;
-    const S* const multiplier = multiplies ? &multiplier_F(first) : nullptr;
-    S* const dmultiplier = multiplies ? &gradient.multiplier_F(first) : nullptr;
+    if (multiplier_F.size() > 0) multiplier_backward(tape, gradient, first, count);
     for (Index n = 0; n < x_ND.rows(); ++n)
-      split_gradient(count, &tape.gate_NF(n, first), &tape.up_NF(n, first), multiplier, dmultiplier,
-                     &dgate_NF(n, first), &dup_NF(n, first));
+      split_gradient(count, &tape.gate_NF(n, first), &tape.up_NF(n, first), &dgate_NF(n, first), &dup_NF(n, first));
     detail::panels_weight_gradient<S>(dgate_NF, x_ND, gradient.w1_FD, gradient.b1_F, first, count);
     detail::panels_weight_gradient<S>(dup_NF, x_ND, gradient.w3_FD, gradient.b3_F, first, count);
   }
@@ -195,18 +193,25 @@ struct Glu {
       return Activation::template value<S>(gate) * up;
   }
 
-  /// The gradients of the two factors of a row, and of the multiplier (nullptr: none); `dgate` holds that of the hidden
-  /// units at first.
-  void split_gradient(Index count, const S* gate_row, const S* up_row, const S* multiplier, S* dmultiplier, S* dgate,
-                      S* dup) const {
-    if (multiplier != nullptr) {
-      const auto add = [&](const Units& sum, const Units& dh, const Units& gate, const Units& up) -> Units {
+  /// dgate_NF holds the gradient of the hidden units; the multiplier's is added, and it is multiplied.
+  void multiplier_backward(Tape& tape, Glu& gradient, Index first, Index count) const {
+    const auto add = [&](Index n, Index begin, Index width, S* sums) {
+      const auto add_product = [&](const Units& sum, const Units& dh, const Units& gate, const Units& up) -> Units {
         return sum + dh * value(gate, up);
       };
-      detail::map_chunks(count, dmultiplier, add, dmultiplier, dgate, gate_row, up_row);
-      const auto times = [](const Units& a, const Units& b) -> Units { return a * b; };
-      detail::map_chunks(count, dgate, times, dgate, multiplier);
-    }
+      const Index at = first + begin;
+      detail::map_chunks(width, sums, add_product, sums, &tape.dgate_NF(n, at), &tape.gate_NF(n, at),
+                         &tape.up_NF(n, at));
+      return true;
+    };
+    detail::add_terms<S>(tape.dgate_NF.rows(), count, &gradient.multiplier_F(first), add);
+    const auto times = [](const Units& a, const Units& b) -> Units { return a * b; };
+    for (Index n = 0; n < tape.dgate_NF.rows(); ++n)
+      detail::map_chunks(count, &tape.dgate_NF(n, first), times, &tape.dgate_NF(n, first), &multiplier_F(first));
+  }
+
+  /// The gradients of the two factors of a row; `dgate` holds that of the hidden units at first.
+  void split_gradient(Index count, const S* gate_row, const S* up_row, S* dgate, S* dup) const {
     detail::for_each_chunk(count, [&](Index begin, Index width) {
       const auto units_of = [&](const S* row) -> Units { return detail::load_chunk(row + begin, width, S(0)); };
       const Units dh = units_of(dgate), gate = units_of(gate_row), up = units_of(up_row);

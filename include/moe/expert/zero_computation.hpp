@@ -9,6 +9,8 @@
 #include "moe/core/parameters.hpp"
 #include "moe/core/random.hpp"
 #include "moe/expert/mix.hpp"
+#include "moe/kernel/long_sums.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -93,7 +95,7 @@ struct ConstantExpert {
     require_shape("ConstantExpert::backward: dy", dy_ND, x_ND.rows(), output_width());
     require_shape("ConstantExpert::backward: dx", dx_ND, x_ND.rows(), x_ND.cols());
     if (!mixes()) {
-      for (Index n = 0; n < dy_ND.rows(); ++n) gradient.value_D += dy_ND.row(n).transpose();
+      detail::add_column_sums<S>(dy_ND, gradient.value_D.data());
       dx_ND.setZero();
       return;
     }
@@ -102,9 +104,13 @@ struct ConstantExpert {
     for (Index n = 0; n < x_ND.rows(); ++n) {
       tape.dmix_N2(n, 0) = dy_ND.row(n).dot(x_ND.row(n));
       tape.dmix_N2(n, 1) = dy_ND.row(n).dot(value_D.transpose());
-      gradient.value_D += tape.mix_N2(n, 1) * dy_ND.row(n).transpose();
       dx_ND.row(n) = tape.mix_N2(n, 0) * dy_ND.row(n);
     }
+    const auto add = [&](Index n, Index first, Index count, S* sums) {
+      detail::add_scaled_row(tape.mix_N2(n, 1), detail::row_at(dy_ND, n) + first, count, sums);
+      return true;
+    };
+    detail::add_terms<S>(dy_ND.rows(), dy_ND.cols(), gradient.value_D.data(), add);
     mix.backward(x_ND, tape.mix_N2, tape.dmix_N2, dx_ND, gradient.mix);
   }
 

@@ -10,6 +10,7 @@
 #include "moe/core/random.hpp"
 #include "moe/core/rounding.hpp"
 #include "moe/gating/expert_choice_keys.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/kernel/selection.hpp"
 #include "moe/routing/batch.hpp"
@@ -86,12 +87,13 @@ struct ExpertChoice {
     const Index size = routing.rows_of_group();
     for (Index begin = 0; begin < routing.tokens(); begin += size)
       for (Index e = 0; e < routing.experts(); ++e) {
-        S sum = 0;
+        detail::Wide<S> wide_sum = 0;
         for (Index t = begin; t < begin + size; ++t) {
           if (!routing.is_valid(t)) continue;
           const S product = routing.probabilities_TE(t, e) * drouting.probabilities_TE(t, e);
-          if (!detail::has_nan_bits(product)) sum += product;
+          if (!detail::has_nan_bits(product)) wide_sum += product;
         }
+        const auto sum = static_cast<S>(wide_sum);
         for (Index t = begin; t < begin + size; ++t)
           if (routing.is_valid(t))
             dlogits_TE(t, e) += routing.probabilities_TE(t, e) * (drouting.probabilities_TE(t, e) - sum);

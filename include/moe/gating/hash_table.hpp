@@ -9,6 +9,7 @@
 
 #include "moe/core/core.hpp"
 #include "moe/core/random.hpp"
+#include "moe/kernel/long_sums.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -70,14 +71,14 @@ std::vector<Index> clustered_table(const Matrix<S>& embedding_of_id, Index exper
       moved = moved || table[static_cast<std::size_t>(id)] != nearest;
       table[static_cast<std::size_t>(id)] = nearest;
     }
-    Matrix<S> sum = Matrix<S>::Zero(experts, embedding_of_id.cols());
-    Vector<S> count = Vector<S>::Zero(experts);
+    Matrix<Wide<S>> sum = Matrix<Wide<S>>::Zero(experts, embedding_of_id.cols());
+    Vector<Wide<S>> count = Vector<Wide<S>>::Zero(experts);
     for (Index id = 0; id < ids; ++id) {
-      sum.row(table[static_cast<std::size_t>(id)]) += embedding_of_id.row(id);
-      count(table[static_cast<std::size_t>(id)]) += S(1);
+      sum.row(table[static_cast<std::size_t>(id)]) += embedding_of_id.row(id).template cast<Wide<S>>();
+      count(table[static_cast<std::size_t>(id)]) += 1;
     }
     for (Index e = 0; e < experts; ++e)
-      if (count(e) > 0) center.row(e) = sum.row(e) / count(e);
+      if (count(e) > 0) center.row(e) = (sum.row(e) / count(e)).template cast<S>();
   }
   return table;
 }

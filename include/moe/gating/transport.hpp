@@ -7,6 +7,7 @@
 
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/routing/routing.hpp"
 
@@ -49,7 +50,7 @@ struct Transport {
     auto& workspace = routing.workspace;
     workspace.token_T.setZero(routing.tokens());
     workspace.token2_T.resize(routing.tokens());
-    workspace.expert2_E.resize(routing.experts());
+    workspace.sums_E.resize(routing.experts());
     Index taking_part = 0;
     for (Index t = 0; t < routing.tokens(); ++t) {
       const S* logits = routing.selection_logits_TE().row(t).data();
@@ -74,7 +75,8 @@ struct Transport {
   void balance_kernel(Routing<S>& routing, S row_sum) const {
     const Index experts = routing.experts();
     auto& workspace = routing.workspace;
-    Vector<S>&a = workspace.token_T, &b = workspace.expert_E, &column = workspace.expert2_E;
+    Vector<S>&a = workspace.token_T, &b = workspace.expert_E;
+    Vector<Wide<S>>& column = workspace.sums_E;
     Buffer<Matrix<S>>& kernel = workspace.rows_TE;  // each row, and its epsilon as last entry
     b.setOnes(experts);
     kernel.resize(routing.tokens(), experts + 1);
@@ -90,11 +92,11 @@ struct Transport {
         if (!takes_part(routing, t)) continue;
         const auto kernel_E = kernel.row(t).head(experts);
         a(t) = row_sum / (kernel_E.dot(b) + kernel(t, experts));
-        column += kernel_E.transpose() * a(t);
+        column += (kernel_E.transpose() * a(t)).template cast<Wide<S>>();
       }
       S change = 0;
       for (Index e = 0; e < experts; ++e) {
-        const S next = column_sum / (column(e) + static_cast<S>(epsilon));
+        const S next = column_sum / (static_cast<S>(column(e)) + static_cast<S>(epsilon));
         change += std::abs(next - b(e)) / static_cast<S>(experts);
         b(e) = next;
       }
@@ -109,7 +111,8 @@ struct Transport {
   void balance_logarithms(Routing<S>& routing, S row_sum) const {
     const Index experts = routing.experts();
     auto& workspace = routing.workspace;
-    Vector<S>&log_a = workspace.token_T, &log_b = workspace.expert_E, &column = workspace.expert2_E;
+    Vector<S>&log_a = workspace.token_T, &log_b = workspace.expert_E;
+    Vector<Wide<S>>& column = workspace.sums_E;
     Buffer<Matrix<S>>& p_E = workspace.rows_TE;
     p_E.resize(1, experts);
     log_b.setZero(experts);
@@ -120,11 +123,12 @@ struct Transport {
         if (!takes_part(routing, t)) continue;
         p_E.row(0) = distance(routing, t) + log_b.transpose();
         log_a(t) = std::log(row_sum) - softmax_row(p_E.data(), experts, p_E.data()).log();
-        column += row_sum * p_E.row(0).transpose();
+        column += (row_sum * p_E.row(0).transpose()).template cast<Wide<S>>();
       }
-      const S distance_left = (column.array() - share).abs().sum();  // the mean over the columns, in shares
-      for (Index e = 0; e < experts; ++e)                            // a column that underflowed grows round by round
-        log_b(e) += std::log(share / (std::max)(column(e), (std::numeric_limits<S>::min)()));
+      const auto distance_left =
+          static_cast<S>((column.array() - Wide<S>(share)).abs().sum());  // the mean over the columns, in shares
+      for (Index e = 0; e < experts; ++e)  // a column that underflowed grows round by round
+        log_b(e) += std::log(share / (std::max)(static_cast<S>(column(e)), (std::numeric_limits<S>::min)()));
       if (!(distance_left > static_cast<S>(tolerance))) break;
     }
   }

@@ -7,6 +7,7 @@
 
 #include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/packing.hpp"
 #include "moe/kernel/scratch.hpp"
 #include "moe/kernel/tiles.hpp"
@@ -80,6 +81,31 @@ void gemm(Index rows, Index columns, Index depth, const Strided<S>& a, const Str
       }
     }
   }
+}
+
+/// c (m, n) += a' b, a (rows, m) and b (rows, n): a sum over rows, which may be very many. Those of up to longest_run
+/// rows are added up by themselves, some of these in scratch, and these in c.
+template <class S>
+void add_product_of_rows(View<const S> a, View<const S> b, View<S> c) {
+  const auto multiply = [&](Index begin, Index count, Index row, View<S> to, Index column, bool accumulate) {
+    gemm<S>(to.rows(), to.cols(), count, {a.row(begin) + row, 1, a.outerStride()},
+            {b.row(begin) + column, b.outerStride(), 1}, to.data(), to.outerStride(), accumulate);
+  };
+  const EvenParts runs{a.rows(), longest_run};
+  if (runs.count() == 1) return multiply(0, a.rows(), 0, c, 0, true);
+  constexpr Index most_columns = 512, most_rows = scratch_size / most_columns;
+  S* const sums = Scratch<S>::mine().sums.data();
+  for (Index row = 0; row < c.rows(); row += most_rows)
+    for (Index column = 0; column < c.cols(); column += most_columns) {
+      const Index rows = (std::min)(most_rows, c.rows() - row), columns = (std::min)(most_columns, c.cols() - column);
+      for (Index run = 0; run < runs.count(); ++run) {
+        multiply(runs.begin(run), runs.size(run), row, {sums, rows, columns, columns}, column,
+                 run % runs_together != 0);
+        if ((run + 1) % runs_together == 0 || run + 1 == runs.count())
+          for (Index i = 0; i < rows; ++i)
+            for (Index j = 0; j < columns; ++j) c(row + i, column + j) += sums[i * columns + j];
+      }
+    }
 }
 
 #ifdef MOE_COMPILED

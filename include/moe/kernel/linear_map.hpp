@@ -12,6 +12,7 @@
 #include "moe/core/core.hpp"
 #include "moe/core/executor_ref.hpp"
 #include "moe/kernel/gemm.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/packing.hpp"
 #include "moe/kernel/view.hpp"
 
@@ -75,12 +76,9 @@ void linear_weight_gradient(View<const S> dy, View<const S> x, Matrix<S>& dw, Ve
   require_linear<S>(x, dw, db, dy);
   if (dy.rows() == 0) return;
   parallel_blocks(executor, x.cols(), linear_task_columns, [&](Index begin, Index count) {
-    gemm<S>(dw.rows(), count, dy.rows(), {dy.data(), 1, dy.outerStride()}, {x.data() + begin, x.outerStride(), 1},
-            dw.data() + begin, dw.outerStride(), true);
+    add_product_of_rows<S>(dy, x.block(0, begin, x.rows(), count), {dw.data() + begin, dw.rows(), count, dw.cols()});
   });
-  if (db.size() > 0)
-    for (Index i = 0; i < dy.rows(); ++i)
-      for (Index j = 0; j < dy.cols(); ++j) db[j] += dy(i, j);
+  if (db.size() > 0) add_column_sums<S>(dy, db.data());
 }
 
 /// Copies the rows of `m` whose mark is not 0 into `rows`, in order: sums over rows then do not see the others at all.

@@ -9,7 +9,9 @@
 #include "moe/core/core.hpp"
 #include "moe/core/weights.hpp"
 #include "moe/kernel/lanes.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/packing.hpp"
+#include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/scratch.hpp"
 #include "moe/kernel/tiles.hpp"
 #include "moe/kernel/view.hpp"
@@ -21,31 +23,62 @@ namespace detail {
 inline constexpr Index rows_of_gradient = 256;     // packed at once
 inline constexpr Index columns_of_gradient = 512;  // of them
 
-/// More rows than rows_of_weight_by_lane, of at most columns_of_gradient columns: tiles (inputs, outputs), whose sums
-/// are dw's own panels.
+/// Panels of a weight's gradient: panel p is (inputs, width(p)).
 template <class S>
-void tiles_weight_gradient(View<const S> dy, View<const S> x, Weights<S>& dw, Index p_begin, Index p_end) {
+struct GradientPanels {
+  S* data;
+  Index outputs, inputs;
+
+  Index count() const { return (outputs + panel_width - 1) / panel_width; }
+  Index width(Index p) const { return (std::min)(panel_width, outputs - p * panel_width); }
+  S* entry(Index p, Index input) const { return data + p * panel_width * inputs + input * width(p); }
+};
+
+/// More rows than rows_of_weight_by_lane, of at most columns_of_gradient columns: tiles (inputs, outputs), which are
+/// added to dw's own panels.
+template <class S>
+void tiles_weight_gradient(View<const S> dy, View<const S> x, const GradientPanels<S>& dw) {
   static_assert(rows_of_gradient * columns_of_gradient <= scratch_size, "moe: scratch is too small for so many rows");
   S *const packed = Scratch<S>::mine().packed.data(), *const panels = Scratch<S>::mine().second.data();
-  const Index full_panels = (std::min)(p_end, dw.rows() / panel_width) - p_begin;
   const EvenParts chunks{x.rows(), rows_of_gradient}, blocks{x.cols(), columns_of_gradient};
+  const Sums mode = chunks.count() == 1 ? Sums::go_on : Sums::add;  // few rows are faster when they go on
   for (Index chunk = 0; chunk < chunks.count(); ++chunk) {
     const Index row = chunks.begin(chunk), depth = chunks.size(chunk), panel_size = panel_width * depth;
-    for (Index p = p_begin; p < p_end; ++p)
-      pack_panel<S>(dy.block(row, p * panel_width, depth, dw.width_of_panel(p)), panels + (p - p_begin) * panel_size);
+    for (Index p = 0; p < dw.count(); ++p)
+      pack_panel<S>(dy.block(row, p * panel_width, depth, dw.width(p)), panels + p * panel_size);
     RightPanels<S> right;
-    right.runs[0] = PanelRun<S>::even_run(panels, panel_size, p_end - p_begin);
+    right.runs[0] = PanelRun<S>::even_run(panels, panel_size, dw.count());
     for (Index block = 0; block < blocks.count(); ++block) {
       const Index column = blocks.begin(block);
       const PackedRows<S> left{packed, EvenParts{blocks.size(block), TileShape<S>::rows}, LeftOrder::columns, depth};
       pack_columns<S>(x.block(row, column, depth, left.tiles.total()), left.tiles, packed);
-      const SumsInMemory<S> target{dw.panel(p_begin) + column * panel_width, panel_width * dw.cols(), full_panels};
+      const SumsInMemory<S> target{dw.data + column * panel_width, panel_width * dw.inputs, dw.outputs / panel_width,
+                                   mode};
       for (TileWalk<S> walk(left, right, target); walk.next();)
         if (const Index last = walk.panels() - 1; !walk.in_memory(last)) {  // the narrow panel
-          const Index p = p_begin + walk.first_panel() + last, width = dw.width_of_panel(p);
+          const Index p = walk.first_panel() + last, width = dw.width(p);
           put_tile(walk.sums(last), left.tiles.size(walk.tile()), width,
-                   dw.panel(p) + (column + left.tiles.begin(walk.tile())) * width, width, true);
+                   dw.entry(p, column + left.tiles.begin(walk.tile())), width, true);
         }
+    }
+  }
+}
+
+/// The same, of very many rows too: those of up to runs_together chunks are added up in scratch, and these in dw.
+template <class S>
+void long_weight_gradient(View<const S> dy, View<const S> x, const GradientPanels<S>& dw) {
+  const EvenParts parts{x.rows(), runs_together * rows_of_gradient};
+  if (parts.count() == 1) return tiles_weight_gradient<S>(dy, x, dw);
+  constexpr Index inputs_of_scratch = scratch_size / columns_of_gradient;
+  for (Index column = 0; column < x.cols(); column += inputs_of_scratch) {
+    const GradientPanels<S> sums{Scratch<S>::mine().sums.data(), dw.outputs,
+                                 (std::min)(inputs_of_scratch, x.cols() - column)};
+    for (Index part = 0; part < parts.count(); ++part) {
+      const Index row = parts.begin(part), rows = parts.size(part);
+      std::fill_n(sums.data, sums.outputs * sums.inputs, S(0));
+      tiles_weight_gradient<S>(dy.block(row, 0, rows, dy.cols()), x.block(row, column, rows, sums.inputs), sums);
+      for (Index p = 0; p < dw.count(); ++p)
+        add_scaled_row(S(1), sums.entry(p, 0), sums.inputs * dw.width(p), dw.entry(p, column));
     }
   }
 }
@@ -60,13 +93,12 @@ void panels_weight_gradient(View<const S> dy, View<const S> x, Weights<S>& dw, V
   if (dy.rows() == 0) return;
   for (; first < end; first += columns_of_gradient) {
     const Index part_end = (std::min)(first + columns_of_gradient, end);
-    if (db.size() > 0)
-      for (Index n = 0; n < dy.rows(); ++n)
-        for (Index j = first; j < part_end; ++j) db[j] += dy(n, j);
+    if (db.size() > 0) add_column_sums<S>(dy.block(0, first, dy.rows(), part_end - first), db.data() + first);
     const Index p_begin = first / panel_width, p_end = (part_end + panel_width - 1) / panel_width;
     if (x.cols() == 0) continue;
     if (dy.rows() > rows_of_weight_by_lane) {
-      tiles_weight_gradient<S>(dy, x, dw, p_begin, p_end);
+      long_weight_gradient<S>(dy.block(0, first, dy.rows(), part_end - first), x,
+                              {dw.panel(p_begin), part_end - first, x.cols()});
     } else {
       const auto add_outer_products = LanesOfRows<S>::add_outer(dy.rows());
       for (Index p = p_begin; p < p_end; ++p)

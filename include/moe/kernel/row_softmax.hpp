@@ -1,6 +1,7 @@
 // Softmax and log-sum-exp of a row, and the product of a softmax's Jacobian with a vector.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -8,6 +9,7 @@
 #include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/elementwise.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -33,17 +35,30 @@ S largest(const S* row, Index size) {
   return best.maxCoeff();
 }
 
+/// The sum of f(begin, count), a chunk, over all chunks of 0 .. size - 1; f leaves places beyond the last value 0.
+template <class S, class F>
+EIGEN_ALWAYS_INLINE S sum_of_chunks(Index size, const F& f) {
+  constexpr Index run = longest_run * panel_width;
+  const auto sum_of_run = [&](Index first) {
+    Chunk<S> sum = S(0);
+    for_each_chunk((std::min)(run, size - first), [&](Index begin, Index count) { sum += f(first + begin, count); });
+    return sum.sum();
+  };
+  if (size <= run) return sum_of_run(0);
+  Wide<S> total = 0;
+  for (Index first = 0; first < size; first += run) total += sum_of_run(first);
+  return static_cast<S>(total);
+}
+
 /// exp(row - shift) into `out`; returns the sum.
 template <class S>
 S exp_shifted(const S* row, Index size, S shift, S* out) {
-  Chunk<S> sum = S(0);
-  for_each_chunk(size, [&](Index begin, Index count) {
+  return sum_of_chunks<S>(size, [&](Index begin, Index count) -> Chunk<S> {
     const Chunk<S> shifted = load_chunk(row + begin, count, shift) - shift;
     const Chunk<S> power = exp_of_negative<S>(shifted);
     store_chunk<S>(power, out + begin, count);
-    sum += count == panel_width ? power : power * first_ones<S>(count);
+    return count == panel_width ? power : power * first_ones<S>(count);
   });
-  return sum.sum();
 }
 
 /// The sum of exp(logits), kept so that its logarithm is only taken where it is needed.
@@ -93,18 +108,15 @@ SumOfExponentials<S> softmax_row(const S* logits, Index size, S* probabilities) 
 /// In one order wherever the row lies; Eigen's own sum of a row begins at an aligned address.
 template <class S>
 S sum_row(const S* row, Index size) {
-  Chunk<S> sum = S(0);
-  for_each_chunk(size, [&](Index begin, Index count) { sum += load_chunk(row + begin, count, S(0)); });
-  return sum.sum();
+  return sum_of_chunks<S>(size,
+                          [&](Index begin, Index count) -> Chunk<S> { return load_chunk(row + begin, count, S(0)); });
 }
 
 template <class S>
 S dot_rows(const S* a, const S* b, Index size) {
-  Chunk<S> sum = S(0);
-  for_each_chunk(size, [&](Index begin, Index count) {
-    sum += load_chunk(a + begin, count, S(0)) * load_chunk(b + begin, count, S(0));
+  return sum_of_chunks<S>(size, [&](Index begin, Index count) -> Chunk<S> {
+    return load_chunk(a + begin, count, S(0)) * load_chunk(b + begin, count, S(0));
   });
-  return sum.sum();
 }
 
 /// J = diag(p) - p p', so dlogits += J dp = p .* (dp - p'dp). Where log p has gradients that were added to dlogits

@@ -1,4 +1,4 @@
-// A thread's own memory for what its kernels pack and decode.
+// A thread's own memory for what its kernels pack, decode and add up.
 #pragma once
 
 #include "moe/core/core.hpp"
@@ -7,15 +7,15 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Entries of each of the two parts of a thread's scratch.
+/// Entries of each of the three parts of a thread's scratch.
 inline constexpr Index scratch_size = Index{1} << 17;
 
 /// Of fixed size, so that a thread allocates it once in its life and no task ever again.
 template <class S>
 struct Scratch {
-  Vector<S> packed, second;
+  Vector<S> packed, second, sums;
 
-  Scratch() : packed(scratch_size), second(scratch_size) {}
+  Scratch() : packed(scratch_size), second(scratch_size), sums(scratch_size) {}
 
   /// The calling thread's.
   static Scratch& mine() {

@@ -28,6 +28,10 @@ enum class Ahead {
   each_near  ///< What lies at ahead[p] of each panel p, into the first-level cache.
 };
 
+/// What a tile does with the sums that are there: writes over them, goes on from them (so that a sum in several turns
+/// has the order of one turn), or adds its own to them, so that each of them is short.
+enum class Sums { set, go_on, add };
+
 template <class S>
 struct TileShape : PacketsOf<S> {
   using PacketsOf<S>::packets;
@@ -50,13 +54,13 @@ struct TileShape : PacketsOf<S> {
   }
 };
 
-/// c[p] (Rows, panel_width) = or += a (Rows, depth) b[p] (depth, panel_width) for each panel p. Every panel_width steps
-/// of k of `a` begin `a_stride` after those before. `ahead` points to (depth, panel_width) entries. What is prefetched
-/// is no template argument: so every tile is compiled once.
-/// Never inlined: among other code, its registers would be spilled.
+/// c[p] (Rows, panel_width) = (or as `sums` says) a (Rows, depth) b[p] (depth, panel_width) for each panel p. Every
+/// panel_width steps of k of `a` begin `a_stride` after those before. `ahead` points to (depth, panel_width) entries.
+/// What is prefetched is no template argument: so every tile is compiled once. Never inlined: among other code, its
+/// registers would be spilled.
 template <class S, LeftOrder order, int Rows, int Panels>
-EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index a_stride, const S* const* b, S* const* c,
-                                     bool accumulate, Ahead prefetch, const S* const* ahead) {
+EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index a_stride, const S* const* b, S* const* c, Sums sums,
+                                     Ahead prefetch, const S* const* ahead) {
   using namespace Eigen::internal;  // the packet operations
   using Packet = typename TileShape<S>::Packet;
   constexpr int lanes = TileShape<S>::lanes, packets = TileShape<S>::packets, width = packets * Panels;
@@ -75,7 +79,7 @@ EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index a_stride, co
     MOE_DETAIL_UNROLL
     for (int j = 0; j < width; ++j) sum[i][j] = pset1<Packet>(S(0));
   }
-  if (accumulate) {
+  if (sums == Sums::go_on) {
     MOE_DETAIL_UNROLL
     for (int i = 0; i < Rows; ++i) {
       MOE_DETAIL_UNROLL
@@ -113,6 +117,14 @@ EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index a_stride, co
     MOE_DETAIL_UNROLL
     for (int p = 0; p < Panels; ++p) right[p] += steps * panel_width, next[p] += steps * panel_width;
   }
+  if (sums == Sums::add) {
+    MOE_DETAIL_UNROLL
+    for (int i = 0; i < Rows; ++i) {
+      MOE_DETAIL_UNROLL
+      for (int j = 0; j < width; ++j)
+        sum[i][j] = padd(ploadu<Packet>(to[j / packets] + i * panel_width + j % packets * lanes), sum[i][j]);
+    }
+  }
   MOE_DETAIL_UNROLL
   for (int i = 0; i < Rows; ++i) {
     MOE_DETAIL_UNROLL
@@ -121,7 +133,7 @@ EIGEN_DONT_INLINE void multiply_tile(const S* a, Index depth, Index a_stride, co
 }
 
 template <class S>
-using TileFunction = void (*)(const S* a, Index depth, Index a_stride, const S* const* b, S* const* c, bool accumulate,
+using TileFunction = void (*)(const S* a, Index depth, Index a_stride, const S* const* b, S* const* c, Sums sums,
                               Ahead prefetch, const S* const* ahead);
 
 /// The tiles of 1, 2, ... TileShape::rows rows whose left operand is packed: in order of columns, or as order_of_packed
@@ -163,7 +175,7 @@ void multiply_panel_tiles(const S* a, Index panels, Index a_stride, Index blocks
       operand[i] = b + block * b_stride, sum[i] = sums + block * rows * panel_width;
     const auto multiply =
         at_once == most ? &multiply_tile<S, LeftOrder::rows, rows, most> : &multiply_tile<S, LeftOrder::rows, rows, 1>;
-    multiply(a, panels * panel_width, a_stride, operand, sum, true, Ahead::left, operand);
+    multiply(a, panels * panel_width, a_stride, operand, sum, Sums::go_on, Ahead::left, operand);
   }
 }
 

@@ -52,12 +52,13 @@ struct RightPanels {
   }
 };
 
-/// Sums in memory of the caller's, to be added to: those of panel p, one row after the other, begin at
+/// Sums in memory of the caller's, to be added to or gone on from: those of panel p, one row after the other, begin at
 /// first + p * stride. `panels` says how many panels have theirs there; 0: none.
 template <class S>
 struct SumsInMemory {
   S* first = nullptr;
   Index stride = 0, panels = 0;
+  Sums mode = Sums::add;
 };
 
 /// What will be written where the sums belong: from `row` and `column` on, each of `views` has a row for each row of
@@ -181,14 +182,15 @@ template <class S>
 void TileWalk<S>::multiply(Index tile) {
   const Index row = left_.tiles.begin(tile), rows = left_.tiles.begin(tile + 1) - row, at_once = Shape::panels(rows);
   const Index own = in_turns_ ? tile * group_ : 0;  // the first of the tile's sums
-  const bool accumulate = target_.first != nullptr;
+  const bool in_place = target_.first != nullptr;
+  const Sums mode = in_place ? target_.mode : first_turn_ ? Sums::set : Sums::go_on;
   const TileFunction<S> multiply_rows = packed_tile<S>(left_.order, rows);
   tile_sums_ = sums_ + own;
   if (first_turn_ && outputs_.count > 0) prefetch_outputs(row, rows);
   for (Index i = 0; i < group_; ++i) {
     tile_sums_[i] =
         in_memory(i) ? target_.first + (panel_ + i) * target_.stride + row * panel_width : scratch_[own + i];
-    if (accumulate && !in_memory(i)) std::fill_n(tile_sums_[i], rows * panel_width, S(0));
+    if (in_place && !in_memory(i)) std::fill_n(tile_sums_[i], rows * panel_width, S(0));
   }
   for (Index i = 0; i < group_ && panel_ + i < last_; i += at_once) {
     const S* ahead = tile < group_ ? next_[tile] : operand_[i];  // the latter is near: nothing is left to prefetch
@@ -197,7 +199,7 @@ void TileWalk<S>::multiply(Index tile) {
     if (in_memory(j) && tile >= group_ && row + tiles_ahead * rows + left_.depth <= left_.tiles.total())
       ahead = tile_sums_[j] + tiles_ahead * rows * panel_width;
     multiply_rows(left_.data + row * padded_ + k_ * rows, steps_, rows * panel_width, operand_ + i, tile_sums_ + i,
-                  accumulate || !first_turn_, alone_ ? Ahead::each_near : Ahead::one_far, alone_ ? next_ + i : &ahead);
+                  mode, alone_ ? Ahead::each_near : Ahead::one_far, alone_ ? next_ + i : &ahead);
   }
 }
 

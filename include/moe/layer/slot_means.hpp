@@ -12,6 +12,7 @@
 #include "moe/core/core.hpp"
 #include "moe/core/executor.hpp"
 #include "moe/kernel/gemm.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/layer/slot_rows.hpp"
@@ -21,15 +22,12 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// c = op(a) op(b), or c += that; op is a transposition or nothing.
+/// c = a b or a b', or c += that.
 template <class S>
-void multiply(ConstMatrixRef<S> a, bool transpose_a, ConstMatrixRef<S> b, bool transpose_b, MatrixRef<S> c,
-              bool accumulate) {
-  const auto strided = [](const ConstMatrixRef<S>& m, bool transpose) {
-    return transpose ? Strided<S>{m.data(), 1, m.outerStride()} : Strided<S>{m.data(), m.outerStride(), 1};
-  };
-  gemm<S>(c.rows(), c.cols(), transpose_a ? a.rows() : a.cols(), strided(a, transpose_a), strided(b, transpose_b),
-          c.data(), c.outerStride(), accumulate);
+void multiply(ConstMatrixRef<S> a, ConstMatrixRef<S> b, bool transpose_b, MatrixRef<S> c, bool accumulate) {
+  const Index row_stride = transpose_b ? 1 : b.outerStride(), column_stride = transpose_b ? b.outerStride() : 1;
+  gemm<S>(c.rows(), c.cols(), a.cols(), {a.data(), a.outerStride(), 1}, {b.data(), row_stride, column_stride}, c.data(),
+          c.outerStride(), accumulate);
 }
 
 /// Zeros, as many as there are in the other.
@@ -58,8 +56,9 @@ struct SlotMeans {
   Buffer<Matrix<S>> du_TD, dw_PD, dlogits_TP, ddispatch_TP, dcombine_TP;
   Buffer<Matrix<S>> dlogits_of_tokens, u_of_tokens;   // without padding
   Buffer<Vector<S>> column_T, direction_D, scaled_D;  // workspace
-  std::vector<std::uint8_t> marks_T;                  ///< 1: a token, 0: padding.
-  std::vector<Index> first_row;                       ///< E + 1: the slots of expert e, of all groups.
+  Buffer<Vector<Wide<S>>> sums_D;
+  std::vector<std::uint8_t> marks_T;  ///< 1: a token, 0: padding.
+  std::vector<Index> first_row;       ///< E + 1: the slots of expert e, of all groups.
   Index marked = 0, groups = 0, group_size = 0, slots_of_expert = 0;
 
   Index tokens() const { return static_cast<Index>(marks_T.size()); }
@@ -91,7 +90,7 @@ struct SlotMeans {
   /// Of u_TD and w_PD; what padding gets is 0, or the mean of all slots.
   void weigh(bool padding_gets_mean) {
     logits_TP.resize(tokens(), slots());
-    multiply<S>(u_TD, false, w_PD, true, logits_TP, false);
+    multiply<S>(u_TD, w_PD, true, logits_TP, false);
     combine_TP.resize(tokens(), slots());
     for (Index t = 0; t < tokens(); ++t) {
       if (is_valid(t))
@@ -121,10 +120,14 @@ struct SlotMeans {
               MatrixRef<S> rows_ND) const {
     rows_ND.setZero();
     for (Index i = 0; i < rows_ND.rows(); ++i) {
-      const Index first = group_of_row(begin + i) * tokens_of_group(), p = slot_of_row(begin + i);
-      for (Index t = first; t < first + tokens_of_group(); ++t)
-        if (with_padding || is_valid(t))
-          add_scaled_row<S>(weights_TP(t, p), row_at(tokens_TD, t), rows_ND.cols(), row_at(rows_ND, i));
+      const Index group = group_of_row(begin + i) * tokens_of_group(), p = slot_of_row(begin + i);
+      const auto add = [&](Index n, Index first, Index count, S* sums) {
+        const Index t = group + n;
+        if (!with_padding && !is_valid(t)) return false;
+        add_scaled_row<S>(weights_TP(t, p), row_at(tokens_TD, t) + first, count, sums);
+        return true;
+      };
+      add_terms<S>(tokens_of_group(), rows_ND.cols(), row_at(rows_ND, i), add);
     }
   }
 
@@ -156,6 +159,8 @@ struct SlotMeans {
   void normalize_backward(ConstMatrixRef<S> v, const Vector<S>& gain_D, const Buffer<Matrix<S>>& du, bool are_tokens,
                           MatrixRef<S> dv, Vector<S>& dgain_D) {
     const S root = std::sqrt(static_cast<S>(v.cols()));
+    sums_D.resize(gain_D.size());
+    sums_D.setZero();
     for (Index i = 0; i < v.rows(); ++i) {
       if (are_tokens && !is_valid(i)) continue;
       if (gain_D.size() == 0) {
@@ -165,10 +170,11 @@ struct SlotMeans {
       const S length = (std::max)(std::sqrt(dot_rows<S>(row_at(v, i), row_at(v, i), v.cols())), S(1e-12));
       direction_D = v.row(i).transpose() / length;
       scaled_D = gain_D.cwiseProduct(du.row(i).transpose());
-      dgain_D += root * du.row(i).transpose().cwiseProduct(direction_D);
+      sums_D += (root * du.row(i).transpose().cwiseProduct(direction_D)).template cast<Wide<S>>();
       dv.row(i) += root / length *
                    (scaled_D - dot_rows<S>(scaled_D.data(), direction_D.data(), v.cols()) * direction_D).transpose();
     }
+    dgain_D += sums_D.template cast<S>();
   }
 
  private:
@@ -183,9 +189,10 @@ struct SlotMeans {
   }
 
   void weigh_tokens_backward(Index begin, Index end, Index p) {
-    S inner = 0;
+    Wide<S> sum = 0;
     for (Index t = begin; t < end; ++t)
-      if (is_valid(t)) inner += dispatch_TP(t, p) * ddispatch_TP(t, p);
+      if (is_valid(t)) sum += dispatch_TP(t, p) * ddispatch_TP(t, p);
+    const auto inner = static_cast<S>(sum);
     for (Index t = begin; t < end; ++t)
       if (is_valid(t)) dlogits_TP(t, p) += dispatch_TP(t, p) * (ddispatch_TP(t, p) - inner);
   }

@@ -218,8 +218,8 @@ struct SoftLayer : LayerPasses<SoftLayer<S, X>> {
     detail::gather_marked_rows<S>(tape.dlogits_TP, tape.marks_T, tape.marked, tape.dlogits_of_tokens);
     detail::gather_marked_rows<S>(tape.u_TD, tape.marks_T, tape.marked, tape.u_of_tokens);
     detail::zero_like<S>(tape.w_PD, tape.dw_PD);
-    detail::multiply<S>(tape.dlogits_of_tokens, true, tape.u_of_tokens, false, tape.dw_PD, false);
-    detail::multiply<S>(tape.dlogits_TP, false, tape.w_PD, false, tape.du_TD, true);
+    detail::add_product_of_rows<S>(tape.dlogits_of_tokens, tape.u_of_tokens, tape.dw_PD);
+    detail::multiply<S>(tape.dlogits_TP, tape.w_PD, false, tape.du_TD, true);
   }
 };
 

@@ -8,6 +8,7 @@
 
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/loss/groups.hpp"
@@ -41,11 +42,11 @@ struct DeviceBalanceLoss {
   S value(const Routing<S>& routing) const {
     routing.check();
     typename Routing<S>::Workspace workspace;
-    S sum = 0;
+    detail::Wide<S> sum = 0;
     for_each_token(routing, workspace, [&](Index t, const S* slope_E) {
       sum += detail::dot_rows(detail::row_at(routing.probabilities_TE, t), slope_E, routing.experts());
     });
-    return sum;
+    return static_cast<S>(sum);
   }
 
   template <class S>

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "moe/core/core.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/routing/routing.hpp"
 
@@ -37,15 +38,14 @@ struct EntropyLoss {
   template <class S>
   S value(const Routing<S>& routing) const {
     routing.check();
-    Vector<S> mean_E(routing.experts());
-    const Index tokens = average(routing, mean_E);
+    Vector<detail::Wide<S>> sum_E;
+    Vector<S> mean_E;
+    const Index tokens = average(routing, sum_E, mean_E);
     if (tokens == 0) return S(0);
-    S value = 0;
-    if (kind != Kind::global) {
-      for (Index t = 0; t < routing.tokens(); ++t)
-        if (takes(routing, t))
-          value += entropy(detail::row_at(routing.probabilities_TE, t), routing.experts()) / static_cast<S>(tokens);
-    }
+    detail::Wide<S> sum = 0;
+    for (Index t = 0; t < routing.tokens() && kind != Kind::global; ++t)
+      if (takes(routing, t)) sum += entropy(detail::row_at(routing.probabilities_TE, t), routing.experts());
+    const auto value = static_cast<S>(sum / static_cast<detail::Wide<S>>(tokens));
     if (kind == Kind::local) return value;
     const S entropy_of_mean = entropy(mean_E.data(), mean_E.size());
     if (kind == Kind::global && threshold >= 0) return (std::max)(S(0), static_cast<S>(threshold) - entropy_of_mean);
@@ -57,8 +57,7 @@ struct EntropyLoss {
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
     routing.check_gradient(drouting);
     Vector<S>& mean_E = drouting.workspace.expert_E;
-    mean_E.resize(routing.experts());
-    const Index tokens = average(routing, mean_E);
+    const Index tokens = average(routing, drouting.workspace.sums_E, mean_E);
     if (tokens == 0) return;
     const bool is_met =
         kind == Kind::global && threshold >= 0 && entropy(mean_E.data(), mean_E.size()) >= static_cast<S>(threshold);
@@ -96,20 +95,23 @@ struct EntropyLoss {
     return routing.is_valid(t) && (modality < 0 || modality_of_token[static_cast<std::size_t>(t)] == modality);
   }
 
-  /// The mean probabilities of the tokens that the loss takes; returns their number.
+  /// The sums and means of the probabilities of the tokens that the loss takes; returns how many these are.
   template <class S>
-  Index average(const Routing<S>& routing, Vector<S>& mean_E) const {
+  Index average(const Routing<S>& routing, Vector<detail::Wide<S>>& sum_E, Vector<S>& mean_E) const {
     require(modality < 0 || std::cmp_equal(modality_of_token.size(), routing.tokens()),
             "EntropyLoss: ", modality_of_token.size(), " modality labels for ", routing.tokens(), " tokens");
     require(!detail::has_nan_bits(threshold), "EntropyLoss: threshold is ", threshold);
-    std::fill_n(mean_E.data(), mean_E.size(), S(0));
+    const Index experts = routing.experts();
+    sum_E.setZero(experts);
+    mean_E.resize(experts);
     Index tokens = 0;
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (!takes(routing, t)) continue;
-      detail::add_scaled_row(S(1), detail::row_at(routing.probabilities_TE, t), routing.experts(), mean_E.data());
+      detail::add_wide(detail::row_at(routing.probabilities_TE, t), experts, sum_E.data());
       ++tokens;
     }
-    for (Index e = 0; tokens > 0 && e < mean_E.size(); ++e) mean_E.data()[e] /= static_cast<S>(tokens);
+    const auto divisor = static_cast<detail::Wide<S>>((std::max)(tokens, Index{1}));
+    for (Index e = 0; e < experts; ++e) mean_E.data()[e] = static_cast<S>(sum_E.data()[e] / divisor);
     return tokens;
   }
 };

@@ -1,12 +1,14 @@
 // A supervised gate: labels say which expert, or which group of experts, a token belongs to.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <string_view>
 #include <vector>
 
 #include "moe/core/core.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/routing/routing.hpp"
@@ -26,14 +28,14 @@ struct GateLabelLoss {
   template <class S>
   S value(const Routing<S>& routing) const {
     routing.check();
-    S sum = 0;
+    detail::Wide<S> sum = 0;
     Vector<S> p_E;
     p_E.resize(routing.experts());
     const Index labelled = for_each_labelled(routing, [&](Index t, const Sum<S>& own) {
       const Sum<S> all = detail::softmax_row(detail::row_at(routing.logits_TE, t), routing.experts(), p_E.data());
       sum += all.shift - own.shift + std::log(all.sum / own.sum);
     });
-    return labelled > 0 ? sum / static_cast<S>(labelled) : S(0);
+    return static_cast<S>(sum / static_cast<detail::Wide<S>>((std::max)(labelled, Index{1})));
   }
 
   /// d logits = p - softmax over the label's experts alone, which holds where their probabilities are too small to tell

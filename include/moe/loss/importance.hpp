@@ -1,11 +1,11 @@
 // The importance loss: experts should get equal shares of the gate's weight.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <string_view>
 
 #include "moe/core/core.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/loss/variation.hpp"
@@ -31,24 +31,24 @@ struct ImportanceLoss {
   template <class S>
   S value(const Routing<S>& routing) const {
     routing.check();
-    Vector<S> importance_E, row_E;
+    Vector<detail::Wide<S>> importance_E;
+    Vector<S> row_E;
     sum_importance(routing, row_E, importance_E);
-    return detail::squared_variation(importance_E, variance, epsilon);
+    return static_cast<S>(detail::squared_variation(importance_E, variance, epsilon));
   }
 
   template <class S>
   void backward(const Routing<S>& routing, S scale, Routing<S>& drouting) const {
     routing.check_gradient(drouting);
-    Vector<S>& importance_E = drouting.workspace.expert_E;
-    Vector<S>& dimportance_E = drouting.workspace.expert2_E;
-    sum_importance(routing, dimportance_E, importance_E);
+    Vector<detail::Wide<S>>& importance_E = drouting.workspace.sums_E;
+    Vector<S>&row_E = drouting.workspace.expert_E, &dimportance_E = drouting.workspace.expert2_E;
+    sum_importance(routing, row_E, importance_E);
     detail::squared_variation_gradient(importance_E, variance, epsilon, dimportance_E);
     detail::set_scaled_row(scale, dimportance_E.data(), routing.experts(), dimportance_E.data());
     if (source == Source::weights) {
       for (std::size_t i = 0; i < routing.choices.size(); ++i)
         drouting.choices[i].weight += dimportance_E.data()[routing.choices[i].expert];
     } else {
-      Vector<S>& row_E = importance_E;  // no longer needed
       for_each_clean_row(routing, row_E, [&](Index t) {
         detail::softmax_row_backward(row_E.data(), dimportance_E.data(), routing.experts(),
                                      detail::row_at(drouting.logits_TE, t));
@@ -70,15 +70,13 @@ struct ImportanceLoss {
 
   /// `row_E` holds one token's probabilities meanwhile.
   template <class S>
-  void sum_importance(const Routing<S>& routing, Vector<S>& row_E, Vector<S>& importance_E) const {
+  void sum_importance(const Routing<S>& routing, Vector<S>& row_E, Vector<detail::Wide<S>>& importance_E) const {
     const Index experts = routing.experts();
-    importance_E.resize(experts);
-    std::fill_n(importance_E.data(), experts, S(0));
+    importance_E.setZero(experts);
     if (source == Source::weights) {
       for (const Choice<S>& c : routing.choices) importance_E.data()[c.expert] += c.weight;
     } else {
-      for_each_clean_row(routing, row_E,
-                         [&](Index) { detail::add_scaled_row(S(1), row_E.data(), experts, importance_E.data()); });
+      for_each_clean_row(routing, row_E, [&](Index) { detail::add_wide(row_E.data(), experts, importance_E.data()); });
     }
   }
 };

@@ -7,6 +7,7 @@
 
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/loss/choice_count.hpp"
@@ -77,13 +78,13 @@ struct LoadBalanceLoss {
   template <class S>
   S value(const Routing<S>& routing) const {
     routing.check();
-    S sum = 0;
+    detail::Wide<S> sum = 0;
     Buffer<Matrix<S>> slope_GE;
     std::vector<Index> indices;
     for_each_token(routing, slope_GE, indices, [&](Index t, const S* slope_E) {
       sum += detail::dot_rows(detail::row_at(routing.probabilities_TE, t), slope_E, routing.experts());
     });
-    return sum;
+    return static_cast<S>(sum);
   }
 
   template <class S>

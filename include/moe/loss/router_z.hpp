@@ -1,9 +1,11 @@
 // The router z-loss: logits should stay small.
 #pragma once
 
+#include <algorithm>
 #include <string_view>
 
 #include "moe/core/core.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/routing/routing.hpp"
@@ -22,9 +24,9 @@ struct RouterZLoss {
   S value(const Routing<S>& routing) const {
     routing.check();
     Vector<S> row_E;
-    S sum = 0;
+    detail::Wide<S> sum = 0;
     for_each_token(routing, row_E, [&](Index, S z) { sum += z * z; });
-    return routing.valid_tokens > 0 ? sum / static_cast<S>(routing.valid_tokens) : S(0);
+    return static_cast<S>(sum / static_cast<detail::Wide<S>>((std::max)(routing.valid_tokens, Index{1})));
   }
 
   /// d z^2 = 2 z softmax(logits)

@@ -10,6 +10,7 @@
 #include "moe/core/chunk.hpp"
 #include "moe/core/core.hpp"
 #include "moe/kernel/elementwise.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/loss/groups.hpp"
 #include "moe/routing/routing.hpp"
@@ -31,9 +32,9 @@ struct SecondChoiceLoss {
     routing.check();
     Buffer<Matrix<S>> slope_GE;
     std::vector<Index> indices;
-    S sum = 0;
+    detail::Wide<S> sum = 0;
     for_each_token(routing, indices, slope_GE, [&](Index, Index, const S*, S inner, S) { sum += inner; });
-    return sum;
+    return static_cast<S>(sum);
   }
 
   template <class S>

@@ -8,6 +8,7 @@
 
 #include "moe/core/buffer.hpp"
 #include "moe/core/core.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/kernel/selection.hpp"
@@ -50,18 +51,13 @@ struct LoadLoss {
 
   template <class S>
   S value(const Routing<S>& routing) const {
-    return detail::squared_variation(load_of_experts(routing), variance, epsilon);
+    return static_cast<S>(detail::squared_variation(wide_load_of_experts(routing), variance, epsilon));
   }
 
   /// The estimate itself (E).
   template <class S>
   Vector<S> load_of_experts(const Routing<S>& routing) const {
-    routing.check();
-    Vector<S> load_E;
-    std::vector<Index> best;
-    Buffer<Matrix<S>> rows;
-    sum_load(routing, best, rows, load_E);
-    return load_E;
+    return wide_load_of_experts(routing).template cast<S>();
   }
 
   template <class S>
@@ -71,8 +67,8 @@ struct LoadLoss {
     auto& workspace = drouting.workspace;
     Vector<S>& dload_E = workspace.expert2_E;
     Buffer<Matrix<S>>& rows = workspace.rows_TE;
-    sum_load(routing, workspace.indices, rows, workspace.expert_E);
-    detail::squared_variation_gradient(workspace.expert_E, variance, epsilon, dload_E);
+    sum_load(routing, workspace.indices, rows, workspace.sums_E);
+    detail::squared_variation_gradient(workspace.sums_E, variance, epsilon, dload_E);
     Matrix<S>& dthreshold_TE =
         threshold == Threshold::among_probabilities ? drouting.probabilities_TE : drouting.noise.logits_TE;
     for_each_margin(routing, workspace.indices, rows, [&](const Margin<S>& m) {
@@ -114,11 +110,21 @@ struct LoadLoss {
   }
 
   template <class S>
-  void sum_load(const Routing<S>& routing, std::vector<Index>& best, Buffer<Matrix<S>>& rows, Vector<S>& load_E) const {
-    load_E.resize(routing.experts());
-    std::fill_n(load_E.data(), load_E.size(), S(0));
+  Vector<detail::Wide<S>> wide_load_of_experts(const Routing<S>& routing) const {
+    routing.check();
+    Vector<detail::Wide<S>> load_E;
+    std::vector<Index> best;
+    Buffer<Matrix<S>> rows;
+    sum_load(routing, best, rows, load_E);
+    return load_E;
+  }
+
+  template <class S>
+  void sum_load(const Routing<S>& routing, std::vector<Index>& best, Buffer<Matrix<S>>& rows,
+                Vector<detail::Wide<S>>& load_E) const {
+    load_E.setZero(routing.experts());
     if (!is_smooth(routing)) {
-      for (const Choice<S>& c : routing.choices) load_E.data()[c.expert] += S(1);
+      for (const Choice<S>& c : routing.choices) load_E.data()[c.expert] += 1;
       return;
     }
     for_each_margin(routing, best, rows, [&](const Margin<S>& m) {

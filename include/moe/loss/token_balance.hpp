@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "moe/core/core.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/loss/groups.hpp"
@@ -24,10 +25,10 @@ struct TokenBalanceLoss {
   template <class S>
   S value(const Routing<S>& routing) const {
     routing.check();
-    S sum = 0;
+    detail::Wide<S> sum = 0;
     std::vector<Index> tokens;
     for_each_token(routing, tokens, [&](Index, S mean, S share) { sum += share * mean * mean; });
-    return sum;
+    return static_cast<S>(sum);
   }
 
   template <class S>

@@ -45,17 +45,18 @@ S squared_variation(const Vector<S>& value_E, Variance variance, double epsilon)
   return Variation<S>(value_E, variance, epsilon).squared(value_E);
 }
 
+/// Sums over tokens come in a wider type (W) than their gradient.
 /// With m the mean and v the variance: d CV^2 / d value_e = 2 (value_e - m) / divisor / (m^2 + eps)
 ///                                                          - 2 m v / count / (m^2 + eps)^2.
-template <class S>
-void squared_variation_gradient(const Vector<S>& value_E, Variance variance, double epsilon, Vector<S>& gradient_E) {
-  const Variation<S> v(value_E, variance, epsilon);
+template <class W, class S>
+void squared_variation_gradient(const Vector<W>& value_E, Variance variance, double epsilon, Vector<S>& gradient_E) {
+  const Variation<W> v(value_E, variance, epsilon);
   gradient_E.resize(v.count);
   std::fill_n(gradient_E.data(), v.count, S(0));
   if (v.is_none()) return;
-  const S through_mean = S(2) * v.mean * v.squared(value_E) / static_cast<S>(v.count);
+  const W through_mean = W(2) * v.mean * v.squared(value_E) / static_cast<W>(v.count);
   for (Index e = 0; e < v.count; ++e)
-    gradient_E.data()[e] = (S(2) * (value_E.data()[e] - v.mean) / v.divisor - through_mean) / v.square;
+    gradient_E.data()[e] = static_cast<S>((W(2) * (value_E.data()[e] - v.mean) / v.divisor - through_mean) / v.square);
 }
 
 }  // namespace detail

@@ -1,11 +1,13 @@
 // The cross-entropy of class labels: the usual loss of a task, and the labels' part of a distillation.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <span>
 #include <type_traits>
 
 #include "moe/core/core.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
 
@@ -17,13 +19,13 @@ struct CrossEntropyLoss {
   S value(const Eigen::MatrixBase<Rows>& logits, std::span<const Index> label_of_row) const {
     const RowsRef<S> logits_TC(logits);
     Vector<S> p(logits_TC.cols());
-    S sum = 0;
+    detail::Wide<S> sum = 0;
     const Index labelled = for_each_labelled<S>(logits_TC, label_of_row, [&](Index r, Index label) {
       const S* row = detail::row_at(logits_TC, r);
       const auto total = detail::softmax_row(row, logits_TC.cols(), p.data());
       sum += total.shift - row[label] + std::log(total.sum);
     });
-    return labelled > 0 ? sum / static_cast<S>(labelled) : S(0);
+    return static_cast<S>(sum / static_cast<detail::Wide<S>>((std::max)(labelled, Index{1})));
   }
 
   /// dlogits_TC += scale * d(value): (softmax - one at the label) / labelled rows.

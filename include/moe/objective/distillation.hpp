@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "moe/core/core.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
 
@@ -27,10 +28,10 @@ struct MeanSquaredDistillation {
   S value(const Eigen::MatrixBase<Rows>& of_student, detail::GivenRows<S> teacher) const {
     const RowsRef<S> student(of_student);
     detail::check_distillation<S>(student, teacher);
-    S sum = 0;
+    detail::Wide<S> sum = 0;
     for (Index r = 0; r < student.rows(); ++r)
       sum += detail::squared_distance(detail::row_at(student, r), detail::row_at(teacher, r), student.cols());
-    return student.size() > 0 ? sum / static_cast<S>(student.size()) : S(0);
+    return static_cast<S>(sum / static_cast<detail::Wide<S>>((std::max)(student.size(), Index{1})));
   }
 
   /// dstudent += scale * d(value).
@@ -60,14 +61,14 @@ struct SoftLabelDistillation {
   template <class Named = void, class Rows, class S = detail::NamedOrOwnScalar<Named, Rows>>
   S value(const Eigen::MatrixBase<Rows>& of_student, detail::GivenRows<S> teacher) const {
     const RowsRef<S> student(of_student);
-    S sum = 0;
+    detail::Wide<S> sum = 0;
     for_each_row<S>(student, teacher, [&](Index, const Softened<S>& p, const Softened<S>& q) {
       const S forward = cross_entropy ? divergence(p.share, S(0), p.logarithm, q.logarithm)
                                       : divergence(p.share, S(1), p.logarithm, q.logarithm);
       sum += symmetric ? (forward + divergence(q.share, S(1), q.logarithm, p.logarithm)) / 2 : forward;
     });
-    const S t = static_cast<S>(temperature);
-    return student.rows() > 0 ? sum * t * t / static_cast<S>(student.rows()) : S(0);
+    const auto t = static_cast<detail::Wide<S>>(temperature);
+    return static_cast<S>(sum * t * t / static_cast<detail::Wide<S>>((std::max)(student.rows(), Index{1})));
   }
 
   /// dstudent += scale * d(value). d KL(p || q) / d student logits = (q - p) / temperature; d KL(q || p) = q (log q -

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "moe/core/core.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
 
@@ -21,10 +22,11 @@ struct ExpertDiversityLoss {
     Matrix<S> direction_ED;
     Vector<S> length_E;
     divide(weight_ED, direction_ED, length_E);
-    S lengths = 0, overlap = 0;
+    detail::Wide<S> lengths = 0, overlap = 0;
     for (Index e = 0; e < weight_ED.rows(); ++e) lengths += length_E.data()[e];
     for_each_excess(direction_ED, [&](Index, Index, S excess) { overlap += excess * excess; });
-    return (squared ? overlap : std::sqrt(overlap)) + lengths / static_cast<S>(weight_ED.rows());
+    return static_cast<S>((squared ? overlap : std::sqrt(overlap)) +
+                          lengths / static_cast<detail::Wide<S>>(weight_ED.rows()));
   }
 
   /// dweight_ED += scale * d(value).
@@ -35,14 +37,21 @@ struct ExpertDiversityLoss {
     Matrix<S> direction_ED;
     Vector<S> length_E;
     divide(weight_ED, direction_ED, length_E);
-    S overlap = 0;
+    detail::Wide<S> overlap = 0;
     for_each_excess(direction_ED, [&](Index, Index, S excess) { overlap += excess * excess; });
     // d ||M||^2 = 4 M W^ . dW^ for M = W^ W^' - 1; d ||M|| = that / (2 ||M||); then through the division by the length.
-    const S norm = std::sqrt(overlap);
+    const auto norm = static_cast<S>(std::sqrt(overlap));
     const S factor = squared ? S(4) : norm > 0 ? S(2) / norm : S(0);
     Matrix<S> ddirection_ED = Matrix<S>::Zero(experts, width);
-    for_each_excess(direction_ED, [&](Index e, Index f, S excess) {
-      detail::add_scaled_row(factor * excess, detail::row_at(direction_ED, f), width, detail::row_at(ddirection_ED, e));
+    Vector<S> excess_E(experts);  // of one row
+    for_each_excess(direction_ED, [&](Index e, Index other, S excess) {
+      excess_E.data()[other] = factor * excess;
+      if (other + 1 < experts) return;
+      const auto add = [&](Index f, Index first, Index count, S* sums) {
+        detail::add_scaled_row(excess_E.data()[f], detail::row_at(direction_ED, f) + first, count, sums);
+        return true;
+      };
+      detail::add_terms<S>(experts, width, detail::row_at(ddirection_ED, e), add);
     });
     for (Index e = 0; e < experts; ++e) {
       const S *u = detail::row_at(direction_ED, e), *d = detail::row_at(ddirection_ED, e);

@@ -7,6 +7,7 @@
 
 #include "moe/core/core.hpp"
 #include "moe/core/executor.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/objective/mixture.hpp"
 #include "moe/objective/token_slots.hpp"
@@ -24,12 +25,12 @@ struct HierarchicalMixtureLoss {
   /// Of the pass that `tape`, an OuterLayer::Tape, recorded.
   template <class OuterTape, class S = typename OuterTape::Scalar>
   S value(const OuterTape& tape, detail::GivenRows<S> target_TO) const {
-    S sum = 0;
+    detail::Wide<S> sum = 0;
     Vector<S> fit_N;
     measure_fits<S>(tape, target_TO, fit_N);
     for_each_token(tape.plan, fit_N,
                    [&](Index, const Index*, const Index*, S log_likelihood) { sum -= log_likelihood; });
-    return sum;
+    return static_cast<S>(sum);
   }
 
   /// Posterior probability of each outer slot's branch (N of the outer plan).

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "moe/core/core.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/row_arithmetic.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/objective/token_slots.hpp"
@@ -18,12 +19,12 @@ struct CooperativeLoss {
   template <class S>
   S value(const Plan<S>& plan, detail::GivenRows<S> y_NO, detail::GivenRows<S> target_TO) const {
     detail::check_slots<S>(plan, y_NO, target_TO);
-    S sum = 0;
+    detail::Wide<S> sum = 0;
     Vector<S> residual;
     for_each_residual<S>(plan, y_NO, target_TO, residual, [&](const Index*, const Index*) {
       sum += detail::dot_rows(residual.data(), residual.data(), residual.size());
     });
-    return sum;
+    return static_cast<S>(sum);
   }
 
   /// dy_NO and dweight_N += scale * d(value).
@@ -65,13 +66,13 @@ struct CompetitiveLoss {
   template <class S>
   S value(const Plan<S>& plan, detail::GivenRows<S> y_NO, detail::GivenRows<S> target_TO) const {
     detail::check_slots<S>(plan, y_NO, target_TO);
-    S sum = 0;
+    detail::Wide<S> sum = 0;
     detail::for_each_token_with_slots(plan, [&](Index t, const Index* slot, const Index* end) {
       for (; slot != end; ++slot)
         sum += detail::weight_of_slot(plan, *slot) *
                detail::squared_distance(detail::row_at(target_TO, t), detail::row_at(y_NO, *slot), y_NO.cols());
     });
-    return sum;
+    return static_cast<S>(sum);
   }
 
   /// dy_NO and dweight_N += scale * d(value).
@@ -99,11 +100,11 @@ struct MixtureNegativeLogLikelihood {
 
   template <class S>
   S value(const Plan<S>& plan, detail::GivenRows<S> y_NO, detail::GivenRows<S> target_TO) const {
-    S sum = 0;
+    detail::Wide<S> sum = 0;
     Vector<S> fit_N;
     for_each_fit<S>(plan, y_NO, target_TO, fit_N,
                     [&](Index, const Index*, const Index*, S log_likelihood) { sum -= log_likelihood; });
-    return sum;
+    return static_cast<S>(sum);
   }
 
   /// log sum_e p_e exp(...) of each token (T); 0 where a token has no slot.

@@ -9,6 +9,7 @@
 #include "moe/core/parameters.hpp"
 #include "moe/core/random.hpp"
 #include "moe/kernel/linear_map.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/routing/batch.hpp"
 #include "moe/routing/routing.hpp"
 
@@ -82,15 +83,18 @@ struct CosineRouter {
     require_shape("CosineRouter::backward: the tape", tape.projected_TP, tokens, projected);
     require_shape("CosineRouter::backward: the tape's directions", tape.direction_EP, experts(), projected);
     Vector<S> no_bias;
-    // Padding may hold anything; its logits have no gradient, and its direction must not enter either.
-    for (Index t = 0; t < tokens; ++t)
-      if (!routing.is_valid(t)) tape.projected_TP.row(t).setZero();
-    if (log_scale(0) < static_cast<S>(std::log(100.0)))
-      for (Index t = 0; t < tokens; ++t)
-        if (routing.is_valid(t)) gradient.log_scale(0) += drouting.logits_TE.row(t).dot(routing.logits_TE.row(t));
+    detail::Wide<S> dlog_scale = 0;
+    for (Index t = 0; t < tokens && log_scale(0) < static_cast<S>(std::log(100.0)); ++t)
+      if (routing.is_valid(t)) dlog_scale += drouting.logits_TE.row(t).dot(routing.logits_TE.row(t));
+    gradient.log_scale(0) += static_cast<S>(dlog_scale);
     drouting.logits_TE *= scale();
     tape.ddirection_EP.setZero(experts(), projected);
-    detail::linear_weight_gradient<S>(drouting.logits_TE, tape.projected_TP, tape.ddirection_EP, no_bias, executor);
+    const auto weight_gradient = [&](const Matrix<S>& dy, detail::View<const S> rows, Matrix<S>& dw) {
+      detail::linear_weight_gradient_of_marked<S>(dy, rows, routing.valid_T, routing.valid_tokens,
+                                                  drouting.workspace.rows_TE, drouting.workspace.rows_TD, dw, no_bias,
+                                                  executor);
+    };
+    weight_gradient(drouting.logits_TE, tape.projected_TP, tape.ddirection_EP);
     for (Index e = 0; e < experts(); ++e) {
       const S length = expert_EP.row(e).norm();
       if (length > shortest())
@@ -110,9 +114,7 @@ struct CosineRouter {
       d = ((d - along * u) / tape.length_T(t)).eval();
       if (!routing.is_valid(t)) d.setZero();
     }
-    detail::linear_weight_gradient_of_marked<S>(tape.dprojected_TP, batch.x_TD, routing.valid_T, routing.valid_tokens,
-                                                drouting.workspace.rows_TE, drouting.workspace.rows_TD,
-                                                gradient.projection_PD, no_bias, executor);
+    weight_gradient(tape.dprojected_TP, batch.x_TD, gradient.projection_PD);
     detail::linear_input_gradient<S>(tape.dprojected_TP, projection_PD, dx_TD, true, executor);
   }
 

@@ -9,6 +9,7 @@
 #include "moe/core/buffer.hpp"
 #include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
+#include "moe/kernel/long_sums.hpp"
 #include "moe/kernel/row_softmax.hpp"
 #include "moe/routing/batch.hpp"
 
@@ -84,6 +85,7 @@ struct Routing {
   /// Memory for gates and losses to compute in; its contents have no meaning.
   struct Workspace {
     Vector<S> token_T, token2_T, expert_E, expert2_E;
+    Vector<detail::Wide<S>> sums_E;
     Buffer<Matrix<S>> rows_TD, rows_TE, rows2_TE;
     std::vector<Index> indices;
   } workspace;
