@@ -43,7 +43,7 @@ class Contestant {
   /// The text with so many more codes, each drawn as the model expects it.
   virtual example::Codes continued(example::Codes prompt, Index count, moe::Random& random) const = 0;
   virtual void save(const std::string& path) const = 0;
-  /// Throws moe::io::SafetensorsError if the file is not of such a training, of this model with these options.
+  /// Throws moe::io::FileError if the file is not of such a training, of this model with these options.
   virtual void resume(const std::string& path) = 0;
 };
 
@@ -131,7 +131,7 @@ class ContestantOf : public Contestant {
   /// The steps of the training that the file holds; checks all else that it says.
   Index step_in(const std::string& path) const {
     const auto refuse = [&](const std::string& why) {
-      throw moe::io::SafetensorsError("cannot go on from " + path + ": " + why);
+      throw moe::io::FileError("cannot go on from " + path + ": " + why);
     };
     Metadata metadata = moe::io::Safetensors::open(path).metadata();
     const std::string text = metadata["step"];

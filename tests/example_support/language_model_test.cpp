@@ -174,7 +174,7 @@ TEST(LanguageModelExample, ATrainingThatIsTakenUpAgainEndsAtTheSameBits) {
 std::string complaint(language_model::Contestant& one, const std::string& path) {
   try {
     one.resume(path);
-  } catch (const moe::io::SafetensorsError& error) {
+  } catch (const moe::io::FileError& error) {
     EXPECT_NE(std::string(error.what()).find(path), std::string::npos) << error.what();
     return error.what();
   }

@@ -21,7 +21,7 @@
 
 namespace atomic_file_test {
 
-using moe::io::SafetensorsError;
+using moe::io::FileError;
 using moe::io::SafetensorsWriter;
 
 SafetensorsWriter writer_of(std::size_t count, double value) {
@@ -55,9 +55,9 @@ TEST(AtomicFile, WhatCannotBeReplacedIsAnError) {
   const TemporaryFolder folder;
   std::filesystem::create_directory(folder / "directory");
   write_file(folder / "file", "old");
-  EXPECT_THROW(writer_of(1, 1).write(folder / "directory"), SafetensorsError);
-  EXPECT_THROW(writer_of(1, 1).write(folder / "missing/file"), SafetensorsError);
-  EXPECT_THROW(writer_of(1, 1).write(folder / "file/below"), SafetensorsError);
+  EXPECT_THROW(writer_of(1, 1).write(folder / "directory"), FileError);
+  EXPECT_THROW(writer_of(1, 1).write(folder / "missing/file"), FileError);
+  EXPECT_THROW(writer_of(1, 1).write(folder / "file/below"), FileError);
   EXPECT_EQ(read_file(folder / "file"), "old");
   EXPECT_EQ(folder.files(), 2);
 }
@@ -66,7 +66,7 @@ TEST(AtomicFile, AFailingRenameRemovesTheTemporaryFile) {
   const TemporaryFolder folder;
   moe::detail::AtomicFile* file = new moe::detail::AtomicFile(folder / "file");
   std::filesystem::create_directories(folder / "file/in the way");
-  EXPECT_THROW(file->commit(), SafetensorsError);
+  EXPECT_THROW(file->commit(), FileError);
   delete file;
   EXPECT_EQ(folder.files(), 1);
 }
@@ -89,7 +89,7 @@ TEST(AtomicFile, ASymbolicLinkIsFollowed) {
   EXPECT_TRUE(std::filesystem::is_symlink(folder / "link"));
   EXPECT_NE(read_file(folder / "store/file"), "old");
   std::filesystem::create_symlink("nowhere", folder / "dangling");
-  EXPECT_THROW(writer_of(1, 1).write(folder / "dangling"), SafetensorsError);
+  EXPECT_THROW(writer_of(1, 1).write(folder / "dangling"), FileError);
 }
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -122,7 +122,7 @@ TEST(AtomicFile, AFullDiskLeavesTheOldFile) {
     std::string message;
     {
       const FileSizeLimit limit(bytes);
-      message = message_of<SafetensorsError>([&] { writer.write(folder / "file"); });
+      message = message_of<FileError>([&] { writer.write(folder / "file"); });
     }
     EXPECT_NE(message.find("cannot write"), std::string::npos) << bytes << ": " << message;
     EXPECT_EQ(read_file(folder / "file"), old);
@@ -150,7 +150,7 @@ TEST(AtomicFile, ModeIsThatOfTheOldFileOrOfTheProcess) {
 TEST(AtomicFile, APipeIsNotReplaced) {
   const TemporaryFolder folder;
   ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);
-  EXPECT_THROW(writer_of(1, 1).write(folder / "pipe"), SafetensorsError);
+  EXPECT_THROW(writer_of(1, 1).write(folder / "pipe"), FileError);
 }
 
 TEST(AtomicFile, AKilledWriterLeavesAWholeFile) {

@@ -16,8 +16,8 @@
 namespace model_file_test {
 
 using moe::io::DType;
+using moe::io::FileError;
 using moe::io::Safetensors;
-using moe::io::SafetensorsError;
 using moe::io::SafetensorsWriter;
 
 template <class S>
@@ -59,7 +59,7 @@ SafetensorsWriter writer_without(const Net<float>& net, const std::vector<std::s
 }
 
 std::string load_error(const std::filesystem::path& path, Net<float>& net, moe::io::LoadOptions options = {}) {
-  return message_of<SafetensorsError>([&] { moe::io::load(path, net, options); });
+  return message_of<FileError>([&] { moe::io::load(path, net, options); });
 }
 
 TEST(ModelFile, SaveAndLoadIsTheIdentity) {
@@ -250,12 +250,12 @@ struct Twice {
 TEST(ModelFile, ANameUsedTwiceIsAnError) {
   const TemporaryFolder folder;
   Twice model;
-  EXPECT_THROW(moe::io::save(folder / "model", model), SafetensorsError);
+  EXPECT_THROW(moe::io::save(folder / "model", model), FileError);
   EXPECT_EQ(folder.files(), 0);
   SafetensorsWriter writer;
   writer.add("a", model.a);
   writer.write(folder / "model");
-  EXPECT_NE(message_of<SafetensorsError>([&] { moe::io::load(folder / "model", model); }).find("named twice"),
+  EXPECT_NE(message_of<FileError>([&] { moe::io::load(folder / "model", model); }).find("named twice"),
             std::string::npos);
 }
 

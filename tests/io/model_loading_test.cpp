@@ -13,7 +13,7 @@
 namespace model_loading_test {
 
 using moe::detail::ModelLoading;
-using moe::io::SafetensorsError;
+using moe::io::FileError;
 
 TEST(ModelLoading, WhatIsExpectedFollowsFromTheType) {
   using moe::detail::as_eigen;
@@ -43,7 +43,7 @@ TEST(ModelLoading, SetsOnlyWhenToldTo) {
   ModelLoading wrong(file, options);
   wrong.visit("w", w);
   wrong.visit("v", other);
-  EXPECT_NE(message_of<SafetensorsError>([&] { wrong.require_none(); }).find("'v': missing in the file, F32 [2]"),
+  EXPECT_NE(message_of<FileError>([&] { wrong.require_none(); }).find("'v': missing in the file, F32 [2]"),
             std::string::npos);
 }
 

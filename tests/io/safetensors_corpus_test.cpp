@@ -24,8 +24,8 @@
 
 namespace safetensors_corpus_test {
 
+using moe::io::FileError;
 using moe::io::Safetensors;
-using moe::io::SafetensorsError;
 
 std::string text_of(const std::vector<std::byte>& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -58,7 +58,7 @@ bool loads(const std::filesystem::path& path, const std::string& bytes) {
   try {
     expect_loads_exactly(Safetensors::open(path), bytes);
     return true;
-  } catch (const SafetensorsError& error) {
+  } catch (const FileError& error) {
     EXPECT_NE(std::string(error.what()).find(path.string()), std::string::npos) << error.what();
     EXPECT_LT(std::string(error.what()).size(), 600u);
     return false;
@@ -86,7 +86,7 @@ TEST(SafetensorsCorpus, MessagesNameFileTensorAndField) {
   const TemporaryFolder folder;
   const auto message = [&](const std::string& header, const std::string& data) {
     const auto path = write_file(folder / "broken.safetensors", hostile::file(header, data));
-    return message_of<SafetensorsError>([&] { Safetensors::open(path); });
+    return message_of<FileError>([&] { Safetensors::open(path); });
   };
   const auto expect_words = [](const std::string& text, std::initializer_list<const char*> words) {
     for (const char* word : words) EXPECT_NE(text.find(word), std::string::npos) << word << " in: " << text;
@@ -103,7 +103,7 @@ TEST(SafetensorsCorpus, MessagesTellTheFirstThingThatIsWrong) {
   const TemporaryFolder folder;
   const auto expect_reason = [&](const std::string& bytes, const std::string& reason) {
     const auto path = write_file(folder / "file", bytes);
-    const std::string text = message_of<SafetensorsError>([&] { Safetensors::open(path); });
+    const std::string text = message_of<FileError>([&] { Safetensors::open(path); });
     EXPECT_NE(text.find(reason), std::string::npos) << reason << " in: " << text;
   };
   using namespace hostile;
@@ -126,7 +126,7 @@ TEST(SafetensorsCorpus, MessagesMaskAndCutHostileNames) {
   const TemporaryFolder folder;
   const std::string name = "\\u001b[2J" + std::string(100'000, 'x');
   const auto path = write_file(folder / "file", hostile::file(hostile::object({{name, "null"}})));
-  const std::string text = message_of<SafetensorsError>([&] { Safetensors::open(path); });
+  const std::string text = message_of<FileError>([&] { Safetensors::open(path); });
   EXPECT_NE(text.find("'?[2Jxxx"), std::string::npos) << text;
   EXPECT_LT(text.size(), 600u);
 }
@@ -195,9 +195,9 @@ TEST(SafetensorsDamage, EveryBitFlipIsRefusedOrLoadsExactly) {
 TEST(SafetensorsOpen, WhatIsNoFileIsAnError) {
   const TemporaryFolder folder;
   write_file(folder / "file", small_valid_file());
-  EXPECT_THROW(Safetensors::open(folder / "missing"), SafetensorsError);
-  EXPECT_THROW(Safetensors::open(folder.path()), SafetensorsError);
-  EXPECT_THROW(Safetensors::open(folder / "file/below"), SafetensorsError);
+  EXPECT_THROW(Safetensors::open(folder / "missing"), FileError);
+  EXPECT_THROW(Safetensors::open(folder.path()), FileError);
+  EXPECT_THROW(Safetensors::open(folder / "file/below"), FileError);
 }
 
 #ifdef __linux__
@@ -205,7 +205,7 @@ TEST(SafetensorsOpen, WhatIsNoFileIsAnError) {
 TEST(SafetensorsOpen, APipeIsAnErrorAndNotWaitedFor) {
   const TemporaryFolder folder;
   ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);
-  EXPECT_NE(message_of<SafetensorsError>([&] { Safetensors::open(folder / "pipe"); }).find("not a regular file"),
+  EXPECT_NE(message_of<FileError>([&] { Safetensors::open(folder / "pipe"); }).find("not a regular file"),
             std::string::npos);
 }
 
@@ -222,7 +222,7 @@ TEST(SafetensorsOpen, AFileThatBecomesShorterIsAnError) {
   const auto path = write_file(folder / "file", hostile::file(hostile::good_header, hostile::data16));
   const Safetensors file = Safetensors::open(path);
   std::filesystem::resize_file(path, 80);
-  EXPECT_NE(message_of<SafetensorsError>([&] { file.bytes("test"); }).find("shorter"), std::string::npos);
+  EXPECT_NE(message_of<FileError>([&] { file.bytes("test"); }).find("shorter"), std::string::npos);
 }
 
 // With 64 MiB more than the process already has, only a reader that allocates by a declared size fails otherwise.
@@ -236,7 +236,7 @@ TEST(SafetensorsOpen, AFileThatBecomesShorterIsAnError) {
     try {
       Safetensors::open(path);
       _exit(3);
-    } catch (const SafetensorsError&) {
+    } catch (const FileError&) {
     }
   }
   _exit(0);

@@ -13,7 +13,7 @@ using moe::detail::SafetensorsHeaderBuilder;
 
 /// The message that the builder refuses the text with; empty if it takes it. The layout is not its business.
 std::string refusal(const std::string& text) {
-  return message_of<moe::io::SafetensorsError>([&] {
+  return message_of<moe::io::FileError>([&] {
     SafetensorsHeader header;
     SafetensorsHeaderBuilder builder("file", header);
     nlohmann::json::sax_parse(text, &builder);

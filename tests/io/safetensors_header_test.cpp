@@ -11,7 +11,7 @@
 namespace safetensors_header_test {
 
 using moe::detail::parse_header;
-using moe::io::SafetensorsError;
+using moe::io::FileError;
 
 TEST(SafetensorsHeader, NamesStandInTheOrderOfTheirBytes) {
   const auto header = parse_header("file",
@@ -25,7 +25,7 @@ TEST(SafetensorsHeader, NamesStandInTheOrderOfTheirBytes) {
 
 /// The message for the header of one tensor 'w'.
 std::string error(const std::string& entry, std::uint64_t data_bytes = 4) {
-  return message_of<SafetensorsError>([&] { parse_header("file", "{\"w\":" + entry + "}", data_bytes); });
+  return message_of<FileError>([&] { parse_header("file", "{\"w\":" + entry + "}", data_bytes); });
 }
 
 TEST(SafetensorsHeader, TheDataIsCoveredExactly) {
@@ -42,7 +42,7 @@ TEST(SafetensorsHeader, TheDataIsCoveredExactly) {
 
 TEST(SafetensorsHeader, WhatIsNoHeaderIsRefused) {
   const auto text_error = [](const std::string& text) {
-    return message_of<SafetensorsError>([&] { parse_header("file", text, 0); });
+    return message_of<FileError>([&] { parse_header("file", text, 0); });
   };
   EXPECT_NE(text_error("[]").find("does not begin with '{'"), std::string::npos);
   EXPECT_NE(text_error("{").find("not valid JSON"), std::string::npos);

@@ -14,8 +14,8 @@
 namespace safetensors_writer_test {
 
 using moe::io::DType;
+using moe::io::FileError;
 using moe::io::Safetensors;
-using moe::io::SafetensorsError;
 using moe::io::SafetensorsWriter;
 
 TEST(SafetensorsWriter, TheFileHasExactlyTheseBytes) {
@@ -59,12 +59,12 @@ TEST(SafetensorsWriter, AnEmptyFileIsValid) {
 TEST(SafetensorsWriter, RefusesWhatDoesNotFit) {
   SafetensorsWriter writer;
   const std::vector<float> three(3);
-  EXPECT_THROW(writer.add("w", DType::F32, {2, 2}, three), SafetensorsError);
-  EXPECT_THROW(writer.add("w", DType::I32, {3}, three), SafetensorsError);
-  EXPECT_THROW(writer.add("w", DType::F32, {1ull << 32, 1ull << 32}, three), SafetensorsError);
-  EXPECT_THROW(writer.add("w", DType::F4, {3}, std::vector<std::byte>(2)), SafetensorsError);
+  EXPECT_THROW(writer.add("w", DType::F32, {2, 2}, three), FileError);
+  EXPECT_THROW(writer.add("w", DType::I32, {3}, three), FileError);
+  EXPECT_THROW(writer.add("w", DType::F32, {1ull << 32, 1ull << 32}, three), FileError);
+  EXPECT_THROW(writer.add("w", DType::F4, {3}, std::vector<std::byte>(2)), FileError);
   writer.add("w", DType::F32, {3}, three);
-  EXPECT_THROW(writer.add("w", DType::F32, {3}, three), SafetensorsError);
+  EXPECT_THROW(writer.add("w", DType::F32, {3}, three), FileError);
 }
 
 TEST(SafetensorsWriter, NeverWritesWhatTheReaderRefuses) {
@@ -72,7 +72,7 @@ TEST(SafetensorsWriter, NeverWritesWhatTheReaderRefuses) {
   const auto refuses = [&](const std::string& name, std::size_t rank = 1) {
     SafetensorsWriter writer;
     writer.add(name, DType::F32, std::vector<std::uint64_t>(rank, 1), std::vector<float>(1));
-    EXPECT_THROW(writer.write(folder / "file"), SafetensorsError) << name;
+    EXPECT_THROW(writer.write(folder / "file"), FileError) << name;
   };
   refuses("__metadata__");
   refuses(std::string("a\0b", 3));
@@ -81,7 +81,7 @@ TEST(SafetensorsWriter, NeverWritesWhatTheReaderRefuses) {
   refuses("rank", 65);
   SafetensorsWriter writer;
   writer.metadata["k"] = "\xc3";
-  EXPECT_THROW(writer.write(folder / "file"), SafetensorsError);
+  EXPECT_THROW(writer.write(folder / "file"), FileError);
   EXPECT_EQ(folder.files(), 0);
 }
 

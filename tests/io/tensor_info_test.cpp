@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "temporary_folder.hpp"
 
@@ -11,7 +13,7 @@ namespace tensor_info_test {
 using moe::detail::checked_bytes;
 using moe::detail::fault_of_name;
 using moe::io::DType;
-using moe::io::SafetensorsError;
+using moe::io::FileError;
 using moe::io::TensorInfo;
 
 TEST(TensorInfo, TellsSizeAndBytesAndItself) {
@@ -31,11 +33,26 @@ TEST(TensorInfo, BytesAreCounted) {
 
 TEST(TensorInfo, SizesThatOverflowOrEndInAByteAreRefused) {
   const auto error = [](const TensorInfo& info) {
-    return message_of<SafetensorsError>([&] { checked_bytes("file", "w", info); });
+    return message_of<FileError>([&] { checked_bytes("file", "w", info); });
   };
   EXPECT_NE(error({.dtype = DType::F32, .shape = {1ull << 32, 1ull << 32}}).find("'w': the size of field 'shape'"),
             std::string::npos);
   EXPECT_NE(error({.dtype = DType::F4, .shape = {3}}).find("F4 [3] does not fill whole bytes"), std::string::npos);
+}
+
+TEST(TensorInfo, ProductsOverflowOrNot) {
+  using moe::detail::checked_product;
+  const std::uint64_t half = 1ull << 32;
+  const auto product = [](std::vector<std::uint64_t> dimensions, std::uint64_t factor) {
+    return checked_product(dimensions, factor);
+  };
+  EXPECT_EQ(product({}, 4), 4u);
+  EXPECT_EQ(product({2, 3}, 4), 24u);
+  EXPECT_EQ(product({half, half - 1}, 1), half * (half - 1));
+  EXPECT_EQ(product({half, 0}, 5), 0u);
+  EXPECT_FALSE(product({half, half}, 1));
+  EXPECT_FALSE(product({half, half, 0}, 1));
+  EXPECT_FALSE(product({half, half / 4}, 8));
 }
 
 TEST(TensorInfo, NamesThatCouldLeaveAFolderAreFaulty) {

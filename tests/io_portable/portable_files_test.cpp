@@ -7,19 +7,21 @@
 #include <filesystem>
 #include <string>
 
+#include "io/gguf_bytes.hpp"
 #include "io/temporary_folder.hpp"
 #include "moe/expert/linear.hpp"
+#include "moe/io/checkpoint.hpp"
 #include "moe/io/model_file.hpp"
 
 namespace portable_files_test {
 
+using moe::io::FileError;
 using moe::io::Safetensors;
-using moe::io::SafetensorsError;
 
 const moe::Linear<float> model{moe::Matrix<float>{{1, 2}, {3, 4}}, moe::Vector<float>{{5, 6}}};
 
 std::string opening(const std::filesystem::path& path) {
-  return message_of<SafetensorsError>([&] { Safetensors::open(path); });
+  return message_of<FileError>([&] { Safetensors::open(path); });
 }
 
 TEST(PortableFiles, AModelIsSavedReplacedAndLoaded) {
@@ -44,7 +46,7 @@ TEST(PortableFiles, WhatIsNoFileIsRefused) {
   EXPECT_NE(opening(write_file(folder / "short", "1234567")).find("too short for a header: 7 bytes"),
             std::string::npos);
   const auto save_to = [](const std::filesystem::path& path) {
-    return message_of<SafetensorsError>([&] { moe::io::save(path, model); });
+    return message_of<FileError>([&] { moe::io::save(path, model); });
   };
   EXPECT_NE(save_to(folder.path()).find("not a regular file"), std::string::npos);
   EXPECT_NE(save_to(folder.path() / "none" / "model").find("cannot write"), std::string::npos);
@@ -56,8 +58,19 @@ TEST(PortableFiles, AFileThatBecameShorterIsToldSo) {
   moe::io::save(path, model);
   const Safetensors file = Safetensors::open(path);
   std::filesystem::resize_file(path, std::filesystem::file_size(path) - 4);
-  EXPECT_NE(message_of<SafetensorsError>([&] { file.bytes("weight"), file.bytes("bias"); }).find("became shorter"),
+  EXPECT_NE(message_of<FileError>([&] { file.bytes("weight"), file.bytes("bias"); }).find("became shorter"),
             std::string::npos);
+}
+
+TEST(PortableFiles, ACheckpointIsRead) {
+  const TemporaryFolder folder;
+  const auto gguf = moe::io::Checkpoint::open(write_file(folder / "model", gguf::small().bytes()));
+  EXPECT_EQ(gguf.stored("w").matrix<float>(), (moe::Matrix<float>{{0, 1, 2}, {3, 4, 5}}));
+  moe::io::save(folder / "model.safetensors", model);
+  const auto checkpoint = moe::io::Checkpoint::open(folder.path());
+  EXPECT_EQ(checkpoint.stored("weight").slice<float>(1), (moe::Matrix<float>{{3}, {4}}));
+  const auto opening_none = [&] { moe::io::Checkpoint::open(folder / "none"); };
+  EXPECT_NE(message_of<FileError>(opening_none).find("cannot open"), std::string::npos);
 }
 
 TEST(PortableFiles, AModeIsKept) {

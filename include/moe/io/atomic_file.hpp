@@ -43,7 +43,7 @@ class TemporaryPath {
 };
 
 /// Writes to `.moe-*.tmp` in the folder of the path, which must be on the same file system for the rename to be atomic.
-/// A symbolic link is followed: its target is replaced, not the link. All errors are io::SafetensorsError.
+/// A symbolic link is followed: its target is replaced, not the link. All errors are io::FileError.
 class AtomicFile {
  public:
   /// The new file takes the mode of an old one, or the process's default for new files.

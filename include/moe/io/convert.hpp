@@ -6,11 +6,13 @@
 #include <cstring>
 #include <limits>
 #include <span>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
 #include "moe/io/conversion.hpp"
 #include "moe/io/dtype.hpp"
+#include "moe/io/file_error.hpp"
 
 static_assert(std::endian::native == std::endian::little,
               "moe::io reads and writes little-endian values in place: a big-endian host is not supported");
@@ -72,15 +74,39 @@ std::size_t decode(io::DType dtype, std::span<const std::byte> bytes, S* out, io
       if (!bytes.empty()) std::memcpy(out, bytes.data(), bytes.size());
       i = count;
     } else if constexpr (conversion_between<From, S>() != io::Conversion::impossible) {
+      constexpr bool is_exact = conversion_between<From, S>() == io::Conversion::exact;
       for (; i < count; ++i) {
         From value;
         std::memcpy(&value, bytes.data() + i * sizeof(From), sizeof(From));
         out[i] = static_cast<S>(value);
-        if (!survives(value, out[i], precision)) return;
+        if constexpr (!is_exact)
+          if (!survives(value, out[i], precision)) return;
       }
     }
   });
   return i;
+}
+
+/// Throws io::FileError if values of the dtype are not to be read as S; `source` and `name` tell of which tensor.
+template <FileScalar S>
+void require_conversion(std::string_view source, std::string_view name, io::DType dtype, io::Precision precision) {
+  const io::Conversion conversion = io::conversion_to<S>(dtype);
+  if (conversion == io::Conversion::impossible)
+    fail_io(source, ": tensor ", in_quotes(name), ": ", io::dtype_name(dtype), " values cannot be read as ",
+            io::dtype_name(io::dtype_of<S>()));
+  if (conversion == io::Conversion::rounds && precision == io::Precision::exact)
+    fail_io(source, ": tensor ", in_quotes(name), ": reading ", io::dtype_name(dtype), " values as ",
+            io::dtype_name(io::dtype_of<S>()), " would round them; Precision::rounded allows it");
+}
+
+/// decode, after require_conversion. Throws io::FileError at the first value that S does not hold.
+template <FileScalar S>
+void checked_decode(std::string_view source, std::string_view name, io::DType dtype, std::span<const std::byte> bytes,
+                    S* out, io::Precision precision) {
+  const std::size_t fitting = decode(dtype, bytes, out, precision);
+  if (fitting < bytes.size() * 8 / io::dtype_bits(dtype))
+    fail_io(source, ": tensor ", in_quotes(name), ": value ", fitting, ", counted from 0, is a ", io::dtype_name(dtype),
+            " that does not fit ", io::dtype_name(io::dtype_of<S>()));
 }
 
 }  // namespace detail

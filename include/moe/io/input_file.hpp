@@ -4,15 +4,19 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <span>
 #include <string>
+#include <vector>
 
-#include "moe/io/safetensors_error.hpp"
+#include "moe/io/file_error.hpp"
+#include "moe/io/mapped_bytes.hpp"
 
 // The POSIX calls give what the standard library does not: reads at an offset, the flush to the disk, and pipes that
 // are not waited for. MOE_IO_PORTABLE chooses the standard library's streams also where there is POSIX.
 #if !defined(_WIN32) && !defined(MOE_IO_PORTABLE)
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,6 +27,7 @@
 #include <fstream>
 #include <mutex>
 #include <system_error>
+#include <utility>
 #endif
 
 MOE_NAMESPACE_BEGIN
@@ -61,16 +66,25 @@ class Descriptor {
 /// threads may read at once.
 class InputFile {
  public:
-  /// Throws io::SafetensorsError if there is no regular file that can be read; never waits for one (a pipe).
+  /// Throws io::FileError if there is no regular file that can be read; never waits for one (a pipe).
   explicit InputFile(const std::filesystem::path& path);
 
   const std::string& name() const { return name_; }
   std::uint64_t size() const { return size_; }
 
-  /// Fills `bytes` from `offset`. Throws io::SafetensorsError on an error and if the file has become shorter.
+  /// Fills `bytes` from `offset`. Throws io::FileError on an error and if the file has become shorter.
   void read(std::uint64_t offset, std::span<std::byte> bytes) const;
 
+  /// The same bytes without a copy, where the system maps files: nothing is read before it is touched.
+  /// Requires offset + count <= size().
+  io::MappedBytes map(std::uint64_t offset, std::uint64_t count) const;
+
  private:
+  void require_addressable(std::uint64_t count) const {
+    if (count > static_cast<std::uint64_t>((std::numeric_limits<std::ptrdiff_t>::max)()))
+      fail_io(name_, ": ", count, " bytes exceed the address space");
+  }
+
   std::string name_;
   std::uint64_t size_ = 0;
 #if !defined(_WIN32) && !defined(MOE_IO_PORTABLE)
@@ -104,6 +118,20 @@ inline void InputFile::read(std::uint64_t offset, std::span<std::byte> bytes) co
   }
 }
 
+inline io::MappedBytes InputFile::map(std::uint64_t offset, std::uint64_t count) const {
+  if (count == 0) return {};
+  struct stat status {};
+  if (::fstat(file_.number(), &status) != 0) fail_io(name_, ": cannot read: ", system_message());
+  if (static_cast<std::uint64_t>(status.st_size) < offset + count) fail_io(name_, ": became shorter while it was read");
+  const std::uint64_t skipped = offset % static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  require_addressable(count + skipped);
+  const auto length = static_cast<std::size_t>(count + skipped);
+  void* const begin =
+      ::mmap(nullptr, length, PROT_READ, MAP_PRIVATE, file_.number(), static_cast<off_t>(offset - skipped));
+  if (begin == MAP_FAILED) fail_io(name_, ": cannot map ", count, " bytes: ", system_message());
+  return io::MappedBytes(begin, length, static_cast<std::size_t>(skipped));
+}
+
 #else
 
 inline InputFile::InputFile(const std::filesystem::path& path) : name_(path.string()) {
@@ -124,6 +152,13 @@ inline void InputFile::read(std::uint64_t offset, std::span<std::byte> bytes) co
   file_.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   if (file_.eof()) fail_io(name_, ": became shorter while it was read");
   if (!file_) fail_io(name_, ": cannot read");
+}
+
+inline io::MappedBytes InputFile::map(std::uint64_t offset, std::uint64_t count) const {
+  require_addressable(count);
+  std::vector<std::byte> copy(static_cast<std::size_t>(count));
+  read(offset, copy);
+  return io::MappedBytes(std::move(copy));
 }
 
 #endif

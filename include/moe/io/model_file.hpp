@@ -34,7 +34,7 @@ namespace io {
 
 /// Writes every parameter and buffer of `model` under its name: a matrix with rank 2, a vector with rank 1, in the
 /// model's own scalar type, bit for bit. `metadata` is kept in the file as text. A file of that name is replaced as a
-/// whole or, on any error (SafetensorsError, std::bad_alloc), left as it was.
+/// whole or, on any error (FileError, std::bad_alloc), left as it was.
 template <class Model>
 void save(const std::filesystem::path& path, const Model& model, std::map<std::string, std::string> metadata = {}) {
   SafetensorsWriter writer;
@@ -48,7 +48,7 @@ void save(const std::filesystem::path& path, const Model& model, std::map<std::s
 /// Sets every parameter and buffer of `model` from the file. Names and shapes must agree exactly, also where a
 /// transposed or reordered tensor would have as many values; element types must be of the same kind and not wider than
 /// the model's; which of its types a VariantExpert or VariantGate holds must be what it was when the file was saved.
-/// SafetensorsError tells the number of differences and the first twenty. On any error, also std::bad_alloc, the model
+/// FileError tells the number of differences and the first twenty. On any error, also std::bad_alloc, the model
 /// is unchanged.
 template <class Model>
 void load(const std::filesystem::path& path, Model& model, LoadOptions options = {}) {

@@ -85,7 +85,7 @@ class ModelLoading {
       note(name, read(0), " in the file, ", values(0), " in the model, and a file cannot change it");
   }
 
-  /// Throws io::SafetensorsError with a line for each of the first differences.
+  /// Throws io::FileError with a line for each of the first differences.
   void require_none() {
     for (std::size_t i = 0; i < options_.keep.size(); ++i)
       if (!is_used_[i]) note(options_.keep[i], "named by LoadOptions::keep, and not in the model");

@@ -12,15 +12,20 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 #include <tuple>
 #include <utility>
 #include <vector>
 
-#include "moe/io/safetensors_error.hpp"
+#include "moe/io/file_error.hpp"
+#include "moe/io/input_file.hpp"
 #include "moe/io/safetensors_header_builder.hpp"
 #include "moe/io/tensor_info.hpp"
 
@@ -59,7 +64,7 @@ inline void check_layout(std::string_view source, SafetensorsHeader& header, std
 }
 
 /// Reads the header's text and checks everything in it against the size of the data that follows.
-/// Throws io::SafetensorsError, its message beginning with `source`.
+/// Throws io::FileError, its message beginning with `source`.
 inline SafetensorsHeader parse_header(std::string_view source, std::string_view text, std::uint64_t data_bytes) {
   // Looked at before the parser does: it would skip a byte order mark, and take a NUL byte for the end.
   const std::size_t first = text.find_first_not_of(" \t\r\n");
@@ -70,6 +75,31 @@ inline SafetensorsHeader parse_header(std::string_view source, std::string_view 
   SafetensorsHeaderBuilder builder(source, header);
   nlohmann::json::sax_parse(text.begin(), text.end(), &builder);
   check_layout(source, header, data_bytes);
+  return header;
+}
+
+/// Reads and checks the header of a file. Nothing is allocated by a number that the file declares before that number
+/// was compared with the file's size.
+inline SafetensorsHeader read_safetensors_header(const InputFile& file) {
+  std::array<std::byte, 8> prefix{};
+  if (file.size() < prefix.size())
+    fail_io(file.name(), ": not a safetensors file: too short for a header: ", file.size(), " bytes");
+  file.read(0, prefix);
+  const auto length = std::bit_cast<std::uint64_t>(prefix);
+  if (length > longest_header) {
+    std::string begin;
+    for (const std::byte b : prefix) begin += b < std::byte{0x80} ? static_cast<char>(b) : '?';
+    fail_io(file.name(), ": not a safetensors file: it begins with ", in_quotes(begin), "; as the length of a header, ",
+            length, " bytes, that exceeds ", longest_header);
+  }
+  if (length > file.size() - prefix.size())
+    fail_io(file.name(), ": cut short, or not a safetensors file: the header's length of ", length,
+            " bytes lies beyond the end of the file, which has ", file.size());
+  std::string text(static_cast<std::size_t>(length), '\0');
+  file.read(prefix.size(), std::as_writable_bytes(std::span(text)));
+  const std::uint64_t data_begin = prefix.size() + length;
+  SafetensorsHeader header = parse_header(file.name(), text, file.size() - data_begin);
+  header.data_begin = data_begin;
   return header;
 }
 

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "moe/io/safetensors_error.hpp"
+#include "moe/io/file_error.hpp"
 #include "moe/io/tensor_info.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -26,6 +26,7 @@ struct SafetensorsHeader {
   std::map<std::string, std::string> metadata;
   std::map<std::string, io::TensorInfo, std::less<>> tensors;
   std::vector<std::string> names;  // in the order of their bytes
+  std::uint64_t data_begin = 0;    // in the file
 };
 
 /// Receives the events of the JSON parser and builds the header. Every array and object that is open has a level, so

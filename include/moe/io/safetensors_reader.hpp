@@ -1,8 +1,6 @@
 // Reading tensors from a safetensors file.
 #pragma once
 
-#include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -25,7 +23,7 @@ namespace io {
 /// A file whose header is known and was checked against the file's true size; values are read by the calls below, so
 /// one layer of a large file costs no more than that layer. Every member is const and may be called by many threads;
 /// copies share the open file, and a file that is renamed over the path meanwhile does not disturb it. Every error is a
-/// SafetensorsError that names the file and the tensor.
+/// FileError that names the file and the tensor.
 class Safetensors {
  public:
   /// Reads and checks the whole header: a file that this returns has tensors that cover it exactly. Nothing is
@@ -66,9 +64,8 @@ class Safetensors {
   Matrix<S> slice(std::string_view name, std::uint64_t index, Precision precision = Precision::exact) const;
 
  private:
-  Safetensors(std::shared_ptr<const moe::detail::InputFile> file, moe::detail::SafetensorsHeader header,
-              std::uint64_t data_begin)
-      : file_(std::move(file)), header_(std::move(header)), data_begin_(data_begin) {}
+  Safetensors(std::shared_ptr<const moe::detail::InputFile> file, moe::detail::SafetensorsHeader header)
+      : file_(std::move(file)), header_(std::move(header)) {}
 
   template <class... Parts>
   [[noreturn]] void fail(std::string_view name, const Parts&... parts) const {
@@ -85,31 +82,12 @@ class Safetensors {
 
   std::shared_ptr<const moe::detail::InputFile> file_;
   moe::detail::SafetensorsHeader header_;
-  std::uint64_t data_begin_ = 0;
 };
 
 inline Safetensors Safetensors::open(const std::filesystem::path& path) {
-  using moe::detail::fail_io;
   auto file = std::make_shared<const moe::detail::InputFile>(path);
-  std::array<std::byte, 8> prefix{};
-  if (file->size() < prefix.size())
-    fail_io(file->name(), ": not a safetensors file: too short for a header: ", file->size(), " bytes");
-  file->read(0, prefix);
-  const auto length = std::bit_cast<std::uint64_t>(prefix);
-  if (length > moe::detail::longest_header) {
-    std::string begin;
-    for (const std::byte b : prefix) begin += b < std::byte{0x80} ? static_cast<char>(b) : '?';
-    fail_io(file->name(), ": not a safetensors file: it begins with ", moe::detail::in_quotes(begin),
-            "; as the length of a header, ", length, " bytes, that exceeds ", moe::detail::longest_header);
-  }
-  if (length > file->size() - prefix.size())
-    fail_io(file->name(), ": cut short, or not a safetensors file: the header's length of ", length,
-            " bytes lies beyond the end of the file, which has ", file->size());
-  std::string text(static_cast<std::size_t>(length), '\0');
-  file->read(prefix.size(), std::as_writable_bytes(std::span(text)));
-  const std::uint64_t data_begin = prefix.size() + length;
-  auto header = moe::detail::parse_header(file->name(), text, file->size() - data_begin);
-  return Safetensors(std::move(file), std::move(header), data_begin);
+  auto header = moe::detail::read_safetensors_header(*file);
+  return Safetensors(std::move(file), std::move(header));
 }
 
 inline const TensorInfo& Safetensors::tensor(std::string_view name) const& {
@@ -127,7 +105,7 @@ inline std::vector<std::byte> Safetensors::read(std::string_view name, std::uint
   if (count > static_cast<std::uint64_t>((std::numeric_limits<std::ptrdiff_t>::max)()))
     fail(name, count, " bytes exceed the address space");
   std::vector<std::byte> result(static_cast<std::size_t>(count));
-  file_->read(data_begin_ + begin, result);
+  file_->read(header_.data_begin + begin, result);
   return result;
 }
 
@@ -140,16 +118,8 @@ inline Index Safetensors::extent(std::string_view name, const TensorInfo& info, 
 
 template <class S>
 void Safetensors::decode_into(std::string_view name, const TensorInfo& part, S* out, Precision precision) const {
-  const Conversion conversion = conversion_to<S>(part.dtype);
-  if (conversion == Conversion::impossible)
-    fail(name, dtype_name(part.dtype), " values cannot be read as ", dtype_name(dtype_of<S>()));
-  if (conversion == Conversion::rounds && precision == Precision::exact)
-    fail(name, "reading ", dtype_name(part.dtype), " values as ", dtype_name(dtype_of<S>()),
-         " would round them; Precision::rounded allows it");
-  const std::uint64_t fitting = moe::detail::decode(part.dtype, read(name, part.begin, part.bytes()), out, precision);
-  if (fitting < part.size())
-    fail(name, "value ", fitting, ", counted from 0, is a ", dtype_name(part.dtype), " that does not fit ",
-         dtype_name(dtype_of<S>()));
+  moe::detail::require_conversion<S>(path(), name, part.dtype, precision);
+  moe::detail::checked_decode(path(), name, part.dtype, read(name, part.begin, part.bytes()), out, precision);
 }
 
 template <moe::detail::FileScalar S>

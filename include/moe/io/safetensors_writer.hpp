@@ -35,17 +35,17 @@ class SafetensorsWriter {
   std::map<std::string, std::string> metadata;
 
   /// An Eigen matrix or expression of any storage order: rank 2 as (rows, columns); one that is a vector by its type:
-  /// rank 1. Throws SafetensorsError if the name was added before.
+  /// rank 1. Throws FileError if the name was added before.
   template <class Derived>
   void add(std::string name, const Eigen::DenseBase<Derived>& values);
 
   /// Row-major values of any shape. Values of a C++ type must be of the dtype's own type (float for F32); std::byte is
   /// taken for raw bytes of any dtype, and std::uint8_t also for BOOL.
-  /// Throws SafetensorsError if dtype, shape and the number of values disagree, or the name was added before.
+  /// Throws FileError if dtype, shape and the number of values disagree, or the name was added before.
   template <std::ranges::contiguous_range Values>
   void add(std::string name, DType dtype, std::vector<std::uint64_t> shape, const Values& values);
 
-  /// Replaces the file as a whole: on any error (SafetensorsError) an old file of that name stays as it was.
+  /// Replaces the file as a whole: on any error (FileError) an old file of that name stays as it was.
   /// The writer may be used again.
   void write(const std::filesystem::path& path) const;
 

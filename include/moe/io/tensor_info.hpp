@@ -6,12 +6,13 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "moe/io/dtype.hpp"
-#include "moe/io/safetensors_error.hpp"
+#include "moe/io/file_error.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -33,31 +34,52 @@ struct TensorInfo {
   std::uint64_t bytes() const { return end - begin; }
 };
 
+}  // namespace io
+
+namespace detail {
+
 /// "F32 [2, 3]"
-inline std::string to_string(const TensorInfo& info) {
-  std::string text(dtype_name(info.dtype));
+inline std::string described(std::string_view dtype, std::span<const std::uint64_t> shape) {
+  std::string text(dtype);
   text += " [";
-  for (std::size_t i = 0; i < info.shape.size(); ++i) text += (i ? ", " : "") + std::to_string(info.shape[i]);
+  for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
   return text + "]";
+}
+
+}  // namespace detail
+
+namespace io {
+
+inline std::string to_string(const TensorInfo& info) {
+  return moe::detail::described(dtype_name(info.dtype), info.shape);
 }
 
 }  // namespace io
 
 namespace detail {
 
+/// factor times the product of the dimensions; nothing if it overflows on the way.
+inline std::optional<std::uint64_t> checked_product(std::span<const std::uint64_t> dimensions,
+                                                    std::uint64_t factor = 1) {
+  std::uint64_t product = 1;
+  const auto multiply = [&](std::uint64_t by) {
+    if (by != 0 && product > (std::numeric_limits<std::uint64_t>::max)() / by) return false;
+    product *= by;
+    return true;
+  };
+  for (const std::uint64_t dimension : dimensions)
+    if (!multiply(dimension)) return std::nullopt;
+  if (!multiply(factor)) return std::nullopt;
+  return product;
+}
+
 /// The number of bytes that dtype and shape need. Throws if it overflows or is no whole number of bytes.
 inline std::uint64_t checked_bytes(std::string_view source, std::string_view name, const io::TensorInfo& info) {
-  constexpr auto largest = (std::numeric_limits<std::uint64_t>::max)();
-  std::uint64_t bits = 1;
-  const auto multiply = [&](std::uint64_t factor) {
-    if (factor != 0 && bits > largest / factor)
-      fail_io(source, ": tensor ", in_quotes(name), ": the size of field 'shape' overflows: ", to_string(info));
-    bits *= factor;
-  };
-  for (const std::uint64_t dimension : info.shape) multiply(dimension);
-  multiply(io::dtype_bits(info.dtype));
-  if (bits % 8 != 0) fail_io(source, ": tensor ", in_quotes(name), ": ", to_string(info), " does not fill whole bytes");
-  return bits / 8;
+  const auto bits = checked_product(info.shape, io::dtype_bits(info.dtype));
+  if (!bits) fail_io(source, ": tensor ", in_quotes(name), ": the size of field 'shape' overflows: ", to_string(info));
+  if (*bits % 8 != 0)
+    fail_io(source, ": tensor ", in_quotes(name), ": ", to_string(info), " does not fill whole bytes");
+  return *bits / 8;
 }
 
 /// Why a tensor must not bear this name, or nothing. A name may end up as a C string or within a file name.

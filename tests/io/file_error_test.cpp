@@ -1,4 +1,4 @@
-#include "moe/io/safetensors_error.hpp"
+#include "moe/io/file_error.hpp"
 
 #include <gtest/gtest.h>
 
@@ -7,16 +7,16 @@
 
 #include "temporary_folder.hpp"
 
-namespace safetensors_error_test {
+namespace file_error_test {
 
-TEST(SafetensorsError, IsARuntimeErrorWhoseMessageIsJoined) {
+TEST(FileError, IsARuntimeErrorWhoseMessageIsJoined) {
   const std::string message =
       message_of<std::runtime_error>([] { moe::detail::fail_io("file", ": value ", 3, " of ", 2.5); });
   EXPECT_EQ(message, "moe::io: file: value 3 of 2.5");
-  EXPECT_THROW(moe::detail::fail_io("x"), moe::io::SafetensorsError);
+  EXPECT_THROW(moe::detail::fail_io("x"), moe::io::FileError);
 }
 
-TEST(SafetensorsError, HostileNamesAreMaskedAndCut) {
+TEST(FileError, HostileNamesAreMaskedAndCut) {
   EXPECT_EQ(moe::detail::in_quotes("w1"), "'w1'");
   EXPECT_EQ(moe::detail::in_quotes("a\x1b[31m\x7f\n"),
             "'a?[31m?"
@@ -24,4 +24,4 @@ TEST(SafetensorsError, HostileNamesAreMaskedAndCut) {
   EXPECT_EQ(moe::detail::in_quotes(std::string(200, 'x')), "'" + std::string(120, 'x') + "...'");
 }
 
-}  // namespace safetensors_error_test
+}  // namespace file_error_test

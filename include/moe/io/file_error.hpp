@@ -15,7 +15,7 @@ MOE_NAMESPACE_BEGIN
 namespace io {
 
 /// A file, a tensor or a model that cannot be read, written or matched; the message names file, tensor and field.
-class SafetensorsError : public std::runtime_error {
+class FileError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
@@ -24,12 +24,12 @@ class SafetensorsError : public std::runtime_error {
 
 namespace detail {
 
-/// Throws: io::SafetensorsError; without exceptions, prints the message and aborts.
+/// Throws: io::FileError; without exceptions, prints the message and aborts.
 template <class... Parts>
 [[noreturn]] void fail_io(const Parts&... parts) {
   const std::string message = joined("moe::io: ", parts...);
 #ifdef __cpp_exceptions
-  throw io::SafetensorsError(message);
+  throw io::FileError(message);
 #else
   std::fprintf(stderr, "%s\n", message.c_str());
   std::abort();
