@@ -91,5 +91,18 @@ TYPED_TEST(PanelsWeightGradient, OfVeryManyRowsIsExactWhereSumsAre) {
   EXPECT_EQ(db, (Vector<S>::Ones(outputs) + dy.colwise().sum().transpose()));
 }
 
+/// A full panel and a narrow one, which are added up in different places.
+TEST(LongPanelsWeightGradient, AMillionEqualRowsDoNotDriftInFloat) {
+  constexpr Index rows = 1 << 20, outputs = 17, inputs = 5;
+  const Matrix<float> dy = Matrix<float>::Constant(rows, outputs, 0.1F),
+                      x = Matrix<float>::Constant(rows, inputs, 0.7F);
+  Weights<float> dw = Matrix<float>(Matrix<float>::Zero(outputs, inputs));
+  Vector<float> db = Vector<float>::Zero(outputs);
+  panels_weight_gradient<float>(dy, x, dw, db, 0, outputs);
+  const double sum = static_cast<double>(0.1F) * rows, product = sum * static_cast<double>(0.7F);
+  EXPECT_LE((dw.matrix().cast<double>().array() / product - 1).abs().maxCoeff(), 1e-5);
+  EXPECT_LE((db.cast<double>().array() / sum - 1).abs().maxCoeff(), 1e-5);
+}
+
 }  // namespace panels_weight_gradient_test
 }  // namespace moe::detail
