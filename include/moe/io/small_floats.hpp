@@ -24,7 +24,9 @@ float small_float(std::uint32_t bits) {
   const std::uint32_t magnitude = bits & magnitude_bits;
   const std::uint32_t sign = (bits & sign_bit) != 0 ? 0x80000000u : 0u;
   const auto subnormal = std::bit_cast<std::uint32_t>(static_cast<float>(static_cast<std::int32_t>(magnitude)) * least);
-  std::uint32_t value = magnitude < (1u << MantissaBits) ? subnormal : (magnitude << shift) + (bias << 23);
+  const std::uint32_t normal = (magnitude << shift) + (bias << 23);
+  const std::uint32_t is_normal = 0u - static_cast<std::uint32_t>(magnitude >= (1u << MantissaBits));
+  std::uint32_t value = (normal & is_normal) | (subnormal & ~is_normal);  // without a branch, which stops vectors
   if constexpr (largest == LargestExponent::infinity)
     value |= magnitude >= infinity ? 0x7f800000u : 0u;
   else
