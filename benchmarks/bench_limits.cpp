@@ -1,4 +1,5 @@
-// What does this machine allow? Multiply-adds on registers, and reading from memory in several streams, by threads.
+// What does this machine allow? Multiply-adds on registers, and memory read, or read and written back, in several
+// streams, by threads.
 #include <moe/moe.hpp>
 
 #include "support/roofline.hpp"
@@ -18,6 +19,7 @@ void threads(benchmark::internal::Benchmark* b) {
 
 BENCHMARK_CAPTURE(limit, multiply_add, bench::probe_fma, "GFLOP/s")->Apply(threads);
 BENCHMARK_CAPTURE(limit, read, bench::probe_read, "GB/s")->Apply(threads);
+BENCHMARK_CAPTURE(limit, update, bench::probe_update, "GB/s")->Apply(threads);
 
 }  // namespace
 

@@ -2,10 +2,11 @@
 // this was configured, OpenBLAS, oneDNN and libtorch: same weights, same tokens, each with its own routing, on the same
 // number of threads of one OpenMP runtime. No time is taken before all results agree.
 //
-//   bench_peers [--cells=A/T16,D] [--rounds=7] [--threads=2] [--pass=forward|train|both] [--pictures=<folder>]
+//   bench_peers [--cells=A/T16,D] [--rounds=7] [--threads=2] [--pass=forward,train,step] [--pictures=<folder>]
 //
 // A cell is named letter by letter (benchmarks/peers/cells.hpp), or with less: D means D/E8/k2 and its like; also `all`
-// and `tiny`. Prints tables in Markdown, and of each cell as soon as it is done on the error stream.
+// and `tiny`. A step is forward, backward, and the rest of a training step with AdamW. Prints tables in Markdown, and
+// of each cell as soon as it is done on the error stream.
 //
 // oneDNN has no backward pass here. libtorch multiplies by the BLAS that libblas.so.3 is: with Debian's packages the
 // same OpenBLAS.
@@ -56,6 +57,17 @@ std::vector<std::string> split(std::string_view list) {
   std::exit(1);
 }
 
+std::vector<Pass> passes_named(const std::vector<std::string>& names) {
+  std::vector<Pass> passes;
+  for (const std::string& name : names) {
+    const auto named = [&](Pass pass) { return bench::name_of(pass) == name; };
+    const auto found = std::find_if(bench::all_passes.begin(), bench::all_passes.end(), named);
+    if (found == bench::all_passes.end()) refuse("the pass '" + name + "'");
+    passes.push_back(*found);
+  }
+  return passes;
+}
+
 Options parse(int argc, char** argv) {
   Options options;
   for (int i = 1; i < argc; ++i) {
@@ -71,11 +83,9 @@ Options parse(int argc, char** argv) {
       options.threads = std::atoi(value.c_str());
     else if (name == "--pictures")
       options.pictures = value;
-    else if (name == "--pass" && value == "train")
-      options.passes = {Pass::train};
-    else if (name == "--pass" && value == "both")
-      options.passes = {Pass::forward, Pass::train};
-    else if (name != "--pass" || value != "forward")
+    else if (name == "--pass")
+      options.passes = passes_named(split(value));
+    else
       refuse(argument);
   }
   if (options.rounds < 1 || options.threads < 1 || options.cells.empty()) refuse("less than one of anything");
@@ -104,13 +114,14 @@ std::vector<bench::Implementation> implementations() {
       bench::onednn_implementation(),
 #endif
 #ifdef MOE_PEER_TORCH
-      bench::torch_loop_implementation(), bench::torch_bmm_implementation(),
+      bench::torch_loop_implementation(), bench::torch_bmm_implementation(), bench::torch_step_implementation(),
 #endif
   };
 }
 
 /// The seconds that multiply-adds at their peak or reading each used expert's weights once would take, whichever is
-/// more. Training has three products for one, reads weights twice, and reads and writes their gradient.
+/// more. Training has three products for one, reads weights twice, and reads and writes their gradient. The rest of a
+/// step comes to that.
 double roofline(const bench::Problem& problem, Pass pass) {
   const bench::Shape& shape = problem.shape;
   bench::Routed routed;
@@ -122,13 +133,15 @@ double roofline(const bench::Problem& problem, Pass pass) {
   const auto router = static_cast<double>(shape.width * shape.experts);
   const double flops = 2 * static_cast<double>(shape.tokens) * (static_cast<double>(shape.k) * expert + router);
   const double bytes = sizeof(float) * (static_cast<double>(used) * expert + router);
-  const double compute = flops * 1e-9 / bench::peak_gflops(), memory = bytes * 1e-9 / bench::peak_gbytes();
-  return pass == Pass::forward ? (std::max)(compute, memory) : (std::max)(3 * compute, 4 * memory);
+  if (pass == Pass::forward) return bench::roofline_seconds(flops, bytes);
+  return bench::roofline_seconds(3 * flops, 4 * bytes) +
+         (pass == Pass::step ? bench::update_seconds(problem.parameters()) : 0);
 }
 
-/// Some hold copies of the weights in an order of their own, and in training all have gradients.
+/// Some hold copies of the weights in an order of their own, and in training all have gradients; in a step two of them
+/// take turns, with two moments each, and there is what they compute with.
 bool fits(const Cell& cell, Pass pass) {
-  const double copies = pass == Pass::forward ? 3.2 : 8, gigabytes = bench::memory_gbytes();
+  const double copies = pass == Pass::forward ? 3.2 : pass == Pass::train ? 8 : 8.5, gigabytes = bench::memory_gbytes();
   const double needed = 1e-9 * copies * bench::Problem::bytes(cell.shape, cell.activation);
   if (needed < 0.9 * gigabytes) return true;
   std::cerr << cell.name << " left out: it needs about " << bench::number(needed, 0) << " GB of memory, there are "
@@ -141,7 +154,7 @@ std::vector<Measured> measure(const Options& options) {
   for (const Cell& cell : chosen_cells(options.cells))
     for (const Pass pass : options.passes) {
       if (!fits(cell, pass)) continue;
-      const bench::Problem problem(cell.shape, cell.activation);
+      bench::Problem problem(cell.shape, cell.activation);
       bench::Comparison comparison(problem, pass);
       all.push_back({cell, pass, roofline(problem, pass), comparison.run(implementations(), options.rounds)});
       bench::print_lines(all.back());

@@ -6,6 +6,7 @@
 #include <memory>
 #include <moe/moe.hpp>
 #include <optional>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -17,13 +18,20 @@ namespace bench {
 template <class X>
 class MoeLayer final : public Peer {
  public:
-  MoeLayer(const Problem& problem, bool training)
+  MoeLayer(const Problem& problem, Pass pass)
       : problem_(problem), layer_(router_of(problem), gate_of(problem), experts_of(problem)) {
-    tape_.keep_activations = training;  // the other implementations keep none either
-    if (!training) return;
+    tape_.keep_activations = pass != Pass::forward;  // the other implementations keep none either
+    if (pass == Pass::forward) return;
     gradient_ = moe::zeros_like(layer_);
     tape_ = Tape(1);
     y_TD_ = Rows(problem.shape.tokens, problem.shape.width);
+    if (pass != Pass::step) return;
+    const StepSettings settings = problem.step_settings();
+    adam_.emplace(layer_, moe::AdamWOptions{.learning_rate = settings.learning_rate,
+                                            .epsilon = settings.epsilon,
+                                            .weight_decay = settings.weight_decay,
+                                            .clip_norm = settings.clip_norm,
+                                            .zero_gradient = true});
   }
 
   void forward(Rows& y_TD) override { layer_.forward_into(problem_.x_TD, y_TD, tape_, executor_of(default_threads())); }
@@ -33,18 +41,27 @@ class MoeLayer final : public Peer {
     layer_.backward_into(problem_.x_TD, problem_.dy_TD, tape_, dx_TD, *gradient_, executor_of(default_threads()));
   }
 
-  Rows gradient(Part part, Index expert) override {
-    if (part == Part::router) return gradient_->router.weight_ED;
-    const X& of = gradient_->experts[static_cast<std::size_t>(expert)];
+  void step(Rows& dx_TD) override {
+    train(dx_TD);
+    if (!adam_->step(layer_, *gradient_, executor_of(default_threads())))
+      throw std::runtime_error("moe: the gradient is not finite");
+  }
+
+  Rows gradient(Part part, Index expert) override { return part_of(*gradient_, part, expert); }
+  Rows weight(Part part, Index expert) override { return part_of(layer_, part, expert); }
+
+ private:
+  using Layer = moe::Layer<moe::Router<float>, moe::TopK, X>;
+  using Tape = typename Layer::Tape;
+
+  static Rows part_of(const Layer& layer, Part part, Index expert) {
+    if (part == Part::router) return layer.router.weight_ED;
+    const X& of = layer.experts[static_cast<std::size_t>(expert)];
     if (part == Part::w1) return of.w1_FD.matrix();
     if constexpr (requires { of.w3_FD; })
       if (part == Part::w3) return of.w3_FD.matrix();
     return of.w2_DF.matrix();
   }
-
- private:
-  using Layer = moe::Layer<moe::Router<float>, moe::TopK, X>;
-  using Tape = typename Layer::Tape;
 
   static moe::Router<float> router_of(const Problem& problem) { return {problem.router_ED}; }
 
@@ -67,22 +84,26 @@ class MoeLayer final : public Peer {
   const Problem& problem_;
   Layer layer_;
   std::optional<Layer> gradient_;
+  std::optional<moe::AdamW<Layer>> adam_;
   Tape tape_;
   Rows y_TD_;
 };
 
-inline std::unique_ptr<Peer> make_moe_layer(const Problem& problem, bool training) {
+inline std::unique_ptr<Peer> make_moe_layer(const Problem& problem, Pass pass) {
   switch (problem.activation) {
     case Activation::swiglu:
-      return std::make_unique<MoeLayer<moe::SwiGlu<float>>>(problem, training);
+      return std::make_unique<MoeLayer<moe::SwiGlu<float>>>(problem, pass);
     case Activation::relu:
-      return std::make_unique<MoeLayer<moe::Mlp<float>>>(problem, training);
+      return std::make_unique<MoeLayer<moe::Mlp<float>>>(problem, pass);
     case Activation::gelu_tanh:
       break;
   }
-  return std::make_unique<MoeLayer<moe::Mlp<float, moe::GeluTanh>>>(problem, training);
+  return std::make_unique<MoeLayer<moe::Mlp<float, moe::GeluTanh>>>(problem, pass);
 }
 
-inline Implementation moe_implementation() { return {"moe", {{"", make_moe_layer}}, {{"", make_moe_layer}}}; }
+inline Implementation moe_implementation() {
+  const std::vector<Way> way{{"", make_moe_layer}};
+  return {"moe", way, way, way};
+}
 
 }  // namespace bench

@@ -177,7 +177,7 @@ class OneDnn final : public Peer {
 
 Implementation onednn_implementation() {
   const auto way = [](const char* name, Threads threads) {
-    return Way{name, [threads](const Problem& problem, bool) { return std::make_unique<OneDnn>(problem, threads); }};
+    return Way{name, [threads](const Problem& problem, Pass) { return std::make_unique<OneDnn>(problem, threads); }};
   };
   const dnnl_version_t& version = *dnnl_version();
   return {"oneDNN " + std::to_string(version.major) + '.' + std::to_string(version.minor) + '.' +

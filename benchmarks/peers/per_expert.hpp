@@ -70,13 +70,13 @@ struct Activate {
 template <class Products>
 class PerExpert final : public Peer {
  public:
-  PerExpert(const Problem& problem, Threads threads, bool training)
+  PerExpert(const Problem& problem, Threads threads, Pass pass)
       : problem_(problem), shape_(problem.shape), threads_(threads), activate_{problem.activation} {
     const Index slots = shape_.tokens * shape_.k;
     routed_.logits_TE.resize(shape_.tokens, shape_.experts);
     for (Rows* rows : {&gate_NF_, &up_NF_, &hidden_NF_}) rows->resize(slots, shape_.hidden);
     y_ND_.resize(slots, shape_.width);
-    if (!training) return;
+    if (pass == Pass::forward) return;
     for (Rows* rows : {&dgate_NF_, &dup_NF_}) rows->resize(slots, shape_.hidden);
     dx_ND_.resize(slots, shape_.width);
     y_TD_.resize(shape_.tokens, shape_.width);
@@ -156,8 +156,8 @@ class PerExpert final : public Peer {
 template <class Products>
 std::vector<Way> ways_of() {
   const auto way = [](const char* name, Threads threads) {
-    return Way{name, [threads](const Problem& problem, bool training) {
-                 return std::make_unique<PerExpert<Products>>(problem, threads, training);
+    return Way{name, [threads](const Problem& problem, Pass pass) {
+                 return std::make_unique<PerExpert<Products>>(problem, threads, pass);
                }};
   };
   return {way("experts in parallel", Threads::of_experts), way("products in parallel", Threads::of_products)};

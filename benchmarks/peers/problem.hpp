@@ -17,6 +17,9 @@ using Rows = moe::Matrix<float>;
 
 enum class Activation { swiglu, relu, gelu_tanh };
 
+/// A parameter; those of experts are one matrix (outputs, inputs) for each.
+enum class Part { router, w1, w3, w2 };
+
 /// Uniform numbers of variance `stddev`^2, each a function of its place alone: a billion of them take a second.
 inline void fill_uniform(std::uint64_t seed, double stddev, Index first_row, moe::MatrixRef<float> rows) {
   const double scale = stddev * std::sqrt(12.0) / 16777216.0;
@@ -31,6 +34,11 @@ inline void fill_uniform(std::uint64_t seed, double stddev, Index first_row, moe
   });
 }
 
+/// Of a training step that begins with this problem.
+struct StepSettings {
+  double learning_rate, weight_decay, epsilon, clip_norm;
+};
+
 /// y_t = sum over the k experts with the highest logits of weight * expert(x_t); the weights are the chosen
 /// probabilities divided by their sum, as in Mixtral, or for k = 1 the probability itself, as in Switch.
 struct Problem {
@@ -41,14 +49,25 @@ struct Problem {
 
   Problem(const Shape& shape_, Activation activation_) : shape(shape_), activation(activation_) {
     const auto [width, hidden, experts, k, tokens] = shape;
-    const double of_width = 1 / std::sqrt(static_cast<double>(width));
-    x_TD = random(tokens, width, 1, 1);
-    dy_TD = random(tokens, width, 1, 2);
-    router_ED = random(experts, width, of_width, 3);
-    w1_EFD = random(experts * hidden, width, of_width, 4);
-    if (gated()) w3_EFD = random(experts * hidden, width, of_width, 5);
-    w2_EDF = random(experts * width, hidden, 1 / std::sqrt(static_cast<double>(hidden)), 6);
+    x_TD.resize(tokens, width);
+    dy_TD.resize(tokens, width);
+    router_ED.resize(experts, width);
+    w1_EFD.resize(experts * hidden, width);
+    if (gated()) w3_EFD.resize(experts * hidden, width);
+    w2_EDF.resize(experts * width, hidden);
+    fill_uniform(1, 1, 0, x_TD);
+    fill_uniform(2, 1, 0, dy_TD);
+    draw_weights();
     redraw_ties();
+  }
+
+  /// The same ones every time: after an implementation has trained them.
+  void draw_weights() {
+    const double of_width = 1 / std::sqrt(static_cast<double>(shape.width));
+    fill_uniform(3, of_width, 0, router_ED);
+    fill_uniform(4, of_width, 0, w1_EFD);
+    fill_uniform(5, of_width, 0, w3_EFD);
+    fill_uniform(6, 1 / std::sqrt(static_cast<double>(shape.hidden)), 0, w2_EDF);
   }
 
   bool gated() const { return activation == Activation::swiglu; }
@@ -56,6 +75,18 @@ struct Problem {
   auto w1(Index e) const { return w1_EFD.middleRows(e * shape.hidden, shape.hidden); }
   auto w3(Index e) const { return w3_EFD.middleRows(e * shape.hidden, shape.hidden); }
   auto w2(Index e) const { return w2_EDF.middleRows(e * shape.width, shape.width); }
+  Rows weight(Part part, Index e) const {
+    return part == Part::router ? router_ED : part == Part::w1 ? w1(e) : part == Part::w3 ? w3(e) : w2(e);
+  }
+  double parameters() const {
+    return static_cast<double>(router_ED.size() + w1_EFD.size() + w3_EFD.size() + w2_EDF.size());
+  }
+
+  /// Epsilon is as large as a tenth of the clipped gradient's entries: else the result would not show what clipping
+  /// did, and where an entry is nearly 0, the sign of rounding would be all of its step.
+  StepSettings step_settings() const {
+    return {.learning_rate = 1e-4, .weight_decay = 0.01, .epsilon = 0.1 / std::sqrt(parameters()), .clip_norm = 1};
+  }
 
   /// Of the weights of all experts.
   static double bytes(const Shape& shape, Activation activation) {
@@ -64,12 +95,6 @@ struct Problem {
   }
 
  private:
-  static Rows random(Index rows, Index cols, double stddev, std::uint64_t seed) {
-    Rows matrix(rows, cols);
-    fill_uniform(seed, stddev, 0, matrix);
-    return matrix;
-  }
-
   /// Implementations sum in different orders: where the k-th and the next logit are as good as equal, they would choose
   /// differently, and rightly so. Such tokens are drawn anew.
   void redraw_ties() {

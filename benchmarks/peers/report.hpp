@@ -36,8 +36,8 @@ inline std::string milliseconds(double seconds) { return number(seconds * 1e3, s
 /// On the error stream, a line for each implementation.
 inline void print_lines(const Measured& measured) {
   const auto& first = measured.outcomes.front().seconds;
-  std::cerr << measured.cell.name << (measured.pass == Pass::forward ? ", forward" : ", forward and backward")
-            << ", roofline " << milliseconds(measured.roofline) << " ms\n";
+  std::cerr << measured.cell.name << ", " << name_of(measured.pass) << ", roofline " << milliseconds(measured.roofline)
+            << " ms\n";
   for (const Outcome& outcome : measured.outcomes) {
     const double middle = median(outcome.seconds), shortest = best(outcome.seconds);
     std::cerr << "  " << std::setw(26) << std::left << outcome.name << std::right << " median " << std::setw(7)
@@ -45,7 +45,7 @@ inline void print_lines(const Measured& measured) {
               << number(median_ratio(outcome.seconds, first), 2) << " (best " << number(shortest / best(first), 2)
               << ") of the first's time, " << number(100 * measured.roofline / middle, 0)
               << " % of the roofline, error " << std::scientific << std::setprecision(1) << outcome.error
-              << std::defaultfloat << ' ' << outcome.way << '\n';
+              << std::defaultfloat << ", " << number(outcome.gbytes, 2) << " GB " << outcome.way << '\n';
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -21,9 +22,10 @@ Tensor tensor(const Rows& rows, std::vector<std::int64_t> sizes) {
   return torch::from_blob(const_cast<float*>(rows.data()), sizes, torch::kFloat);
 }
 
-Rows copy(const Tensor& values) {
+/// Of a list of matrices, one.
+Rows copy(const Tensor& values, Index e) {
   if (!values.defined()) return {};
-  const Tensor plain = values.contiguous();
+  const Tensor plain = (values.dim() == 3 ? values[e] : values).detach().contiguous();
   return Eigen::Map<const Rows>(plain.data_ptr<float>(), plain.size(0), plain.size(1));
 }
 
@@ -40,7 +42,7 @@ Tensor activate(Activation activation, const Tensor& gate) {
 }
 
 /// What happens to the parameters' gradients before a step.
-enum class Gradients { dropped, added_to };  // zero_grad(set_to_none=True); none, or zero_grad() with zeros
+enum class Gradients { dropped, added_to };  // zero_grad(set_to_none=True); none, or in whole steps zero_grad()
 
 class TorchLayer : public Peer {
  public:
@@ -61,17 +63,35 @@ class TorchLayer : public Peer {
 
   void train(Rows& dx_TD) override {
     if (!router_ED_.requires_grad())
-      for (Tensor* parameter : parameters()) parameter->requires_grad_();
+      for (Tensor& parameter : parameters()) parameter.requires_grad_();
     if (before_ == Gradients::dropped)
-      for (Tensor* parameter : parameters()) parameter->mutable_grad() = Tensor();
+      for (Tensor& parameter : parameters()) parameter.mutable_grad() = Tensor();
+    else if (adam_)
+      adam_->zero_grad();
     const Tensor x_TD = x_TD_.detach().requires_grad_();
     layer(x_TD).backward(dy_TD_);
     tensor(dx_TD, {shape_.tokens, shape_.width}).copy_(x_TD.grad());
   }
 
+  /// Trains the problem's own weights: so large a layer fits into memory beside another.
+  void step(Rows& dx_TD) override {
+    const StepSettings settings = problem_.step_settings();
+    train(dx_TD);
+    if (!adam_)
+      adam_.emplace(
+          parameters(),
+          torch::optim::AdamWOptions(settings.learning_rate).eps(settings.epsilon).weight_decay(settings.weight_decay));
+    torch::nn::utils::clip_grad_norm_(parameters(), settings.clip_norm, 2, /*error_if_nonfinite=*/true);
+    adam_->step();
+  }
+
+  Rows gradient(Part part, Index e) override { return copy(part_of(part, e).grad(), e); }
+  Rows weight(Part part, Index e) override { return copy(part_of(part, e), e); }
+
  protected:
   virtual Tensor layer(const Tensor& x_TD) = 0;
-  virtual std::vector<Tensor*> parameters() = 0;
+  virtual std::vector<Tensor> parameters() const = 0;
+  virtual Tensor part_of(Part part, Index e) const = 0;
 
   /// The weights of the choices and their experts, (T, K) each.
   std::pair<Tensor, Tensor> route(const Tensor& x_TD) const {
@@ -85,6 +105,7 @@ class TorchLayer : public Peer {
   const Shape shape_;
   const Gradients before_;
   Tensor x_TD_, dy_TD_, router_ED_;
+  std::optional<torch::optim::AdamW> adam_;
 };
 
 /// Every expert has weights of its own.
@@ -98,15 +119,6 @@ class TorchLoop final : public TorchLayer {
       experts_.push_back(
           {weight(problem.w1(e)), problem.gated() ? weight(problem.w3(e)) : Tensor(), weight(problem.w2(e))});
     }
-  }
-
-  Rows gradient(Part part, Index e) override {
-    const Expert& expert = experts_[static_cast<std::size_t>(e)];
-    return copy((part == Part::router ? router_ED_
-                 : part == Part::w1   ? expert.w1_FD
-                 : part == Part::w3   ? expert.w3_FD
-                                      : expert.w2_DF)
-                    .grad());
   }
 
  private:
@@ -134,12 +146,20 @@ class TorchLoop final : public TorchLayer {
     return torch::linear(hidden, expert.w2_DF);
   }
 
-  std::vector<Tensor*> parameters() override {
-    std::vector<Tensor*> all{&router_ED_};
-    for (Expert& expert : experts_)
-      for (Tensor* weight : {&expert.w1_FD, &expert.w3_FD, &expert.w2_DF})
-        if (weight->defined()) all.push_back(weight);
+  std::vector<Tensor> parameters() const override {
+    std::vector<Tensor> all{router_ED_};
+    for (const Expert& expert : experts_)
+      for (const Tensor& weight : {expert.w1_FD, expert.w3_FD, expert.w2_DF})
+        if (weight.defined()) all.push_back(weight);
     return all;
+  }
+
+  Tensor part_of(Part part, Index e) const override {
+    const Expert& expert = experts_[static_cast<std::size_t>(e)];
+    return part == Part::router ? router_ED_
+           : part == Part::w1   ? expert.w1_FD
+           : part == Part::w3   ? expert.w3_FD
+                                : expert.w2_DF;
   }
 
   std::vector<Expert> experts_;
@@ -153,11 +173,6 @@ class TorchBmm final : public TorchLayer {
         w1_EFD_(tensor(problem.w1_EFD, {shape_.experts, shape_.hidden, shape_.width})),
         w2_EDF_(tensor(problem.w2_EDF, {shape_.experts, shape_.width, shape_.hidden})) {
     if (problem.gated()) w3_EFD_ = tensor(problem.w3_EFD, {shape_.experts, shape_.hidden, shape_.width});
-  }
-
-  Rows gradient(Part part, Index e) override {
-    if (part == Part::router) return copy(router_ED_.grad());
-    return copy((part == Part::w1 ? w1_EFD_ : part == Part::w3 ? w3_EFD_ : w2_EDF_).grad()[e]);
   }
 
  private:
@@ -179,28 +194,45 @@ class TorchBmm final : public TorchLayer {
     return torch::zeros_like(x_TD).index_add(0, token, y_ND * weight_TK.flatten().index_select(0, order).unsqueeze(1));
   }
 
-  std::vector<Tensor*> parameters() override {
-    std::vector<Tensor*> all{&router_ED_, &w1_EFD_, &w2_EDF_};
-    if (problem_.gated()) all.push_back(&w3_EFD_);
+  std::vector<Tensor> parameters() const override {
+    std::vector<Tensor> all{router_ED_, w1_EFD_, w2_EDF_};
+    if (problem_.gated()) all.push_back(w3_EFD_);
     return all;
+  }
+
+  Tensor part_of(Part part, Index) const override {
+    return part == Part::router ? router_ED_ : part == Part::w1 ? w1_EFD_ : part == Part::w3 ? w3_EFD_ : w2_EDF_;
   }
 
   Tensor w1_EFD_, w3_EFD_, w2_EDF_;
 };
 
 template <class Layer>
+Way way(const char* name, Gradients before) {
+  return {name, [before](const Problem& problem, Pass) { return std::make_unique<Layer>(problem, before); }};
+}
+
+template <class Layer>
 Implementation implementation(const char* name) {
-  const auto way = [](const char* how, Gradients before) {
-    return Way{how, [before](const Problem& problem, bool) { return std::make_unique<Layer>(problem, before); }};
-  };
   return {name,
-          {way("", Gradients::dropped)},
-          {way("gradients dropped", Gradients::dropped), way("gradients added to", Gradients::added_to)}};
+          {way<Layer>("", Gradients::dropped)},
+          {way<Layer>("gradients dropped", Gradients::dropped), way<Layer>("gradients added to", Gradients::added_to)}};
 }
 
 }  // namespace
 
 Implementation torch_loop_implementation() { return implementation<TorchLoop>("torch " TORCH_VERSION ", loop"); }
 Implementation torch_bmm_implementation() { return implementation<TorchBmm>("torch " TORCH_VERSION ", bmm"); }
+
+/// One for both ways, since the weights are there once.
+Implementation torch_step_implementation() {
+  return {"torch " TORCH_VERSION,
+          {},
+          {},
+          {way<TorchLoop>("loop, gradients dropped", Gradients::dropped),
+           way<TorchLoop>("loop, gradients zeroed", Gradients::added_to),
+           way<TorchBmm>("bmm, gradients dropped", Gradients::dropped),
+           way<TorchBmm>("bmm, gradients zeroed", Gradients::added_to)}};
+}
 
 }  // namespace bench

@@ -2,9 +2,13 @@
 #pragma once
 
 #include <fstream>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <limits>
 #include <moe/core/executor.hpp>
 #include <string>
+#include <string_view>
 
 #include "../../examples/support/plain.hpp"
 
@@ -43,13 +47,37 @@ inline double load_average() {
   return load;
 }
 
-/// That a program may still take; without limit where the system does not say.
-inline double memory_gbytes() {
-  std::ifstream file = example::plain(std::ifstream("/proc/meminfo"));
-  std::string line_name;
-  for (double kilobytes = 0; file >> line_name >> kilobytes; file.ignore(64, '\n'))
-    if (line_name == "MemAvailable:") return kilobytes * 1024e-9;
+/// A number of kilobytes that a file of the system has after a word; without limit where it does not say.
+inline double system_gbytes(const char* path, std::string_view name) {
+  std::ifstream file = example::plain(std::ifstream(path));
+  std::string word;
+  double kilobytes = 0;
+  while (file >> word)
+    if (word == name && file >> kilobytes) return kilobytes * 1024e-9;
   return std::numeric_limits<double>::infinity();
 }
+
+/// That a program may still take.
+inline double memory_gbytes() { return system_gbytes("/proc/meminfo", "MemAvailable:"); }
+
+/// The most memory that this program has had since the watch began, beyond what it had then.
+class PeakMemory {
+ public:
+  PeakMemory() {
+#ifdef __GLIBC__
+    malloc_trim(0);  // what was freed and kept would be had again without being seen
+#endif
+    gbytes_before_ = system_gbytes("/proc/self/status", "VmRSS:");
+    restart();
+  }
+
+  /// The peak, not what was there before.
+  void restart() { std::ofstream("/proc/self/clear_refs") << 5; }
+
+  double gbytes() const { return system_gbytes("/proc/self/status", "VmHWM:") - gbytes_before_; }
+
+ private:
+  double gbytes_before_;
+};
 
 }  // namespace bench
