@@ -20,6 +20,7 @@ struct Options {
   std::vector<std::string> models{"dense", "switch"};
   Settings settings;
   example::TrainingOptions training;
+  bool bfloat_moments = false;
   Index sampled = 300, stop_after = 0;
   std::string save, resume;
 
@@ -55,6 +56,7 @@ struct Options {
     app.add_option("--sequences", training.sequences, "of a step")->check(greater_than_0());
     app.add_option("--learning-rate", training.learning_rate, "the greatest, after the warm-up")
         ->check(greater_than_0());
+    app.add_flag("--bfloat-moments", bfloat_moments, "keep the optimiser's moments in 16 bits instead of 32");
     app.add_option("--sample", sampled, "bytes of text that each model makes up")->check(at_least_0());
     app.add_option("--save", save, "write each model and its optimiser to <this>-<model>.safetensors");
     app.add_option(
@@ -70,6 +72,7 @@ struct Options {
   void settle(const CLI::App& app) {
     if (minutes > 0) budget.seconds = 60 * minutes;
     training.seed = budget.seed;
+    if (bfloat_moments) training.moments = moe::MomentFormat::bfloat16;
     const auto when_quick = [&](const char* option, Index& value, Index quick) {
       if (budget.quick && app.count(option) == 0) value = quick;
     };

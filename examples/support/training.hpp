@@ -22,6 +22,7 @@ struct TrainingOptions {
   /// that by 2 % rising to 100 %.
   double learning_rate = 6e-3;
   double weight_decay = 0.1, clip = 1;
+  moe::MomentFormat moments = moe::MomentFormat::same;
   std::uint64_t seed = 1;
 
   Index tokens() const { return length * sequences; }
@@ -47,8 +48,11 @@ struct Training {
   Training(Model model_, TrainingOptions options_)
       : model(std::move(model_)),
         options(options_),
-        adam(model,
-             {.beta2 = 0.98, .weight_decay = options.weight_decay, .clip_norm = options.clip, .zero_gradient = true}),
+        adam(model, {.beta2 = 0.98,
+                     .weight_decay = options.weight_decay,
+                     .clip_norm = options.clip,
+                     .zero_gradient = true,
+                     .moments = options.moments}),
         tape(model.tape()),
         gradient(moe::zeros_like(model)) {}
 

@@ -133,6 +133,10 @@ TEST(EveryCall, AStepOfAnOptimiserIsWholeOrNothing) {
   expect_all_or_nothing(step, adam, start);
   Sgd sgd{start, {.momentum = 0.9, .nesterov = true}};
   expect_all_or_nothing(step, sgd, start);
+  AdamW packing{start};
+  packing.options.moments = MomentFormat::bfloat16;
+  expect_all_or_nothing(step, packing, start);
+  expect_all_or_nothing(step, AdamW{start, {.moments = MomentFormat::bfloat16}}, start);
   adam.frozen = sgd.frozen = {"a_router_with_a_very_long_name_indeed.weight.1"};
   expect_all_or_nothing(step, adam, start);
   expect_all_or_nothing(step, sgd, start);

@@ -75,6 +75,8 @@ void expect_same_by_both_optimisers() {
   expect_same_from_every_executor(adam, layer, gradient);
   adam.frozen = {"router.weight.3", "experts.2", "*.b2"};
   expect_same_from_every_executor(adam, layer, gradient);
+  adam.options.moments = moe::MomentFormat::bfloat16;
+  expect_same_from_every_executor(adam, layer, gradient);
   moe::Sgd sgd{layer, {.momentum = 0.9, .nesterov = true, .clip_norm = 0.5, .zero_gradient = true}};
   sgd.groups = {{moe::all_vectors, {.weight_decay = 0}}, {"router", {.learning_rate = 0.1}}};
   expect_same_from_every_executor(sgd, layer, gradient);

@@ -15,6 +15,8 @@ namespace contract_test {
 // Looked for, and no member of a part: each with what it is a member of.
 const std::map<std::string, std::string> of_others{
     {"ColsAtCompileTime", "an Eigen matrix"},
+    {"SizeAtCompileTime", "an Eigen matrix"},
+    {"setZero", "an Eigen matrix"},
     {"IsRowMajor", "an Eigen matrix"},
     {"IsVectorAtCompileTime", "an Eigen matrix"},
     {"derived", "an Eigen matrix"},

@@ -36,22 +36,25 @@ void write_entries(const double* from, Index count, void* to) {
   for (Index i = 0; i < count; ++i) static_cast<S*>(to)[i] = static_cast<S>(from[i]);
 }
 
-/// In double, by a fixed number of sums side by side, whatever the width of the processor's packets.
+/// In double, by a fixed number of sums, whatever the width of the processor's packets. The four quarters are read side
+/// by side, which is faster than one after the other.
 template <class S>
 double squares_of_entries(const void* entries, Index count) {
-  constexpr Index lanes = 32;
-  double sums[lanes] = {};
-  const S* values = static_cast<const S*>(entries);
-  for (; count >= lanes; values += lanes, count -= lanes)
-    for (Index k = 0; k < lanes; ++k) {
-      const auto value = static_cast<double>(values[k]);
-      sums[k] += value * value;
-    }
-  for (Index k = 0; k < count; ++k) {
-    const auto value = static_cast<double>(values[k]);
-    sums[k] += value * value;
+  constexpr Index quarters = 4, lanes = 8;
+  double sums[quarters * lanes] = {};
+  const S* const values = static_cast<const S*>(entries);
+  const Index quarter = count / (quarters * lanes) * lanes, rest = quarters * quarter;
+  for (Index i = 0; i < quarter; i += lanes)
+    for (Index q = 0; q < quarters; ++q)
+      for (Index k = 0; k < lanes; ++k) {
+        const auto value = static_cast<double>(values[q * quarter + i + k]);
+        sums[q * lanes + k] += value * value;
+      }
+  for (Index i = rest; i < count; ++i) {
+    const auto value = static_cast<double>(values[i]);
+    sums[i - rest] += value * value;
   }
-  for (Index half = lanes / 2; half > 0; half /= 2)
+  for (Index half = quarters * lanes / 2; half > 0; half /= 2)
     for (Index k = 0; k < half; ++k) sums[k] += sums[k + half];
   return sums[0];
 }

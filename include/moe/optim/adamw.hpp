@@ -1,10 +1,15 @@
 // Adam with decoupled weight decay.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <mutex>
+#include <string_view>
 #include <tuple>
+#include <type_traits>
+#include <utility>
 
 #include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
@@ -12,10 +17,17 @@
 #include "moe/core/parameters.hpp"
 #include "moe/optim/check_step.hpp"
 #include "moe/optim/frozen.hpp"
+#include "moe/optim/packed_moments.hpp"
 #include "moe/optim/parameter_groups.hpp"
 #include "moe/optim/parameter_updates.hpp"
 
 MOE_NAMESPACE_BEGIN
+
+/// What numbers an optimiser's moments are kept in.
+enum class MomentFormat {
+  same,      ///< Those of the parameters.
+  bfloat16,  ///< 16 bits: half the memory of float.
+};
 
 struct AdamWOptions {
   double learning_rate = 1e-3;
@@ -24,6 +36,7 @@ struct AdamWOptions {
   double weight_decay = 0;  ///< Decoupled: parameters shrink by learning_rate * weight_decay.
   double clip_norm = std::numeric_limits<double>::infinity();  ///< What clip_global_norm calls the limit.
   bool zero_gradient = false;  ///< A step sets the gradient to zero, that of frozen parameters too.
+  MomentFormat moments = MomentFormat::same;
 };
 
 namespace detail {
@@ -31,10 +44,16 @@ namespace detail {
 /// The settings of one step.
 struct AdamWRule {
   double beta1, beta2, rate, unbias, epsilon, decay;
+  bool is_packed;              ///< The moments are in bfloat16.
+  std::uint64_t steps_before;  ///< For the rounding of these.
 
   template <class S>
   static void update(const AdamWRule& rule, const SlopeOfStep& slope, GroupFactors factors,
                      const EntriesOfStep& entries, Index count);
+
+  template <class S>
+  static void update_packed(AdamWRule rule, const SlopeOfStep& slope, GroupFactors factors,
+                            const EntriesOfStep& entries, Index count);
 
   /// Whether the squares of all scaled entries are finite in the entries' own type.
   template <class S>
@@ -48,6 +67,7 @@ template <class S>
 void AdamWRule::update(const AdamWRule& rule, const SlopeOfStep& how, GroupFactors factors,
                        const EntriesOfStep& entries, Index count) {
   using namespace Eigen::internal;
+  if (rule.is_packed) return update_packed<S>(rule, how, factors, entries, count);
   S *const p = static_cast<S*>(entries.parameter), *const g = static_cast<S*>(entries.slope),
            *const m = static_cast<S*>(entries.moments[0]), *const v = static_cast<S*>(entries.moments[1]);
   const S beta1 = static_cast<S>(rule.beta1), beta2 = static_cast<S>(rule.beta2);
@@ -57,15 +77,40 @@ void AdamWRule::update(const AdamWRule& rule, const SlopeOfStep& how, GroupFacto
   const S rest1 = S(1) - beta1, rest2 = S(1) - beta2, scale = static_cast<S>(how.scale);
   for_each_packet<S>(count, [&](Index i, auto kind) {
     using V = decltype(kind);
-    const V slope = pmul(pset1<V>(scale), ploadu<V>(g + i));
+    // All loads come first: one whose address agrees in the last bits with that of a store shortly before it waits.
+    const V slope = pmul(pset1<V>(scale), ploadu<V>(g + i)), old_mean = ploadu<V>(m + i), old_square = ploadu<V>(v + i);
+    const V kept = pmul(pset1<V>(keep), ploadu<V>(p + i));
+    const V mean = padd(pmul(pset1<V>(beta1), old_mean), pmul(pset1<V>(rest1), slope));
+    const V square = padd(pmul(pset1<V>(beta2), old_square), pmul(pset1<V>(rest2), pmul(slope, slope)));
+    const V step = pdiv(pmul(pset1<V>(rate), mean), padd(pmul(pset1<V>(unbias), psqrt(square)), pset1<V>(epsilon)));
     if (how.set_zero) pstoreu(g + i, pset1<V>(S(0)));
-    const V mean = padd(pmul(pset1<V>(beta1), ploadu<V>(m + i)), pmul(pset1<V>(rest1), slope));
-    const V square = padd(pmul(pset1<V>(beta2), ploadu<V>(v + i)), pmul(pset1<V>(rest2), pmul(slope, slope)));
     pstoreu(m + i, mean);
     pstoreu(v + i, square);
-    const V step = pdiv(pmul(pset1<V>(rate), mean), padd(pmul(pset1<V>(unbias), psqrt(square)), pset1<V>(epsilon)));
-    pstoreu(p + i, psub(pmul(pset1<V>(keep), ploadu<V>(p + i)), step));
+    pstoreu(p + i, psub(kept, step));
   });
+}
+
+/// By blocks that stay in the cache.
+template <class S>
+void AdamWRule::update_packed(AdamWRule rule, const SlopeOfStep& how, GroupFactors factors,
+                              const EntriesOfStep& entries, Index count) {
+  constexpr Index block = 512;
+  S mean[block], square[block];
+  rule.is_packed = false;
+  for (Index begin = 0; begin < count; begin += block) {
+    EntriesOfStep part = entries.shifted(begin, sizeof(S), sizeof(std::uint16_t));
+    const Index size = (std::min)(block, count - begin);
+    auto* const packed_mean = static_cast<std::uint16_t*>(part.moments[0]);
+    auto* const packed_square = static_cast<std::uint16_t*>(part.moments[1]);
+    widen_bfloat16(packed_mean, size, mean);
+    widen_bfloat16(packed_square, size, square);
+    part.moments[0] = mean, part.moments[1] = square;
+    update<S>(rule, how, factors, part, size);
+    round_to_bfloat16(mean, size, packed_mean);
+    const auto first = static_cast<std::uint64_t>(part.first);
+    round_to_bfloat16_at_random(square, size, rounding_key(rule.steps_before, first), static_cast<std::uint32_t>(first),
+                                packed_square);
+  }
 }
 
 }  // namespace detail
@@ -83,9 +128,7 @@ class AdamW {
   std::int64_t steps = 0;
 
   explicit AdamW(const Model& model, AdamWOptions options_ = {})
-      : options(options_), mean_(zeros_like(model)), square_(mean_) {
-    check();
-  }
+      : options(options_), mean_(first_moment(model)), square_(mean_) {}
 
   /// One step. False, and nothing changed, the gradient neither, if after clipping it has an entry whose square is not
   /// finite; frozen entries are not looked at. A gradient is left as it is unless options.zero_gradient. Throws
@@ -105,14 +148,18 @@ class AdamW {
   double gradient_norm() const { return gradient_norm_; }
 
   /// The moments, mean and square, as values of the model's type: what changes the model's shape (moe/surgery/) changes
-  /// theirs.
-  std::tuple<Model&, Model&> moments() { return {mean_, square_}; }
+  /// theirs. Those in bfloat16 are unpacked, and packed again by the next step, rounded to nearest.
+  std::tuple<Model&, Model&> moments() {
+    unpack();
+    return {mean_, square_};
+  }
 
   /// The moments and the steps, by name: an optimiser is saved and loaded as a model is.
   template <class F, class... Self>
   static void visit_parameters(F&& f, Self&... self) {
-    visit_part("mean", f, self.mean_...);
-    visit_part("square", f, self.square_...);
+    (self.unpack(), ...);
+    visit_part("mean", f, as_self(self, self.mean_)...);
+    visit_part("square", f, as_self(self, self.square_)...);
   }
   template <class F, class... Self>
   static void visit_buffers(F&& f, Self&... self) {
@@ -121,22 +168,74 @@ class AdamW {
 
  private:
   bool step_by(Model& model, const Model& gradient, detail::ExecutorRef executor) {
+    constexpr std::string_view name = "AdamW::step";
     check();
-    detail::check_step("AdamW::step", frozen, groups, model, gradient, mean_, square_);
+    if (options.moments == MomentFormat::same) unpack();
+    if (packed_.is_used()) {
+      detail::check_step(name, frozen, groups, model, gradient);
+      require(packed_.fit(model), name, ": ", detail::older_moments);
+    } else {
+      detail::check_step(name, frozen, groups, model, gradient, mean_, square_);
+    }
+    const bool packs = options.moments == MomentFormat::bfloat16 && !packed_.is_used();
+    detail::PackedMoments fresh;
+    detail::EmptiedParameters emptied;
+    if (packs) {
+      fresh = detail::PackedMoments(mean_, square_);
+      for_each_parameter(emptied, mean_);
+      for_each_parameter(emptied, square_);
+    }
     detail::UpdatesOf<detail::AdamWRule> updates;
+    if (options.moments == MomentFormat::bfloat16) updates.packed = packs ? &fresh : &packed_;
     for_each_parameter(detail::UpdateLister<detail::AdamWRule>{frozen, groups, updates}, model, gradient, mean_,
                        square_);
-    const bool accepted = updates.measure(options.clip_norm, options.zero_gradient, executor);
+    constexpr double longest_packed = 1e18;  // squares of a double may be too large for a bfloat16
+    const bool accepted = updates.measure(options.clip_norm, options.zero_gradient, executor) &&
+                          (updates.packed == nullptr || updates.norm * updates.slope.scale <= longest_packed);
     if (accepted) {
       const auto t = static_cast<double>(steps + 1);
       const double mean_bias = 1 - std::pow(options.beta1, t), square_bias = 1 - std::pow(options.beta2, t);
-      updates.make({options.beta1, options.beta2, options.learning_rate / mean_bias, 1 / std::sqrt(square_bias),
-                    options.epsilon, options.learning_rate * options.weight_decay},
-                   executor);
+      updates.make(
+          {options.beta1, options.beta2, options.learning_rate / mean_bias, 1 / std::sqrt(square_bias), options.epsilon,
+           options.learning_rate * options.weight_decay, updates.packed != nullptr, static_cast<std::uint64_t>(steps)},
+          executor);
       ++steps;
+      if (packs) {
+        packed_ = std::move(fresh);
+        emptied.take();
+      }
     }
     gradient_norm_ = updates.norm;
     return accepted;
+  }
+
+  /// All zero, and packed if so wanted.
+  Model first_moment(const Model& model) {
+    check();
+    Model zeros = zeros_like(model);
+    if (options.moments == MomentFormat::bfloat16) {
+      packed_ = detail::PackedMoments(zeros, zeros);
+      detail::EmptiedParameters emptied;
+      for_each_parameter(emptied, zeros);
+      emptied.take();
+    }
+    return zeros;
+  }
+
+  /// One thread at a time, since many may read a const optimiser.
+  void unpack() const {
+    static std::mutex one_at_a_time;
+    const std::lock_guard<std::mutex> lock(one_at_a_time);
+    if (!packed_.is_used()) return;
+    Model mean = packed_.unpacked(0, mean_), square = packed_.unpacked(1, square_);
+    mean_ = std::move(mean);
+    square_ = std::move(square);
+    packed_ = detail::PackedMoments();
+  }
+
+  template <class Self>
+  static auto& as_self(Self&, Model& moment) {
+    return static_cast<std::conditional_t<std::is_const_v<Self>, const Model, Model>&>(moment);
   }
 
   void check() const {
@@ -154,7 +253,9 @@ class AdamW {
             ", it must be 0 or more and not the largest integer");
   }
 
-  Model mean_, square_;
+  // Either the two moments, or, while these are without entries, both packed. What reads a const optimiser unpacks.
+  mutable detail::PackedMoments packed_;
+  mutable Model mean_, square_;
   double gradient_norm_ = 0;
 };
 

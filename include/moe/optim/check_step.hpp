@@ -39,6 +39,10 @@ inline void require_kept_gradient(std::string_view step, bool zero_gradient) {
   require(!zero_gradient, step, ": options.zero_gradient is on, and this gradient is const");
 }
 
+inline constexpr std::string_view older_moments =
+    "the moments are older than the model, or another's: pass the optimiser to what changes the experts, as in "
+    "add_experts(layer, rows, experts, adam), or make a new optimiser";
+
 /// Throws std::invalid_argument unless what is frozen and the groups are parts of the model, and the gradient and the
 /// moments have its shapes.
 template <class Model, class... Moments>
@@ -49,11 +53,7 @@ void check_step(std::string_view step, const Frozen& frozen, const ParameterGrou
   check_companion(step, "the gradient",
                   "the gradient is older than the model, or another's: make it anew by zeros_like(model)", model,
                   gradient);
-  (check_companion(step, "the optimiser's model",
-                   "the moments are older than the model, or another's: pass the optimiser to what changes "
-                   "the experts, as in add_experts(layer, rows, experts, adam), or make a new optimiser",
-                   model, moments),
-   ...);
+  (check_companion(step, "the optimiser's model", older_moments, model, moments), ...);
 }
 
 }  // namespace detail

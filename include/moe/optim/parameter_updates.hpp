@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 #include <type_traits>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "moe/core/parameter_view.hpp"
 #include "moe/optim/frozen.hpp"
 #include "moe/optim/gradient_norm.hpp"
+#include "moe/optim/packed_moments.hpp"
 #include "moe/optim/parameter_groups.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -25,13 +27,16 @@ struct EntriesOfStep {
   void* parameter;
   void* slope;
   void* moments[2];
+  Index first = 0;  ///< Number of the first entry, of all that the model has.
 
-  EntriesOfStep shifted(Index begin, std::size_t bytes) const {
-    const auto offset = static_cast<std::size_t>(begin) * bytes;
-    const auto moved = [=](void* data) -> void* {
-      return data != nullptr ? static_cast<char*>(data) + offset : nullptr;
+  EntriesOfStep shifted(Index begin, std::size_t bytes, std::size_t moment_bytes) const {
+    const auto moved = [=](void* data, std::size_t size) -> void* {
+      return data != nullptr ? static_cast<char*>(data) + static_cast<std::size_t>(begin) * size : nullptr;
     };
-    return {moved(parameter), moved(slope), {moved(moments[0]), moved(moments[1])}};
+    return {moved(parameter, bytes),
+            moved(slope, bytes),
+            {moved(moments[0], moment_bytes), moved(moments[1], moment_bytes)},
+            first + begin};
   }
 };
 
@@ -60,10 +65,16 @@ struct UpdatesOf {
     GroupFactors factors;
   };
   std::vector<Run> runs;
-  GradientRuns trained;  ///< The gradient of each run.
-  GradientRuns spared;   ///< Of what is frozen.
+  GradientRuns trained;             ///< The gradient of each run.
+  GradientRuns spared;              ///< Of what is frozen.
+  PackedMoments* packed = nullptr;  ///< Instead of moments of the model's type.
+  Index entries = 0;                ///< Listed so far.
   double norm = 0;
   SlopeOfStep slope;
+
+  EntriesOfStep shifted(const EntriesOfStep& run, Index begin, std::size_t bytes) const {
+    return run.shifted(begin, bytes, packed != nullptr ? sizeof(std::uint16_t) : bytes);
+  }
 
   /// Norm of the gradient, and the factor by which it becomes at most `limit`; false if no step is to be made of it.
   bool measure(double limit, bool set_zero, ExecutorRef executor) {
@@ -79,7 +90,7 @@ struct UpdatesOf {
   void make(const Rule& rule, ExecutorRef executor) const {
     const auto update = [&](Index, std::size_t run, Index begin, Index count) {
       const Run& one = runs[run];
-      one.kernels->update(rule, slope, one.factors, one.entries.shifted(begin, trained.runs[run].type->bytes), count);
+      one.kernels->update(rule, slope, one.factors, shifted(one.entries, begin, trained.runs[run].type->bytes), count);
     };
     const auto set_zero = [&](Index, std::size_t run, Index begin, Index count) {
       spared.runs[run].run(begin, count).set_zero();
@@ -119,8 +130,13 @@ struct UpdateLister {
   }
 
  private:
-  void add(std::string_view name, const ParameterView& slopes, const EntriesOfStep& entries,
+  void add(std::string_view name, const ParameterView& slopes, EntriesOfStep entries,
            const UpdateKernels<Rule>& kernels) const {
+    entries.first = updates.entries;
+    updates.entries += slopes.size();
+    if (updates.packed != nullptr)
+      for (const std::size_t moment : {0u, 1u})
+        entries.moments[moment] = updates.packed->entries(moment, entries.first);
     const GroupFactors factors = groups.factors_of(name, slopes);
     Index end = 0;
     const auto spare_until = [&](Index begin) {
@@ -129,7 +145,7 @@ struct UpdateLister {
     frozen.visit_trained_runs(name, slopes, [&](Index begin, Index count) {
       spare_until(begin);
       updates.trained.add(slopes.run(begin, count));
-      updates.runs.push_back({&kernels, entries.shifted(begin, slopes.type->bytes), factors});
+      updates.runs.push_back({&kernels, updates.shifted(entries, begin, slopes.type->bytes), factors});
       end = begin + count;
     });
     spare_until(slopes.size());

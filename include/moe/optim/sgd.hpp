@@ -55,11 +55,12 @@ void SgdRule::update(const SgdRule& rule, const SlopeOfStep& how, GroupFactors f
     using V = decltype(kind);
     V slope = pmul(pset1<V>(scale), ploadu<V>(g + i));
     EIGEN_OPTIMIZATION_BARRIER(slope)  // rounded, as clip_global_norm stores it, before anything is added
-    if (how.set_zero) pstoreu(g + i, pset1<V>(S(0)));
     const V velocity = padd(pmul(pset1<V>(momentum), ploadu<V>(v + i)), slope);
-    pstoreu(v + i, velocity);
     const V step = rule.nesterov ? padd(slope, pmul(pset1<V>(momentum), velocity)) : velocity;
-    pstoreu(p + i, psub(pmul(pset1<V>(keep), ploadu<V>(p + i)), pmul(pset1<V>(rate), step)));
+    const V next = psub(pmul(pset1<V>(keep), ploadu<V>(p + i)), pmul(pset1<V>(rate), step));
+    if (how.set_zero) pstoreu(g + i, pset1<V>(S(0)));
+    pstoreu(v + i, velocity);
+    pstoreu(p + i, next);
   });
 }
 
