@@ -26,7 +26,7 @@ void tile(benchmark::State& state) {
   const auto multiply = moe::detail::packed_tile<float>(moe::detail::LeftOrder::rows, rows);
   const auto product = [&] {
     multiply(a.data(), depth, rows * moe::panel_width, b_of_panel, c_of_panel, moe::detail::Sums::set,
-             moe::detail::Ahead::one_far, b_of_panel);
+             moe::detail::Ahead::one_far, b_of_panel, 0);
     benchmark::DoNotOptimize(c.data());
   };
   const double flops = 2.0 * rows * panels * moe::panel_width * static_cast<double>(depth);

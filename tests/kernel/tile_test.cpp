@@ -53,7 +53,7 @@ TYPED_TEST(Tile, OfAnyRowsIsTheProduct) {
           std::vector<S*> to;
           for (Index p = 0; p < Shape::most_panels; ++p) to.push_back(sums.data() + p * rows * panel_width);
           packed_tile<S>(order, rows)(packed.data(), depth, rows * panel_width, panels.data(), to.data(), mode,
-                                      prefetch, panels.data());
+                                      prefetch, panels.data(), 2);
           for (Index p = 0; p < Shape::panels(rows); ++p)
             for (Index i = 0; i < rows; ++i)
               for (Index j = 0; j < panel_width; ++j) {

@@ -5,13 +5,17 @@
 
 #include "moe/core/version.hpp"
 
-/// Unrolls the loop that follows, whose bounds are constants: arrays of packets become registers.
+/// UNROLL unrolls the loop that follows, whose bounds are constants: arrays of packets become registers. ROLLED keeps
+/// it a loop.
 #if defined(__clang__)
 #define MOE_DETAIL_UNROLL _Pragma("clang loop unroll(full)")
+#define MOE_DETAIL_ROLLED _Pragma("clang loop unroll(disable)")
 #elif defined(__GNUC__)
 #define MOE_DETAIL_UNROLL _Pragma("GCC unroll 32")
+#define MOE_DETAIL_ROLLED _Pragma("GCC unroll 1")
 #else
 #define MOE_DETAIL_UNROLL
+#define MOE_DETAIL_ROLLED
 #endif
 
 /// Keeps a packet in a register: the compiler might otherwise load it again for each of its uses.

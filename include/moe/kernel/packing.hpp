@@ -7,6 +7,7 @@
 #include "moe/core/chunk.hpp"
 #include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
+#include "moe/core/packet.hpp"
 #include "moe/core/rounding.hpp"
 #include "moe/kernel/compiler.hpp"
 #include "moe/kernel/elementwise.hpp"
@@ -17,19 +18,23 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// 0 .. total - 1 in even parts of at most `largest`; one part at least, which may be empty.
+/// 0 .. total - 1 in even parts of at most `largest`, the longer ones last; one part at least, which may be empty.
 class EvenParts {
  public:
   EvenParts(Index total, Index largest)
-      : total_(total), count_((std::max)(Index{1}, (total + largest - 1) / largest)) {}
+      : total_(total),
+        count_((std::max)(Index{1}, (total + largest - 1) / largest)),
+        least_(total / count_),
+        short_(count_ - total % count_) {}
 
   Index total() const { return total_; }
   Index count() const { return count_; }
-  Index begin(Index part) const { return total_ * part / count_; }
+  Index begin(Index part) const { return part * least_ + (std::max)(Index{0}, part - short_); }
   Index size(Index part) const { return begin(part + 1) - begin(part); }
 
  private:
   Index total_, count_;
+  Index least_, short_;  // the size of so many parts; the others have one more
 };
 
 /// depth rounded up to a multiple of panel_width.
@@ -91,20 +96,30 @@ void pack_rows(View<const S> rows, const EvenParts& tiles, S* packed) {
 }
 
 /// Packs columns tile after tile, each of at most panel_width columns and of whole chunks of k:
-/// packed[k][i] = columns(k, i). A whole chunk is written for each k, which the next k overwrites in part. The outer
-/// loop takes panel_width rows at a time: tiles lie so far apart in `packed` that the parts of one row would push each
-/// other out of the first-level cache.
+/// packed[k][i] = columns(k, i). A whole packet or chunk is written for each k, which the next k overwrites in part.
+/// The outer loop takes panel_width rows at a time: tiles lie so far apart in `packed` that the parts of one row would
+/// push each other out of the first-level cache.
 template <class S>
 void pack_columns(View<const S> columns, const EvenParts& tiles, S* packed) {
+  using namespace Eigen::internal;  // the packet operations
+  using Packet = typename PacketsOf<S>::Packet;
   const Index depth = columns.rows(), padded = whole_chunks(depth);
   for_each_chunk(depth, [&](Index first, Index steps) {
     for (Index t = 0; t < tiles.count(); ++t) {
       const Index begin = tiles.begin(t), size = tiles.size(t);
+      const bool is_packet = size <= PacketsOf<S>::lanes;
+      const Index width = is_packet ? Index{PacketsOf<S>::lanes} : panel_width;
+      const bool is_inside = begin + width <= columns.cols();
       const S* row = columns.row(first) + begin;
-      for (Index k = first; k < first + steps; ++k, row += columns.outerStride()) {
-        const Chunk<S> chunk = load_chunk(row, (std::min)(panel_width, columns.cols() - begin), S(0));
-        const bool fits = (padded - k) * size >= panel_width;  // before the next tile, part of which is written
-        store_chunk<S>(chunk, packed + begin * padded + k * size, fits ? panel_width : size);
+      S* to = packed + begin * padded + first * size;
+      for (Index k = first, to_end = (padded - first) * size; k < first + steps; ++k, to_end -= size) {
+        if (!is_inside || to_end < width)  // beyond the end lies the next tile, part of which is written
+          store_chunk<S>(load_chunk(row, size, S(0)), to, size);
+        else if (is_packet)
+          pstoreu(to, ploadu<Packet>(row));
+        else
+          Chunk<S>::load(row).store(to);
+        row += columns.outerStride(), to += size;
       }
     }
   });

@@ -68,7 +68,7 @@ void lanes_input_gradient(View<const S> dy, const W& w, View<S> dx, Index first,
 /// Partial sums stay in scratch while one group of panels after the other is added, so that w is read once.
 template <class S, class W>
 void tiles_input_gradient(View<const S> dy, const W& w, View<S> dx, Index first, Index columns, bool accumulate) {
-  constexpr Index panels_at_once = 8, panels_packed = 32, tokens_at_once = 128, rows = TileShape<S>::rows;
+  constexpr Index panels_at_once = panels_of_left, panels_packed = 32, tokens_at_once = 128, rows = TileShape<S>::rows;
   constexpr Index square = panel_width * panel_width;
   static_assert(panels_packed * tokens_at_once * panel_width <= half_of_packed<S> &&
                     panels_at_once * inputs_at_once * panel_width <= half_of_packed<S> &&

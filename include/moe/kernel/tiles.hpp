@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 
 #include "moe/core/compiled.hpp"
 #include "moe/core/core.hpp"
@@ -97,8 +98,14 @@ class TileWalk {
   bool in_memory(Index i) const { return panel_ + i < target_.panels; }
 
  private:
+  struct Lines {
+    const S* first;
+    std::uintptr_t count;  // at each panel_width steps of k
+  };
+
   void begin_turn(Index turn);
   void multiply(Index tile);
+  Lines lines_ahead(Index tile, Index i) const;
   void prefetch_outputs(Index row, Index rows) const;
 
   PackedRows<S> left_;
@@ -177,6 +184,24 @@ void TileWalk<S>::prefetch_outputs(Index row, Index rows) const {
         MOE_DETAIL_PREFETCH_FOR_WRITING(outputs_.views[o].row(outputs_.row + i) + outputs_.column + p * panel_width);
 }
 
+/// What a tile that unrolls prefetches while it meets panel i of the group: sums in memory of a tile some way ahead, or
+/// its share of the next panel, so that all tiles together keep memory evenly busy.
+template <class S>
+typename TileWalk<S>::Lines TileWalk<S>::lines_ahead(Index tile, Index i) const {
+  constexpr Index line = 64 / static_cast<Index>(sizeof(S)), lines_of_chunk = panel_width * panel_width / line;
+  const Index chunks = whole_chunks(steps_) / panel_width, tiles = left_.tiles.count();
+  if (in_memory(i)) {
+    const Index there = tile + tiles_ahead, panel = panel_ + i + (there < tiles ? 0 : 1);
+    const Index row = left_.tiles.begin(there < tiles ? there : (std::min)(there - tiles, tile));
+    if (panel >= target_.panels) return {operand_[i], 0};
+    return {target_.first + panel * target_.stride + row * panel_width,
+            static_cast<std::uintptr_t>(1 + Shape::rows * panel_width / line / chunks)};
+  }
+  const Index share = 1 + (lines_of_chunk - 1) / tiles, first = tile * share;
+  if (first >= lines_of_chunk) return {operand_[i], 0};
+  return {next_[i] + (std::min)(first * chunks * line, steps_ * panel_width), static_cast<std::uintptr_t>(share)};
+}
+
 /// This turn's steps of a tile with all panels of the group.
 template <class S>
 void TileWalk<S>::multiply(Index tile) {
@@ -194,12 +219,18 @@ void TileWalk<S>::multiply(Index tile) {
   }
   for (Index i = 0; i < group_ && panel_ + i < last_; i += at_once) {
     const S* ahead = tile < group_ ? next_[tile] : operand_[i];  // the latter is near: nothing is left to prefetch
-    // Sums in memory of the tiles some way ahead: with few steps, those of the next tile would come too late.
-    const Index j = i + tile % at_once;
-    if (in_memory(j) && tile >= group_ && row + tiles_ahead * rows + left_.depth <= left_.tiles.total())
-      ahead = tile_sums_[j] + tiles_ahead * rows * panel_width;
+    std::uintptr_t lines = 0;
+    if (Shape::unrolls(at_once)) {
+      const Lines some = lines_ahead(tile, i);
+      ahead = some.first, lines = some.count;
+    } else {
+      // Sums in memory of the tiles some way ahead: with few steps, those of the next tile would come too late.
+      const Index j = i + tile % at_once;
+      if (in_memory(j) && tile >= group_ && row + tiles_ahead * rows + left_.depth <= left_.tiles.total())
+        ahead = tile_sums_[j] + tiles_ahead * rows * panel_width;
+    }
     multiply_rows(left_.data + row * padded_ + k_ * rows, steps_, rows * panel_width, operand_ + i, tile_sums_ + i,
-                  mode, alone_ ? Ahead::each_near : Ahead::one_far, alone_ ? next_ + i : &ahead);
+                  mode, alone_ ? Ahead::each_near : Ahead::one_far, alone_ ? next_ + i : &ahead, lines);
   }
 }
 
