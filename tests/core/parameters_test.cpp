@@ -135,6 +135,32 @@ TEST(Parameters, AStarStandsForAnyCharacters) {
   EXPECT_FALSE(detail::covers("experts.*.b1", "experts"));
 }
 
+/// By trying all places for all stars.
+bool covers_somehow(std::string_view name, std::string_view parameter) {
+  if (name.empty()) return parameter.empty() || parameter.front() == '.';
+  if (name.front() == '*')
+    return covers_somehow(name.substr(1), parameter) ||
+           (!parameter.empty() && covers_somehow(name, parameter.substr(1)));
+  return !parameter.empty() && name.front() == parameter.front() && covers_somehow(name.substr(1), parameter.substr(1));
+}
+
+std::vector<std::string> texts_of(std::string_view characters, std::size_t longest) {
+  std::vector<std::string> texts{""};
+  for (std::size_t i = 0; i < texts.size(); ++i)
+    for (const char c : characters)
+      if (texts[i].size() < longest) texts.push_back(texts[i] + c);
+  return texts;
+}
+
+TEST(Parameters, StarsAreMatchedWithoutTryingAllPlaces) {
+  for (const std::string& name : texts_of("ab.*", 4))
+    for (const std::string& parameter : texts_of("ab.", 5))
+      EXPECT_EQ(detail::covers(name, parameter), covers_somehow(name, parameter)) << name << ' ' << parameter;
+  std::string name;
+  for (int i = 0; i < 20; ++i) name += "*a";
+  EXPECT_FALSE(detail::covers(name + "*b", std::string(100, 'a')));
+}
+
 TEST(Parameters, AllIsSetToZeroByAnyExecutor) {
   Pair pair{Matrix<float>::Ones(300, 500), Vector<double>::Ones(7)};
   set_zero(pair, Team{3});

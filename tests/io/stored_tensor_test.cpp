@@ -169,6 +169,27 @@ TEST(StoredTensor, ScalesOfOtherShapesAreRefused) {
   EXPECT_EQ(error(Shape{4, 4}, Shape{1, 1}, Block{~0ull, ~0ull}), "");
 }
 
+TEST(StoredTensor, BlockScalesAreForSingleNumbers) {
+  const auto error = [](const moe::io::TensorFormat& values, const moe::io::TensorFormat& scales) {
+    return message_of<FileError>([&] {
+      StoredTensor::with_block_scales("file", described("w", values, {2, 64}),
+                                      bytes_of(std::vector<std::uint8_t>(128 / values.elements * values.bytes)),
+                                      described("s", scales, {2, 2}),
+                                      bytes_of(std::vector<std::uint8_t>(4 / scales.elements * scales.bytes)), {1, 32});
+    });
+  };
+  const auto f8 = moe::io::format_of(DType::F8_E4M3), f32 = moe::io::format_of(DType::F32);
+  EXPECT_EQ(error(f8, f32), "");
+  EXPECT_NE(error(*moe::io::gguf_format(8), f32).find("not Q8_0 [2, 64] and F32 [2, 2]"), std::string::npos);
+  EXPECT_NE(error(f8, moe::io::format_of(DType::F4)).find("not F8_E4M3 [2, 64] and F4 [2, 2]"), std::string::npos);
+}
+
+TEST(StoredTensor, RowsAreWholeBlocks) {
+  const StoredTensor tensor("file", described("w", *moe::io::gguf_format(8), {2, 16}),
+                            bytes_of(std::vector<std::uint8_t>(34)));
+  EXPECT_THROW(tensor.matrix<float>(), FileError);
+}
+
 TEST(StoredTensor, PairsOfMxfp4AreWhatAnotherReaderDecoded) {
   const auto checkpoint = moe::io::Checkpoint::open(fixture("gpt_oss_mxfp4"));
   const auto expected = moe::io::Safetensors::open(fixture("gpt_oss_mxfp4/expected.safetensors"));

@@ -142,8 +142,12 @@ inline bool covers(std::string_view name, std::string_view parameter) {
   const std::size_t star = name.find('*');
   if (!parameter.starts_with(name.substr(0, star))) return false;
   if (star == std::string_view::npos) return parameter.size() == name.size() || parameter[name.size()] == '.';
-  for (std::size_t end = star; end <= parameter.size(); ++end)
-    if (covers(name.substr(star + 1), parameter.substr(end))) return true;
+  name.remove_prefix(star + 1);
+  const std::string_view text = name.substr(0, name.find('*'));
+  for (std::size_t at = star; (at = parameter.find(text, at)) != std::string_view::npos; ++at) {
+    const bool is_covered = covers(name, parameter.substr(at));
+    if (is_covered || text.size() < name.size()) return is_covered;  // before a star the first place is the best
+  }
   return false;
 }
 

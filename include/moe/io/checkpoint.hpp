@@ -35,6 +35,7 @@ class Checkpoint {
 
   // Of a temporary these would be gone before they are read.
   const std::string& path() const& { return path_; }
+  std::string path() const&& { return path_; }
   bool is_gguf() const { return files_.is_gguf; }
   /// config.json (of a single file that beside it, if there is one), or the keys of a GGUF file; else empty.
   const Configuration& configuration() const& { return files_.configuration; }
@@ -101,7 +102,8 @@ inline StoredTensor Checkpoint::stored(std::string_view name) const {
                            .value_or(std::vector<std::uint64_t>{128, 128});
     if (!is_float8 || block.size() != 2)
       moe::detail::fail_io(path_, ": tensor ", moe::detail::in_quotes(name), " is ", to_string(values), " and has ",
-                           moe::detail::in_quotes(block_scales), ": block scales are of two dimensions, for F8_E4M3");
+                           moe::detail::in_quotes(block_scales),
+                           ": block scales are of two dimensions, for 8-bit floats");
     return StoredTensor::with_block_scales(path_, values, bytes(name), tensor(block_scales), bytes(block_scales),
                                            {block[0], block[1]});
   }

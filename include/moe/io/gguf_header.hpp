@@ -5,9 +5,8 @@
 // without it.
 //
 // Where the format's text and its reference implementation differ or leave a choice, this reader decides so:
-//   accepted   version 2; empty names and dimensions of 0; no dimension (a scalar); names of 64 bytes; no padding
-//   behind
-//              the last tensor; bytes behind it
+//   accepted   version 2; empty names and dimensions of 0; no dimension (a scalar); names of 64 bytes; bytes behind the
+//              last tensor, or no padding there
 //   refused    arrays of arrays; booleans other than 0 and 1; an alignment that is not a power of two in a u32; tensors
 //              out of order or with gaps; a product of dimensions that overflows; a NUL byte in a name, and a name that
 //              is an absolute path or has a `..` component

@@ -112,6 +112,9 @@ inline StoredTensor StoredTensor::with_block_scales(std::string source, Checkpoi
   std::vector<std::uint64_t> expected = shape;
   if (block[0] == 0 || block[1] == 0) result.fail("blocks of ", block[0], " x ", block[1], " have no numbers");
   if (shape.size() < 2) result.fail(to_string(result.tensor_), " is no matrix and has block scales");
+  if (result.tensor_.format.elements != 1 || scales.format.elements != 1)
+    result.fail("block scales are for single numbers, and are such: not ", to_string(result.tensor_), " and ",
+                to_string(scales));
   for (std::size_t i = 0; i < 2; ++i) {
     std::uint64_t& extent = expected[shape.size() - 2 + i];
     extent = extent / block[i] + (extent % block[i] != 0 ? 1 : 0);
@@ -176,6 +179,8 @@ void StoredTensor::decode(std::uint64_t first, std::uint64_t count, S* out, Prec
     }
     return;
   }
+  if (cols() % tensor_.format.elements != 0)
+    fail("rows of ", moe::detail::described(format(), shape()), " are not whole blocks of ", tensor_.format.elements);
   const std::uint64_t row_bytes = cols() / tensor_.format.elements * tensor_.format.bytes;
   moe::detail::decode_format(
       source_, name(), tensor_.format,

@@ -131,9 +131,9 @@ class AdamW {
       : options(options_), mean_(first_moment(model)), square_(mean_) {}
 
   /// One step. False, and nothing changed, the gradient neither, if after clipping it has an entry whose square is not
-  /// finite; frozen entries are not looked at. A gradient is left as it is unless options.zero_gradient. Throws
-  /// std::invalid_argument if shapes or options do not fit; whatever is thrown, also std::bad_alloc, nothing has
-  /// changed.
+  /// finite, is too long to be clipped, or, with moments in bfloat16, is longer than 1e18; frozen entries are not
+  /// looked at. A gradient is left as it is unless options.zero_gradient. Throws std::invalid_argument if shapes or
+  /// options do not fit; whatever is thrown, also std::bad_alloc, nothing has changed.
   template <class Exec = DefaultExecutor>
   [[nodiscard]] bool step(Model& model, Model& gradient, const Exec& executor = {}) {
     return step_by(model, gradient, executor);
