@@ -61,6 +61,11 @@ TEST(ParameterGroups, WhatDoesNotFitIsRefused) {
         ParameterGroups{{all_vectors, {.weight_decay = support::infinity_of<double>}}}.check(layer);
       },
       {"weight_decay of all_vectors is inf"});
+  expect_invalid(
+      [&] {
+        ParameterGroups{{"router", {.learning_rate = 1e4}}, {"*", {.learning_rate = 1e4}}}.check(layer);
+      },
+      {"the factors of 'router.", "1e+08"});
 }
 
 /// Each parameter moves as by an optimiser whose own options are multiplied.

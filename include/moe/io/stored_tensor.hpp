@@ -161,7 +161,7 @@ inline std::string StoredTensor::format() const {
 template <class S>
 void StoredTensor::decode(std::uint64_t first, std::uint64_t count, S* out, Precision precision) const {
   if (first > rows() || count > rows() - first)
-    fail("rows ", first, " and ", count, " following of ", moe::detail::described(format(), shape()));
+    fail("there are no ", count, " rows from row ", first, " on in ", moe::detail::described(format(), shape()));
   if (count == 0 || cols() == 0) return;
   if (layout_ == Layout::block_scales) return decode_block_scales(first, count, out, precision);
   // Numbers that exist have bytes in memory: none of these products overflows.
@@ -254,7 +254,7 @@ Matrix<S> StoredTensor::slice(std::uint64_t index, Precision precision, const Ex
   const std::size_t rank = shape().size();
   if (rank != 2 && rank != 3)
     fail("has rank ", rank, ", slices are of rank 2 or 3: ", moe::detail::described(format(), shape()));
-  if (index >= shape()[0]) fail("slice ", index, " of ", moe::detail::described(format(), shape()));
+  if (index >= shape()[0]) fail("there is no slice ", index, " in ", moe::detail::described(format(), shape()));
   const auto inner = std::span(shape()).subspan(1);
   return part<S>(index * (rank == 3 ? inner[0] : 1), inner, precision, executor);
 }

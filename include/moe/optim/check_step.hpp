@@ -36,7 +36,9 @@ inline void require_clip_norm(std::string_view optimiser, double clip_norm) {
 
 /// For a step whose gradient is const.
 inline void require_kept_gradient(std::string_view step, bool zero_gradient) {
-  require(!zero_gradient, step, ": options.zero_gradient is on, and this gradient is const");
+  require(!zero_gradient, step,
+          ": options.zero_gradient is on, and this gradient is const: pass one that may be set to zero, or "
+          "turn the option off");
 }
 
 inline constexpr std::string_view older_moments =

@@ -67,7 +67,7 @@ class Frozen {
         model);
     for (std::size_t i = 0; i < names_.size(); ++i)
       require(found[i], "Frozen: the model has no part, parameter or row named '", names_[i],
-              "'; experts have the numbers of the model as it is now, also after surgery");
+              "'; moe::summary lists the names, in which experts have the numbers of the model as it is");
   }
 
  private:

@@ -69,6 +69,7 @@ struct EmptiedParameters {
     if constexpr (can_be_emptied<Parameter>) {
       Parameter one;
       resize(one, 1, 1);
+      std::fill_n(one.data(), one.size(), std::remove_pointer_t<decltype(one.data())>(0));
       all.push_back([&parameter, one]() mutable { parameter = std::move(one); });
     }
   }

@@ -52,28 +52,35 @@ class ParameterGroups {
     return product;
   }
 
-  /// Throws std::invalid_argument if a factor is not finite or less than 0, or a name is no part or parameter of the
-  /// model.
+  /// Throws std::invalid_argument if a factor is not finite or less than 0, the factors of a parameter come to more
+  /// than 1e6, or a name is no part or parameter of the model.
   template <class Model>
   void check(Model&& model) const {
     if (groups_.empty()) return;
+    for (const ParameterGroup& group : groups_) {
+      check_factor(group, "learning_rate", group.factors.learning_rate);
+      check_factor(group, "weight_decay", group.factors.weight_decay);
+    }
     std::vector<bool> found(groups_.size(), false);
     detail::for_each_view(
         [&](std::string_view name, const detail::ParameterView* parameter) {
           for (std::size_t i = 0; i < groups_.size(); ++i)
             if (has(groups_[i], name, *parameter)) found[i] = true;
+          const GroupFactors product = factors_of(name, *parameter);
+          require(product.learning_rate <= most && product.weight_decay <= most, "ParameterGroups: the factors of '",
+                  name, "' come to ", product.learning_rate, " and ", product.weight_decay, ", at most ", most,
+                  " is accepted");
         },
         model);
-    for (std::size_t i = 0; i < groups_.size(); ++i) {
-      const ParameterGroup& group = groups_[i];
-      check_factor(group, "learning_rate", group.factors.learning_rate);
-      check_factor(group, "weight_decay", group.factors.weight_decay);
-      require(found[i] || group.vectors, "ParameterGroups: the model has no part or parameter named '", group.name,
-              "'; experts have the numbers of the model as it is now, also after surgery");
-    }
+    for (std::size_t i = 0; i < groups_.size(); ++i)
+      require(found[i] || groups_[i].vectors, "ParameterGroups: the model has no part or parameter named '",
+              groups_[i].name,
+              "'; moe::summary lists the names, in which experts have the numbers of the model as it is");
   }
 
  private:
+  static constexpr double most = 1e6;
+
   static bool has(const ParameterGroup& group, std::string_view name, const detail::ParameterView& parameter) {
     return group.vectors ? parameter.is_vector : detail::covers(group.name, name);
   }
