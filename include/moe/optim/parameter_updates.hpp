@@ -83,8 +83,8 @@ struct UpdatesOf {
     slope.scale = norm > limit ? limit / norm : 1;
     for (const ParameterView& run : trained.runs)
       if (!(has_finite_bits(slope.scale) && slope.scale >= run.type->least_factor)) return false;
-    constexpr double small = 1e18;  // no square overflows, also not in float
-    return (has_finite_bits(norm) && norm <= small) || accepts_all(executor);
+    constexpr double safe_norm = 1e18;  // no square overflows, also not in float
+    return (has_finite_bits(norm) && norm <= safe_norm) || accepts_all(executor);
   }
 
   void make(const Rule& rule, ExecutorRef executor) const {
