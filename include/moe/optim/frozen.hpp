@@ -66,8 +66,9 @@ class Frozen {
         [&](std::string_view path, const detail::ParameterView* parameter) { find_names_of(path, *parameter, found); },
         model);
     for (std::size_t i = 0; i < names_.size(); ++i)
-      require(found[i], "Frozen: the model has no part, parameter or row named '", names_[i],
-              "'; moe::summary lists the names, in which experts have the numbers of the model as it is");
+      require(
+          found[i], "Frozen: the model has no part, parameter or row named '", names_[i],
+          "'; moe::summary lists the names; experts have the numbers of the model as it is now, also after surgery");
   }
 
  private:

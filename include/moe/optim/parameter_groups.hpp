@@ -73,9 +73,10 @@ class ParameterGroups {
         },
         model);
     for (std::size_t i = 0; i < groups_.size(); ++i)
-      require(found[i] || groups_[i].vectors, "ParameterGroups: the model has no part or parameter named '",
-              groups_[i].name,
-              "'; moe::summary lists the names, in which experts have the numbers of the model as it is");
+      require(
+          found[i] || groups_[i].vectors, "ParameterGroups: the model has no part or parameter named '",
+          groups_[i].name,
+          "'; moe::summary lists the names; experts have the numbers of the model as it is now, also after surgery");
   }
 
  private:
