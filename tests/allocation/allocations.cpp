@@ -6,10 +6,19 @@
 #include <cstdlib>
 #include <new>
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
 namespace allocation {
 namespace {
 
 std::atomic<long> number{0}, failing{-1};
+
+#ifdef _OPENMP
+// The OpenMP runtime, and a tool that it may load, allocate when they are first asked: that is no test's business.
+[[maybe_unused]] const int openmp_has_started = omp_in_parallel();
+#endif
 
 void* allocate(std::size_t size, std::size_t alignment) {
   count();
