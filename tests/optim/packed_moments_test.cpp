@@ -45,6 +45,16 @@ TEST(PackedMoments, RoundingToNearestIsThatOfEigen) {
     EXPECT_EQ(rounded[i], static_cast<float>(static_cast<Eigen::bfloat16>(values[i]))) << values[i];
 }
 
+TEST(PackedMoments, NumbersBeyondTheLargestBecomeThat) {
+  const float largest = 0x1.FEp127f, most = (std::numeric_limits<float>::max)();
+  EXPECT_EQ(to_nearest({most, -most, largest}), (std::vector<float>{largest, -largest, largest}));
+  EXPECT_EQ(at_random({most, largest}, 3), (std::vector<float>{largest, largest}));
+  const std::vector<double> doubles{1e300, -1e39, 2};
+  std::vector<std::uint16_t> packed(3);
+  detail::round_to_bfloat16(doubles.data(), 3, packed.data());
+  EXPECT_EQ(widened(packed), (std::vector<float>{largest, -largest, 2}));
+}
+
 TEST(PackedMoments, RoundingAtRandomIsRightInTheMean) {
   const std::vector<float> values(20000, 1 + 0.3f / 128);  // 0.3 of the way to the next bfloat16
   const std::vector<float> rounded = at_random(values, 7);

@@ -26,11 +26,12 @@ class Configuration {
   /// `values` is an object, `source` the file that errors name.
   Configuration(std::string source, nlohmann::json values) : source_(std::move(source)), values_(std::move(values)) {}
 
-  const std::string& source() const { return source_; }
-  const nlohmann::json& values() const { return values_; }
+  // Of a temporary these would be gone before they are read.
+  const std::string& source() const& { return source_; }
+  const nlohmann::json& values() const& { return values_; }
 
   /// The value of that name; nullptr if there is none or it is null.
-  const nlohmann::json* find(std::string_view name) const {
+  const nlohmann::json* find(std::string_view name) const& {
     const nlohmann::json* at = child(values_, name);
     for (const nlohmann::json* object = &values_; at == nullptr && object != nullptr;) {
       const std::size_t dot = name.find('.');

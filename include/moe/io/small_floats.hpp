@@ -1,4 +1,4 @@
-// Floating-point numbers of 8 and 16 bits and fewer, as floats. No arithmetic meets a denormal, so that programs which
+// Floating-point numbers of 8 and 16 bits and fewer, as floats. No arithmetic here meets a denormal, so that programs which
 // flush those to zero read the same values, and loops over these functions vectorise.
 #pragma once
 

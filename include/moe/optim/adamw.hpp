@@ -48,12 +48,12 @@ struct AdamWRule {
   std::uint64_t steps_before;  ///< For the rounding of these.
 
   template <class S>
-  static void update(const AdamWRule& rule, const SlopeOfStep& slope, GroupFactors factors,
-                     const EntriesOfStep& entries, Index count);
+  static void update(const AdamWRule& rule, const SlopeOfStep& how, GroupFactors factors, const EntriesOfStep& entries,
+                     Index count);
 
   template <class S>
-  static void update_packed(AdamWRule rule, const SlopeOfStep& slope, GroupFactors factors,
-                            const EntriesOfStep& entries, Index count);
+  static void update_packed(AdamWRule rule, const SlopeOfStep& how, GroupFactors factors, const EntriesOfStep& entries,
+                            Index count);
 
   /// Whether the squares of all scaled entries are finite in the entries' own type.
   template <class S>
@@ -148,7 +148,8 @@ class AdamW {
   double gradient_norm() const { return gradient_norm_; }
 
   /// The moments, mean and square, as values of the model's type: what changes the model's shape (moe/surgery/) changes
-  /// theirs. Those in bfloat16 are unpacked, and packed again by the next step, rounded to nearest.
+  /// theirs. Those in bfloat16 are unpacked, and packed again by the next step, rounded to nearest. Many threads may
+  /// look at a const optimiser, but none may copy it meanwhile.
   std::tuple<Model&, Model&> moments() {
     unpack();
     return {mean_, square_};
@@ -239,16 +240,11 @@ class AdamW {
   }
 
   void check() const {
-    require(
-        detail::has_finite_bits(options.learning_rate) && options.learning_rate >= 0 && options.learning_rate <= 1e30,
-        "AdamW: learning_rate is ", options.learning_rate, ", it must be in [0, 1e30]");
+    detail::check_options("AdamW", options);
     require(options.beta1 >= 0 && options.beta1 < 1 && options.beta2 >= 0 && options.beta2 < 1,
             "AdamW: beta1 and beta2 are ", options.beta1, " and ", options.beta2, ", both must be in [0, 1)");
     require(options.epsilon >= 1e-30 && options.epsilon <= 1e30, "AdamW: epsilon is ", options.epsilon,
             ", it must be in [1e-30, 1e30]");
-    require(options.weight_decay >= 0 && detail::has_finite_bits(options.weight_decay), "AdamW: weight_decay is ",
-            options.weight_decay, ", it must be finite and 0 or more");
-    detail::require_clip_norm("AdamW", options.clip_norm);
     require(steps >= 0 && steps < (std::numeric_limits<std::int64_t>::max)(), "AdamW: steps is ", steps,
             ", it must be 0 or more and not the largest integer");
   }

@@ -30,8 +30,15 @@ void check_companion(std::string_view step, std::string_view what, std::string_v
 #endif
 }
 
-inline void require_clip_norm(std::string_view optimiser, double clip_norm) {
-  require(clip_norm > 0, optimiser, ": clip_norm is ", clip_norm, ", it must be more than 0; infinity clips nothing");
+/// Throws std::invalid_argument unless the options that all optimisers have are such that a step can be made.
+template <class Options>
+void check_options(std::string_view optimiser, const Options& options) {
+  require(has_finite_bits(options.learning_rate) && options.learning_rate >= 0 && options.learning_rate <= 1e30,
+          optimiser, ": learning_rate is ", options.learning_rate, ", it must be in [0, 1e30]");
+  require(options.weight_decay >= 0 && has_finite_bits(options.weight_decay), optimiser, ": weight_decay is ",
+          options.weight_decay, ", it must be finite and 0 or more");
+  require(options.clip_norm > 0, optimiser, ": clip_norm is ", options.clip_norm,
+          ", it must be more than 0; infinity clips nothing");
 }
 
 /// For a step whose gradient is const.

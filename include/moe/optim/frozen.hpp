@@ -20,7 +20,8 @@ MOE_NAMESPACE_BEGIN
 /// "router.weight.3" and "router.bias.3" what the router knows of expert 3 (expert_parameters in
 /// moe/surgery/expert_parameters.hpp lists all that is an expert's). `*` stands for any characters in the name of a
 /// part or parameter: "*.b1" freezes the first bias of every expert. The names are those that for_each_parameter tells.
-/// Frozen parameters, and their moments, keep their bits. To thaw, assign a new Frozen.
+/// Frozen parameters, and their moments, keep their bits; moments that a step packs into bfloat16 are rounded once. To
+/// thaw, assign a new Frozen.
 class Frozen {
  public:
   Frozen() = default;

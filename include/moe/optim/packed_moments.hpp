@@ -27,11 +27,19 @@ void widen_bfloat16(const std::uint16_t* from, Index count, S* to) {
   for (Index i = 0; i < count; ++i) to[i] = static_cast<S>(std::bit_cast<float>(std::uint32_t{from[i]} << 16));
 }
 
-/// A tie goes to the even one. No NaN.
+/// Of a number that is no NaN; one beyond the largest bfloat16 becomes that.
+template <class S>
+std::uint32_t bits_within_bfloat16(S number) {
+  constexpr float largest = 0x1.FEp127f;
+  const S limit = static_cast<S>(largest);
+  return std::bit_cast<std::uint32_t>(static_cast<float>((std::min)((std::max)(number, -limit), limit)));
+}
+
+/// To nearest; a tie goes to the even one. No NaN.
 template <class S>
 void round_to_bfloat16(const S* from, Index count, std::uint16_t* to) {
   for (Index i = 0; i < count; ++i) {
-    const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(from[i]));
+    const std::uint32_t bits = bits_within_bfloat16(from[i]);
     to[i] = static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
   }
 }
@@ -46,8 +54,7 @@ void round_to_bfloat16_at_random(const S* from, Index count, std::uint32_t key, 
     hash = (hash ^ (hash >> 16)) * 0x85ebca6bu;
     hash = (hash ^ (hash >> 13)) * 0xc2b2ae35u;
     hash ^= hash >> 16;
-    const std::uint32_t bits = (std::bit_cast<std::uint32_t>(static_cast<float>(from[i])) + (hash & 0xffffu)) >> 16;
-    to[i] = static_cast<std::uint16_t>((std::min)(bits, 0x7f7fu));
+    to[i] = static_cast<std::uint16_t>((bits_within_bfloat16(from[i]) + (hash & 0xffffu)) >> 16);
   }
 }
 

@@ -32,7 +32,7 @@ struct SgdRule {
   bool nesterov;
 
   template <class S>
-  static void update(const SgdRule& rule, const SlopeOfStep& slope, GroupFactors factors, const EntriesOfStep& entries,
+  static void update(const SgdRule& rule, const SlopeOfStep& how, GroupFactors factors, const EntriesOfStep& entries,
                      Index count);
 
   template <class S>
@@ -120,14 +120,9 @@ class Sgd {
   }
 
   void check() const {
-    require(
-        detail::has_finite_bits(options.learning_rate) && options.learning_rate >= 0 && options.learning_rate <= 1e30,
-        "Sgd: learning_rate is ", options.learning_rate, ", it must be in [0, 1e30]");
+    detail::check_options("Sgd", options);
     require(options.momentum >= 0 && options.momentum < 1, "Sgd: momentum is ", options.momentum,
             ", it must be in [0, 1)");
-    require(options.weight_decay >= 0 && detail::has_finite_bits(options.weight_decay), "Sgd: weight_decay is ",
-            options.weight_decay, ", it must be finite and 0 or more");
-    detail::require_clip_norm("Sgd", options.clip_norm);
   }
 
   Model velocity_;
