@@ -1,0 +1,159 @@
+// Checkpoints of other libraries' Mixture-of-Experts models, safetensors or GGUF: what they hold, what one of their
+// layers computes, how it spreads tokens.
+//
+//   checkpoint show PATH                                                    a table of the layers
+//   checkpoint run PATH --layer 3 --input x.safetensors --output y.safetensors
+//   checkpoint stats PATH --layer 3 --input x.safetensors                   load of the experts, and a picture
+//   checkpoint --quick                                                      all of it on a small one that it makes
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <exception>
+#include <fstream>
+#include <iostream>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "checkpoint/model.hpp"
+#include "checkpoint/quick.hpp"
+#include "checkpoint/run.hpp"
+#include "checkpoint/show.hpp"
+#include "moe/report/heat_map.hpp"
+#include "support/progress.hpp"
+#include "support/table.hpp"
+
+namespace {
+
+using checkpoint::Model;
+using example::fixed;
+using moe::Index;
+
+struct Options {
+  std::string path, family;
+  Index layer = 0;
+  std::string stack, input, output;
+  bool in_double = false;
+  std::string picture = "checkpoint_stats.svg";
+
+  Model open() const { return checkpoint::open_model(path, family); }
+  std::string name_of_layer(const Model& model) const { return checkpoint::layer_named(model, layer, stack); }
+};
+
+void show(const Options& options) {
+  const Model model = options.open();
+  std::uint64_t bytes = 0;
+  for (const std::string& name : model.files.names()) bytes += model.files.tensor(name).bytes;
+  std::cout << options.path << ": " << model.files.architecture().value_or("no architecture") << ", read as "
+            << model.family->name << "; " << model.files.names().size() << " tensors of "
+            << checkpoint::short_number(bytes, 1024) << "B, " << model.layers.size() << " Mixture-of-Experts layers\n\n"
+            << checkpoint::table_of_layers(model);
+  if (!model.files.missing().empty())
+    std::cout << "\n" << model.files.missing().size() << " tensors are in files that are missing.\n";
+}
+
+void run(const Options& options) {
+  const Model model = options.open();
+  const std::string layer = options.name_of_layer(model);
+  const example::Progress progress("reading and running " + layer, 1);  // speaks if it takes long
+  if (options.in_double)
+    checkpoint::save(checkpoint::run_layer_in_double(model, layer, options.input), options.output);
+  else
+    checkpoint::save(checkpoint::run_layer(model, layer, options.input), options.output);
+}
+
+void stats(const Options& options) {
+  const Model model = options.open();
+  const std::string layer = options.name_of_layer(model);
+  const checkpoint::Spread spread = checkpoint::spread_of_layer(model, layer, options.input);
+  example::Table table({"expert", "chosen", "share %", "of the mean", "received", "mean weight"});
+  double all = 0;
+  for (const Index chosen : spread.load.chosen) all += static_cast<double>(chosen);
+  const double mean = all / static_cast<double>(spread.load.chosen.size());
+  for (std::size_t e = 0; e < spread.load.chosen.size(); ++e) {
+    const auto chosen = static_cast<double>(spread.load.chosen[e]);
+    const auto received = static_cast<double>(spread.load.received[e]);
+    const double weight = spread.weight_E(static_cast<Index>(e));
+    table.row({std::to_string(e), fixed(chosen), fixed(all > 0 ? 100 * chosen / all : 0, 1),
+               fixed(all > 0 ? chosen / mean : 0, 2), fixed(received), fixed(received > 0 ? weight / received : 0, 3)});
+  }
+  std::cout << layer << " of " << options.path << "\n\n"
+            << table << "\nMaxVio " << fixed(spread.load.max_violation, 2) << ", coefficient of variation "
+            << fixed(spread.load.coefficient_of_variation, 2) << ", entropy " << fixed(spread.load.entropy, 3) << "\n"
+            << spread.statistics << "\n";
+  std::vector<std::string> rows;
+  for (Index p = 0; p < spread.count_PE.rows(); ++p)
+    rows.push_back((spread.by_label ? "label " : "part ") + std::to_string(p));
+  std::ofstream picture(options.picture);
+  moe::write_heat_map_svg(picture, spread.count_PE, rows, "Choices of " + layer,
+                          spread.by_label ? "label" : "part of the input");
+  picture.close();
+  if (!picture) throw std::runtime_error("cannot write '" + options.picture + "'");
+  std::cout << "Written: " << options.picture << "\n";
+}
+
+CLI::App& command(CLI::App& app, Options& options, const char* name, const char* what) {
+  CLI::App& sub = *app.add_subcommand(name, what);
+  sub.add_option("PATH", options.path, "a folder with config.json, a safetensors file or a GGUF file")->required();
+  sub.add_option("--family", options.family, "how the layers are stored, if not as the checkpoint's own settings say");
+  return sub;
+}
+
+void add_layer(CLI::App& sub, Options& options) {
+  sub.add_option("--layer", options.layer, "number of the layer in the model: N of model.layers.N or blk.N")
+      ->required()
+      ->check(CLI::Range(Index{0}, Index{999999}));
+  sub.add_option("--stack", options.stack, "where a model has two; the encoder without it")
+      ->check(CLI::IsMember({"encoder", "decoder"}));
+}
+
+/// The words after the program's name. Returns its exit code.
+int run_command(std::vector<std::string> words) {
+  CLI::App app{"Checkpoints of Mixture-of-Experts models: their layers shown, run and measured", "checkpoint"};
+  Options options;
+  bool quick = false;
+  app.add_flag("--quick", quick, "makes a small checkpoint in a temporary folder and tries every command on it");
+  app.require_subcommand(0, 1);
+  const std::string tokens = "safetensors file with the tokens x [T, D] and, where they are needed, their ids [T]";
+
+  const CLI::App& shown = command(app, options, "show", "A table of the Mixture-of-Experts layers, from headers alone");
+
+  CLI::App& ran = command(app, options, "run",
+                          "Runs one layer: writes y [T, D], logits [T, E], topk.index [T, K] (the first choice first; "
+                          "-1: none), topk.weight "
+                          "[T, K] and combine [T, E]");
+  add_layer(ran, options);
+  ran.add_option("--input", options.input, tokens)->required();
+  ran.add_option("--output", options.output, "safetensors file for the results")->required();
+  ran.add_flag("--double", options.in_double, "computes and writes F64 instead of F32");
+
+  CLI::App& measured = command(app, options, "stats", "How one layer spreads tokens: a table, and a picture of it");
+  add_layer(measured, options);
+  measured.add_option("--input", options.input, tokens + "; with label [T] the picture has a row for each label")
+      ->required();
+  measured.add_option("--picture", options.picture, "SVG file for the heat map")->capture_default_str();
+
+  try {
+    std::ranges::reverse(words);  // as CLI11 wants them
+    app.parse(std::move(words));
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    throw std::invalid_argument(std::string(error.what()) + "; see --help");
+  }
+  if (shown.parsed()) return show(options), EXIT_SUCCESS;
+  if (ran.parsed()) return run(options), EXIT_SUCCESS;
+  if (measured.parsed()) return stats(options), EXIT_SUCCESS;
+  if (quick) return checkpoint::try_commands(run_command) ? EXIT_SUCCESS : EXIT_FAILURE;
+  throw std::invalid_argument("no command: show, run, stats or --quick; see --help");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  return run_command({argv + (argc > 0 ? 1 : 0), argv + argc});
+} catch (const std::exception& error) {
+  std::cerr << "checkpoint: " << error.what() << '\n';
+  return EXIT_FAILURE;
+}
