@@ -27,9 +27,12 @@ struct Setting {
   example::LossCoefficients losses = {};
   double bias_rate = 0;  ///< Of ScoredTopK's selection bias.
   double learning_rate = default_rate;
+  bool by_quantile = false;  ///< Of ScoredTopK: its bias is set by QuantileBalance.
 
   /// The z-loss is not made for it.
-  bool balances() const { return bias_rate > 0 || losses.importance > 0 || losses.load > 0 || losses.load_balance > 0; }
+  bool balances() const {
+    return by_quantile || bias_rate > 0 || losses.importance > 0 || losses.load > 0 || losses.load_balance > 0;
+  }
 };
 
 struct Watched {
@@ -86,6 +89,7 @@ inline Run train(const Setting& setting, const example::Domains& text, const exa
   example::MoeLanguageTraining training(example::small_language_model(text.alphabet, budget.seed, mixture),
                                         {.sequences = 8, .learning_rate = setting.learning_rate, .seed = budget.seed});
   const example::Pace pace(budget.steps, budget.seconds);
+  moe::QuantileBalance balance;
   Run run;
   for (double used = 0; used < 1; used = pace.fraction(training.step)) {
     double loss = 0;
@@ -97,9 +101,14 @@ inline Run train(const Setting& setting, const example::Domains& text, const exa
     }
     const auto& tape = training.tape.transformer.blocks.back().ffn;
     run.steps.push_back(watch(loss, tape));
-    if (setting.bias_rate > 0)
-      moe::update_bias(std::get<moe::ScoredTopK>(training.model.transformer.ffns.back().gate.gate).selection_bias_E,
-                       moe::load_of(tape.plan), {.rate = setting.bias_rate});
+    if (!setting.by_quantile && setting.bias_rate == 0) continue;
+    auto& gate = std::get<moe::ScoredTopK>(training.model.transformer.ffns.back().gate.gate);
+    if (setting.by_quantile) {
+      balance.add(gate, tape.routing);
+      balance.update(gate);
+    } else {
+      moe::update_bias(gate.selection_bias_E, moe::load_of(tape.plan), {.rate = setting.bias_rate});
+    }
   }
   run.held_out = example::test_on(training.model, text.held_out, test_batches, training.options);
   return run;

@@ -75,6 +75,7 @@
 #include "moe/optim/frozen.hpp"
 #include "moe/optim/gradient_norm.hpp"
 #include "moe/optim/parameter_groups.hpp"
+#include "moe/optim/quantile_balance.hpp"
 #include "moe/optim/schedule.hpp"
 #include "moe/optim/sgd.hpp"
 #include "moe/report/cost.hpp"

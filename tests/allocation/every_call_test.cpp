@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "gating/route.hpp"
 #include "io/temporary_folder.hpp"
 #include "moe/io/model_file.hpp"
 #include "moe/moe.hpp"
@@ -197,6 +198,26 @@ TEST(EveryCall, WhatMakesPartsOfOthers) {
         throw;
       }
       return importance;
+    });
+  const auto routing = gating::route(ScoredTopK{.k = 2}, support::random_matrix<double>(6, 4, 5));
+  for (const Index bins : {0, 10})
+    expect_survival([&] {
+      ScoredTopK gate{.k = 2}, before = gate;
+      QuantileBalance balance{{.bins = bins}};
+      try {
+        balance.add(gate, routing);
+      } catch (const std::bad_alloc&) {
+        EXPECT_EQ(balance.tokens(), 0);
+        throw;
+      }
+      try {
+        balance.update(gate);
+      } catch (const std::bad_alloc&) {
+        EXPECT_EQ(balance.tokens(), 6);
+        EXPECT_EQ(gate.selection_bias_E, before.selection_bias_E);
+        throw;
+      }
+      return gate.selection_bias_E;
     });
   Load load;
   load.chosen = load.received = {5, 1, 9};

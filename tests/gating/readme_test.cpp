@@ -37,6 +37,7 @@ struct Scene {
   Batch<float> batch = x;
   SomeLayer layer{router, ScoredTopK{.k = 2}, experts};
   SomeLayer::Tape tape, seeded_tape{7};
+  QuantileBalance balance;
   std::vector<Index> k_T{2, 1, 2, 1, 2, 2, 1, 1};
   std::vector<Index> first_table, second_table;
   std::vector<double> frequencies;
@@ -110,7 +111,7 @@ struct Code {
   Code {                                                                                                     \
 #__VA_ARGS__, [](Scene& scene) {                                                                           \
       [[maybe_unused]] auto& [rng, x, embeddings, router, experts, options, capacity, ids, batch, layer, tape, \
-                              seeded_tape, k_T, first_table, second_table, frequencies] = scene;               \
+                              seeded_tape, balance, k_T, first_table, second_table, frequencies] = scene;      \
       gating_readme_test::run(scene, (__VA_ARGS__, Done{}));                                                   \
     } \
   }
@@ -198,6 +199,11 @@ const std::vector<Code>& all_code() {
       MOE_CODE(Replay<float>::recorded(tape.routing)),
       MOE_CODE(ScoredTopK{.k = 8, .selection_bias_E = Vector<double>::Zero(E)}),
       MOE_CODE(update_bias(layer.gate.selection_bias_E, load_of(tape.plan), {.centered = true})),
+      MOE_CODE(ScoredTopK{.k = 16}),
+      MOE_CODE(balance.add(layer.gate, tape.routing)),
+      MOE_CODE(balance.update(layer.gate)),
+      MOE_CODE(ScoredTopK{.k = 2, .bias_on = ScoredTopK::BiasOn::logits}),
+      MOE_CODE(QuantileBalance{{.quantile = Quantile::order, .per_batch = true}}),
       MOE_CODE(FixedNoise{
           Prioritized{TopK{.k = 2, .weights = ChoiceWeights::renormalized({.epsilon = Epsilon::floor(1.1920929e-7)})}},
           1.0}),

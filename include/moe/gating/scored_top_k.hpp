@@ -28,11 +28,17 @@ struct ScoredTopK {
     best_share,  ///< the sum of its k / groups_used best (Megatron-Core)
   };
 
+  enum class BiasOn {
+    scores,  ///< chosen by s + bias
+    logits,  ///< chosen by z + bias, and only among all groups (Megatron-Core's quantile balancing)
+  };
+
   Index k = 2;
   Scores scores = Scores::sigmoid();
   Vector<double> selection_bias_E = {};  ///< Empty: none. No gradient trains it; see moe/optim/bias_update.hpp.
-  Index groups = 1;                      ///< Each of E / groups neighbouring experts.
-  Index groups_used = 1;                 ///< Only experts of the best groups_used groups are chosen.
+  BiasOn bias_on = BiasOn::scores;
+  Index groups = 1;       ///< Each of E / groups neighbouring experts.
+  Index groups_used = 1;  ///< Only experts of the best groups_used groups are chosen.
   GroupScore group_score = GroupScore::best_two;
 
   Index most_choices(Index) const { return k; }
@@ -50,6 +56,8 @@ struct ScoredTopK {
             " experts, a group has ", experts / groups);
     require(selection_bias_E.size() == 0 || selection_bias_E.size() == experts, "ScoredTopK: a bias of ",
             selection_bias_E.size(), " entries for ", experts, " experts");
+    require(bias_on == BiasOn::scores || groups_used == groups,
+            "ScoredTopK: a bias on logits chooses from all groups, ", "groups_used is ", groups_used, " of ", groups);
     ChoiceWeights(scores).check("ScoredTopK", "with k = 1", k, experts);
   }
 
@@ -116,6 +124,10 @@ struct ScoredTopK {
     Index* chosen = routing.workspace.indices.data();
     const bool noisy = routing.noise.drawn;
     if (!biased && groups_used == groups) return detail::top_k(logits, experts, k, chosen);
+    if (bias_on == BiasOn::logits) {
+      key_E = routing.selection_logits_TE().row(token).transpose() + selection_bias_E.template cast<S>();
+      return detail::top_k(key_E.data(), experts, k, chosen);
+    }
     if (noisy) detail::log_score_row(scores.function(), logits, experts, key_E.data());
     if (noisy && biased) detail::exp_row(key_E.data(), experts, key_E.data());
     if (!noisy && biased) key_E = routing.scores_TE.row(token).transpose();

@@ -1,4 +1,5 @@
 // Balance without an auxiliary loss: after a step, the selection bias moves towards the experts that got too little.
+// Its sibling without a step size is in quantile_balance.hpp.
 #pragma once
 
 #include <cstddef>
