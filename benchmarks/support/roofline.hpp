@@ -38,22 +38,28 @@ inline double probe_fma() {
   return 2 * lanes * chains * rounds / seconds.count() * 1e-9;
 }
 
-/// Reads 256 MiB, more than caches hold, in eight streams at once. Returns GB/s.
-inline double probe_read() {
+/// Reads `size` numbers, a multiple of 128, in eight streams at once.
+inline void read_streams(const float* memory, std::size_t size) {
   using namespace Eigen::internal;
   using Packet = packet_traits<float>::type;
-  constexpr std::size_t streams = 8, size = std::size_t{1} << 26, part = size / streams;
-  const std::vector<float> memory(size, 1.0f);
+  constexpr std::size_t streams = 8;
+  const std::size_t part = size / streams;
   Packet sum[streams];
   for (Packet& s : sum) s = pset1<Packet>(0.0f);
-  const auto start = std::chrono::steady_clock::now();
   for (std::size_t i = 0; i < part; i += packet_traits<float>::size) {
 #pragma GCC unroll 8
     for (std::size_t s = 0; s < streams; ++s) sum[s] = padd(sum[s], ploadu<Packet>(&memory[s * part + i]));
   }
-  for (Packet& s : sum) benchmark::DoNotOptimize(s);  // before the clock: what nobody needs yet may be put off
+  for (Packet& s : sum) benchmark::DoNotOptimize(s);  // what nobody needs yet may be put off
+}
+
+/// Reads 256 MiB, more than caches hold. Returns GB/s.
+inline double probe_read() {
+  const std::vector<float> memory(std::size_t{1} << 26, 1.0f);
+  const auto start = std::chrono::steady_clock::now();
+  read_streams(memory.data(), memory.size());
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  return sizeof(float) * static_cast<double>(size) / seconds.count() * 1e-9;
+  return sizeof(float) * static_cast<double>(memory.size()) / seconds.count() * 1e-9;
 }
 
 /// Reads 192 MiB, adds to each number and writes it back, in three streams at once, as an optimiser does with a

@@ -33,7 +33,7 @@ struct GroupScale {
 /// then high nibbles q. d scale q - dmin minimum.
 /// Q5_K, 176 bytes: the same, with 32 bytes of fifth bits before the nibbles: bit g of byte l for number l of group g.
 template <bool has_fifth_bits>
-void decode_q4_or_q5_k(const std::byte* blocks, std::size_t count, float* out) {
+void decode_q4_or_q5_k(const std::byte* __restrict blocks, std::size_t count, float* __restrict out) {
   constexpr std::size_t bytes = has_fifth_bits ? 176 : 144;
   for (std::size_t b = 0; b < count; ++b, blocks += bytes) {
     const float d = half_at(blocks), dmin = half_at(blocks + 2);
@@ -52,18 +52,18 @@ void decode_q4_or_q5_k(const std::byte* blocks, std::size_t count, float* out) {
   }
 }
 
-inline void decode_q4_k(const std::byte* blocks, std::size_t count, float* out) {
+inline void decode_q4_k(const std::byte* __restrict blocks, std::size_t count, float* __restrict out) {
   decode_q4_or_q5_k<false>(blocks, count, out);
 }
 
-inline void decode_q5_k(const std::byte* blocks, std::size_t count, float* out) {
+inline void decode_q5_k(const std::byte* __restrict blocks, std::size_t count, float* __restrict out) {
   decode_q4_or_q5_k<true>(blocks, count, out);
 }
 
 /// 210 bytes: 128 bytes of low nibbles, 64 bytes of upper bit pairs, 16 signed scales, d. A half of 128 numbers has 64,
 /// 32 and 8 of them; its quarter k has the nibbles of 32 bytes, low ones for k = 0, 1, and bit pair k of the 32 bytes.
 /// d scale (q - 32), a scale for 16 numbers.
-inline void decode_q6_k(const std::byte* blocks, std::size_t count, float* out) {
+inline void decode_q6_k(const std::byte* __restrict blocks, std::size_t count, float* __restrict out) {
   for (std::size_t b = 0; b < count; ++b, blocks += 210) {
     const float d = half_at(blocks + 208);
     for (std::size_t half = 0; half < 2; ++half) {

@@ -1,5 +1,5 @@
-// Floating-point numbers of 8 and 16 bits and fewer, as floats. No arithmetic here meets a denormal, so that programs which
-// flush those to zero read the same values, and loops over these functions vectorise.
+// Floating-point numbers of 8 and 16 bits and fewer, as floats. No arithmetic here meets a denormal, so that programs
+// which flush those to zero read the same values, and loops over these functions vectorise.
 #pragma once
 
 #include <bit>
@@ -36,6 +36,8 @@ float small_float(std::uint32_t bits) {
 
 /// IEEE 754 binary16.
 inline float half_value(std::uint16_t bits) { return small_float<5, 10>(bits); }
+/// bfloat16: binary32 without its low half.
+inline float bfloat_value(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
 /// F8_E5M2: binary16 without its low byte.
 inline float e5m2_value(std::uint8_t bits) { return small_float<5, 2>(bits); }
 /// F8_E4M3 as OCP defines it: no infinity, the largest number is 448.

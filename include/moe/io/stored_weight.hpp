@@ -11,7 +11,9 @@
 #include "moe/core/core.hpp"
 #include "moe/core/executor.hpp"
 #include "moe/core/weights.hpp"
+#include "moe/io/large_pages.hpp"
 #include "moe/io/stored_tensor.hpp"
+#include "moe/kernel/packing.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -66,25 +68,30 @@ template <class S>
 void StoredWeight::read_part(Index part, const moe::detail::WeightPlace<S>& to, Precision precision) const {
   const Index begin = part * panel_width, count = (std::min)(panel_width, (inputs_first ? inputs : outputs) - begin);
   const std::uint64_t cols = tensor->cols(), from = static_cast<std::uint64_t>(begin);
-  std::vector<S> rows(static_cast<std::size_t>(count) * static_cast<std::size_t>(cols));
-  const auto row = [&](Index i) { return rows.data() + static_cast<std::size_t>(i) * static_cast<std::size_t>(cols); };
+  const auto rows =
+      std::make_unique_for_overwrite<S[]>(static_cast<std::size_t>(count) * static_cast<std::size_t>(cols));
+  const auto row = [&](Index i) { return rows.get() + static_cast<std::size_t>(i) * static_cast<std::size_t>(cols); };
   if (inputs_first) {
-    tensor->decode(first_row + from, static_cast<std::uint64_t>(count), rows.data(), precision);
-    for (Index j = 0; j < count; ++j)
-      for (Index first = 0; first < outputs; first += panel_width) {
+    tensor->decode(first_row + from, static_cast<std::uint64_t>(count), rows.get(), precision);
+    // A panel after the other: what is written lies together.
+    for (Index first = 0; first < outputs; first += panel_width) {
+      const Index width = (std::min)(panel_width, outputs - first), step = static_cast<Index>(output_step);
+      for (Index j = 0; j < count; ++j) {
         const S* const values = row(j) + first_output + static_cast<std::uint64_t>(first) * output_step;
         S* const place = to.column_of_rows(first, begin + j);
-        const Index width = (std::min)(panel_width, outputs - first), step = static_cast<Index>(output_step);
         for (Index i = 0; i < width; ++i) place[i * to.step()] = values[i * step];
       }
+    }
     return;
   }
   const std::uint64_t first = first_row + first_output + from * output_step;
   if (output_step == 1)
-    tensor->decode(first, static_cast<std::uint64_t>(count), rows.data(), precision);
+    tensor->decode(first, static_cast<std::uint64_t>(count), rows.get(), precision);
   else
     for (Index i = 0; i < count; ++i)
       tensor->decode(first + static_cast<std::uint64_t>(i) * output_step, 1, row(i), precision);
+  if (to.in_panels && count == panel_width)
+    return moe::detail::transpose_rows(row(0), static_cast<Index>(cols), count, inputs, to.column_of_rows(begin, 0));
   for (Index j = 0; j < inputs; ++j) {
     S* const place = to.column_of_rows(begin, j);
     for (Index i = 0; i < count; ++i) place[i * to.step()] = row(i)[j];
@@ -138,6 +145,7 @@ class WeightReading {
     note(from, {to.data(), from.outputs, from.inputs, in_panels});
   }
   void note(const io::StoredWeight& from, const WeightPlace<S>& to) {
+    prefer_large_pages(to.data, sizeof(S) * static_cast<std::size_t>(to.rows * to.cols));
     jobs_.push_back({&from, to, first_part_});
     first_part_ += from.parts();
   }
