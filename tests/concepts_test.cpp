@@ -8,6 +8,7 @@
 #include "moe/expert/glu.hpp"
 #include "moe/expert/linear.hpp"
 #include "moe/expert/mlp.hpp"
+#include "moe/expert/situ.hpp"
 #include "moe/expert/zero_computation.hpp"
 #include "moe/gating/base_assignment.hpp"
 #include "moe/gating/expert_choice.hpp"
@@ -33,6 +34,7 @@
 #include "moe/loss/importance.hpp"
 #include "moe/loss/load_balance.hpp"
 #include "moe/loss/router_z.hpp"
+#include "moe/loss/score_variance.hpp"
 #include "moe/loss/second_choice.hpp"
 #include "moe/loss/smooth_load.hpp"
 #include "moe/loss/token_balance.hpp"
@@ -91,6 +93,7 @@ static_assert(TrainableGate<TopK, double> && AuxiliaryLoss<RouterZLoss, double>)
 
 // The experts, gates and losses of the library.
 static_assert(StagedExpert<ClampedSwiGlu<float>, float>);
+static_assert(StagedExpert<SituGlu<float>, float>);
 static_assert(TrainableExpert<SwiGlu<float>, float> && StagedExpert<SwiGlu<float>, float>);
 static_assert(TrainableExpert<Linear<float>, float>);
 static_assert(TrainableExpert<Mlp<float>, float> && StagedExpert<Mlp<float>, float>);
@@ -125,6 +128,7 @@ static_assert(AuxiliaryLoss<LoadBalanceLoss, float>);
 static_assert(AuxiliaryLoss<RouterZLoss, float>);
 static_assert(AuxiliaryLoss<SecondChoiceLoss, float>);
 static_assert(AuxiliaryLoss<TokenBalanceLoss, float>);
+static_assert(AuxiliaryLoss<ScoreVarianceLoss, float>);
 
 }  // namespace concepts_test
 }  // namespace moe

@@ -23,9 +23,9 @@ using AnyGate =
                      moe::Threshold, moe::TopP, moe::VariableTopK, moe::SparseMixer, moe::Softmax, moe::Replay<S>,
                      moe::OptionalChoices, moe::NoTokenLeftBehind, moe::Prioritized<moe::TopK>,
                      moe::GumbelNoise<moe::TopK>, moe::FixedNoise<moe::ScoredTopK>, moe::NoisyTopK<S>>;
-using AnyLosses =
-    moe::Losses<moe::LoadBalanceLoss, moe::RouterZLoss, moe::ImportanceLoss, moe::LoadLoss, moe::EntropyLoss,
-                moe::TokenBalanceLoss, moe::DeviceBalanceLoss, moe::SecondChoiceLoss, moe::GateLabelLoss>;
+using AnyLosses = moe::Losses<moe::LoadBalanceLoss, moe::RouterZLoss, moe::ImportanceLoss, moe::LoadLoss,
+                              moe::EntropyLoss, moe::TokenBalanceLoss, moe::DeviceBalanceLoss, moe::SecondChoiceLoss,
+                              moe::GateLabelLoss, moe::ScoreVarianceLoss>;
 using AnyLayer = moe::Layer<moe::Router<S>, AnyGate, AnyExpert, AnyLosses>;
 
 /// The sizes of a case, and the tokens of its batch.
@@ -261,7 +261,8 @@ inline AnyLosses any_losses(Bytes& in, const Tokens& tokens) {
                                  .devices = 1 + in.index(3),
                                  .kind = in.one_of<moe::DeviceBalanceLoss::Kind>(2)},
           moe::SecondChoiceLoss{.coefficient = coefficient(7)},
-          label};
+          label,
+          moe::ScoreVarianceLoss{.coefficient = coefficient(5)}};
 }
 
 inline moe::DispatchOptions any_dispatching(Bytes& in) {

@@ -20,7 +20,7 @@ constexpr Index width = 5, experts = 4, tokens = 12;
 
 struct AnyLoss {
   using One = std::variant<ImportanceLoss, LoadLoss, LoadBalanceLoss, SecondChoiceLoss, DeviceBalanceLoss, RouterZLoss,
-                           EntropyLoss, GateLabelLoss, TokenBalanceLoss>;
+                           EntropyLoss, GateLabelLoss, TokenBalanceLoss, ScoreVarianceLoss>;
   One one;
   double coefficient = 1;
 
@@ -193,6 +193,7 @@ TEST_F(Pairs, OfVaryingK) {
 TEST_F(Pairs, OfExpertChoice) {
   auto losses = losses_of_any_gate();
   losses.push_back(TokenBalanceLoss{});
+  losses.push_back(ScoreVarianceLoss{});
   const ExpertChoice of_tokens{.softmax_axis = ExpertChoice::Axis::tokens, .average = true};
   expect_exact({ExpertChoice{}, of_tokens}, losses);
 }

@@ -87,23 +87,28 @@ const std::set<std::pair<std::string, std::string>> sideways{
     {"objective/hierarchical_mixture.hpp", "objective/token_slots.hpp"},  // by the slots of each token
     {"objective/mixture.hpp", "objective/token_slots.hpp"},               // the same
     {"expert/clamped_swiglu.hpp", "expert/activations.hpp"},
-    {"expert/glu.hpp", "expert/activations.hpp"},               // their hidden units' function
-    {"expert/glu.hpp", "expert/dropout.hpp"},                   // and its dropout
-    {"expert/mlp.hpp", "expert/activations.hpp"},               // the same
-    {"expert/mlp.hpp", "expert/dropout.hpp"},                   //
-    {"expert/variant_expert.hpp", "expert/tape_settings.hpp"},  // sets the tape of the expert at hand
-    {"expert/variant_expert.hpp", "expert/stages.hpp"},         // runs the stages of the expert at hand
-    {"expert/variant_expert.hpp", "expert/properties.hpp"},     // hears what that one says of itself
-    {"expert/mlp.hpp", "expert/stages.hpp"},                    // runs by stages
-    {"expert/glu.hpp", "expert/stages.hpp"},                    // the same
-    {"loss/importance.hpp", "loss/variation.hpp"},              // is a squared coefficient of variation
-    {"loss/smooth_load.hpp", "loss/variation.hpp"},             // the same
-    {"loss/smooth_load.hpp", "loss/noise_tail.hpp"},            // sums how likely noise is to exceed a margin
-    {"loss/load_balance.hpp", "loss/choice_count.hpp"},         // of the choices that it counts
-    {"loss/load_balance.hpp", "loss/groups.hpp"},               // balances each group by itself
-    {"loss/device_balance.hpp", "loss/groups.hpp"},             // the same
-    {"loss/second_choice.hpp", "loss/groups.hpp"},              // the same
-    {"loss/token_balance.hpp", "loss/groups.hpp"},              // the same
+    {"expert/situ.hpp", "expert/glu.hpp"},  // the same
+    {"expert/situ.hpp", "expert/activations.hpp"},
+    {"objective/output_orthogonality.hpp", "objective/token_slots.hpp"},   // by the slots of each token
+    {"objective/expert_diversity.hpp", "objective/row_overlaps.hpp"},      // multiplies rows with each other
+    {"objective/router_orthogonality.hpp", "objective/row_overlaps.hpp"},  // the same
+    {"expert/glu.hpp", "expert/activations.hpp"},                          // their hidden units' function
+    {"expert/glu.hpp", "expert/dropout.hpp"},                              // and its dropout
+    {"expert/mlp.hpp", "expert/activations.hpp"},                          // the same
+    {"expert/mlp.hpp", "expert/dropout.hpp"},                              //
+    {"expert/variant_expert.hpp", "expert/tape_settings.hpp"},             // sets the tape of the expert at hand
+    {"expert/variant_expert.hpp", "expert/stages.hpp"},                    // runs the stages of the expert at hand
+    {"expert/variant_expert.hpp", "expert/properties.hpp"},                // hears what that one says of itself
+    {"expert/mlp.hpp", "expert/stages.hpp"},                               // runs by stages
+    {"expert/glu.hpp", "expert/stages.hpp"},                               // the same
+    {"loss/importance.hpp", "loss/variation.hpp"},                         // is a squared coefficient of variation
+    {"loss/smooth_load.hpp", "loss/variation.hpp"},                        // the same
+    {"loss/smooth_load.hpp", "loss/noise_tail.hpp"},     // sums how likely noise is to exceed a margin
+    {"loss/load_balance.hpp", "loss/choice_count.hpp"},  // of the choices that it counts
+    {"loss/load_balance.hpp", "loss/groups.hpp"},        // balances each group by itself
+    {"loss/device_balance.hpp", "loss/groups.hpp"},      // the same
+    {"loss/second_choice.hpp", "loss/groups.hpp"},       // the same
+    {"loss/token_balance.hpp", "loss/groups.hpp"},       // the same
 };
 
 std::string folder_of(const std::string& header) {

@@ -218,6 +218,7 @@ void for_each_loss(F&& f) {
   f("router z", RouterZLoss{});
   f("second choice", SecondChoiceLoss{});
   f("token balance", TokenBalanceLoss{});
+  f("score variance", ScoreVarianceLoss{});
   f("entropy", EntropyLoss{.kind = EntropyLoss::Kind::mutual_information});
   f("entropy of a modality", EntropyLoss{.modality = 0, .modality_of_token = std::vector<std::int8_t>(tokens, 0)});
   f("device balance", DeviceBalanceLoss{.devices = 2});
@@ -358,6 +359,8 @@ TEST(NoAssertions, LossesOnRowsAndParameters) {
   }
   expect_refused("student", [&] { MeanSquaredDistillation{}.backward<float>(x_TD, x_TD, 1, small_gradient); });
   expect_refused("diversity", [&] { ExpertDiversityLoss{}.backward(x_TD, 1, small_gradient); });
+  expect_refused("orthogonality", [&] { RouterOrthogonalityLoss{}.backward(x_TD, 1, small_gradient); });
+  expect_refused("similarity", [&] { SimilarityBalanceLoss{}.backward(x_TD, 1, small_gradient); });
 }
 
 // Routers, experts and mixes, called directly.

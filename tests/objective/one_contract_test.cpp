@@ -51,10 +51,13 @@ TEST(Objectives, AddScaleTimesTheGradientOfTheValue) {
   on_outputs("squared distillation", MeanSquaredDistillation{}, target);
   on_outputs("soft labels", SoftLabelDistillation{.temperature = 2}, target);
   on_outputs("symmetric soft labels", SoftLabelDistillation{.symmetric = true}, target);
-  for (const bool squared : {false, true})
+  const auto on_weights = [&](const char* what, const auto& loss) {
     expect_contract(
-        "expert diversity",
-        [&](double scale, Matrix<double>& dw) { ExpertDiversityLoss{squared}.backward(y, scale, dw); }, zeros);
+        what, [&](double scale, Matrix<double>& dw) { loss.backward(y, scale, dw); }, zeros);
+  };
+  for (const bool squared : {false, true}) on_weights("expert diversity", ExpertDiversityLoss{squared});
+  for (const bool mean : {false, true}) on_weights("orthogonality", RouterOrthogonalityLoss{mean});
+  on_weights("similarity", SimilarityBalanceLoss{});
 }
 
 TEST(Objectives, OnSlotsToo) {

@@ -91,6 +91,7 @@ TEST(LongSums, Losses) {
   for (const auto kind : {DeviceBalanceLoss::Kind::computation, DeviceBalanceLoss::Kind::communication})
     expect_exact("DeviceBalanceLoss", DeviceBalanceLoss{.devices = experts, .kind = kind});
   expect_exact("SecondChoiceLoss", SecondChoiceLoss{});
+  expect_exact("ScoreVarianceLoss", ScoreVarianceLoss{});
   expect_exact("TokenBalanceLoss", TokenBalanceLoss{}, 2);  // the same probabilities for more tokens
 }
 
@@ -134,21 +135,28 @@ TEST(LongSums, ObjectivesOfManyClassesOrExperts) {
     in_both("ExpertDiversityLoss", [&](auto s) {
       return ExpertDiversityLoss{squared}.value(rows_of_kinds<decltype(s)>(100 * kinds, width, 1));
     });
+  in_both("RouterOrthogonalityLoss",
+          [](auto s) { return RouterOrthogonalityLoss{}.value(rows_of_kinds<decltype(s)>(100 * kinds, width, 1)); });
+  in_both("SimilarityBalanceLoss",
+          [](auto s) { return SimilarityBalanceLoss{}.value(rows_of_kinds<decltype(s)>(100 * kinds, width, 1)); });
 }
 
-template <class S>
-Tensors gradient_of_diversity(bool squared) {
+template <class S, class Loss>
+Tensors gradient_on_weights(const Loss& loss) {
   const Matrix<S> weight = rows_of_kinds<S>(100 * kinds, width, 1);
   Matrix<S> gradient = Matrix<S>::Zero(weight.rows(), width);
-  ExpertDiversityLoss{squared}.backward(weight, 1, gradient);
+  loss.backward(weight, 1, gradient);
   Tensors tensors;
   tensors.add("gradient", gradient);
   return tensors;
 }
 
-TEST(LongSums, DiversityOfManyExperts) {
-  for (const bool squared : {false, true})
-    expect_same("ExpertDiversityLoss", gradient_of_diversity<float>(squared), gradient_of_diversity<double>(squared));
+TEST(LongSums, GradientsOfManyExperts) {
+  const auto in_both = [](const std::string& what, const auto& loss) {
+    expect_same(what, gradient_on_weights<float>(loss), gradient_on_weights<double>(loss));
+  };
+  for (const bool squared : {false, true}) in_both("ExpertDiversityLoss", ExpertDiversityLoss{squared});
+  in_both("RouterOrthogonalityLoss", RouterOrthogonalityLoss{});
 }
 
 template <class S>

@@ -199,6 +199,7 @@ auto losses_of_any_gate(Sizes& sizes) {
                      moe::LoadBalanceLoss{.count = Count::kept_first_choices_share},
                      moe::SecondChoiceLoss{},
                      moe::TokenBalanceLoss{},
+                     moe::ScoreVarianceLoss{},
                      moe::GateLabelLoss{.label_of_token = labels},
                      moe::EntropyLoss{.kind = Kind::mutual_information},
                      moe::EntropyLoss{.kind = Kind::global, .threshold = 1},
