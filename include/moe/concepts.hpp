@@ -107,6 +107,8 @@ concept TrainableGate = ParameterFreeGate<G, S> ||
 /// - `check(D) const`: throws std::invalid_argument if rows of width D do not fit. Without it a wrong width is found by
 ///   Eigen's assertions alone, which NDEBUG switches off.
 /// - `auxiliary_loss(tape) const`: losses of its own, as a layer has them.
+/// - `stored_as<W>() const`: the same expert with its weights in storage W (moe/surgery/quantized.hpp).
+/// - `visit_weights(f, self...)`, static: names these weights, for reports.
 ///
 /// Optional members of the Tape, which a layer sets before a pass:
 /// - `random`: a std::optional of Random or of a 64-bit seed (moe/expert/dropout.hpp); empty outside training.

@@ -117,6 +117,27 @@ TEST(SteadyState, OfTopK) {
   expect_steady_state(Layer{make_router(), TopK{.k = 2}, some_experts(), losses, Capacity::factor(1)});
 }
 
+TEST(SteadyState, OfWeightsOfFewerBits) {
+  const Layer layer{make_router(), TopK{.k = 2}, some_experts(), losses, Capacity::factor(1)};
+  const auto expect_none = [](const auto& fast, const auto& executor) {
+    for (const Index count : {tokens, Index{3}}) {
+      const Matrix<float> x_TD = Inputs(1).x_TD.topRows(count);
+      const Batch<float> batch = x_TD;
+      Matrix<float> y_TD(count, width);
+      typename std::remove_cvref_t<decltype(fast)>::Tape tape;
+      tape.keep_activations = false;
+      fast.forward_into(batch, y_TD, tape, executor);
+      touch_scratch();
+      allocation::reset();
+      fast.forward_into(batch, y_TD, tape, executor);
+      EXPECT_EQ(allocation::counted(), 0) << count << " tokens";
+    }
+  };
+  expect_none(quantized<Bfloat16Weights>(layer), Serial{});
+  expect_none(quantized<Bfloat16Weights>(layer), Team{.threads = 2});
+  expect_none(quantized<Int8Weights>(layer), Team{.threads = 2});
+}
+
 TEST(SteadyState, OfEveryKindOfWeight) {
   for (const auto& weights : {ChoiceWeights::softmax_of_chosen(), ChoiceWeights::renormalized(),
                               ChoiceWeights::probabilities(), ChoiceWeights::uniform()})

@@ -5,12 +5,14 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <random>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "hostile_corpus.hpp"
 #include "moe/io/safetensors.hpp"
+#include "moe/moe.hpp"
 #include "temporary_folder.hpp"
 
 namespace model_file_test {
@@ -80,6 +82,32 @@ TEST(ModelFile, SaveAndLoadIsTheIdentity) {
   EXPECT_EQ(file.matrix<float>("column_major"), moe::Matrix<float>(net.column_major));
   moe::io::save(folder / "again", other, {{"step", "17"}});
   EXPECT_EQ(read_file(folder / "net"), read_file(folder / "again"));
+}
+
+/// Weights of fewer bits are saved as they are; a file of another shape, though of as many bytes, is refused.
+TEST(ModelFile, HoldsWeightsOfFewerBits) {
+  const TemporaryFolder folder;
+  std::mt19937_64 rng{1};
+  const auto made = [&](moe::Index width, moe::Index hidden) {
+    const moe::Layer layer{moe::Router<float>::random(3, width, rng), moe::TopK{.k = 2},
+                           moe::make_experts<moe::SwiGlu<float>>(3, width, hidden, rng)};
+    return moe::quantized<moe::Int8Weights>(layer);
+  };
+  const auto saved = made(20, 33);
+  auto other = made(20, 33), narrow = made(19, 33);
+  moe::io::save(folder / "layer", saved);
+  ASSERT_FALSE(saved.experts[1].w2_DF == other.experts[1].w2_DF);
+  moe::io::load(folder / "layer", other);
+  for (std::size_t e = 0; e < 3; ++e) {
+    EXPECT_TRUE(saved.experts[e].w1_FD == other.experts[e].w1_FD);
+    EXPECT_TRUE(saved.experts[e].w3_FD == other.experts[e].w3_FD);
+    EXPECT_TRUE(saved.experts[e].w2_DF == other.experts[e].w2_DF);
+  }
+  EXPECT_EQ(Safetensors::open(folder / "layer").tensor("experts.1.w2.code").dtype, DType::U8);
+  const auto before = narrow.experts[0].w1_FD;
+  const auto message = message_of<FileError>([&] { moe::io::load(folder / "layer", narrow); });
+  EXPECT_NE(message.find("'experts.0.w1.shape'"), std::string::npos) << message;
+  EXPECT_TRUE(narrow.experts[0].w1_FD == before);
 }
 
 TEST(ModelFile, EveryMismatchIsListedAndTheModelUnchanged) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <type_traits>
 
 #include "moe/core/core.hpp"
@@ -92,5 +93,27 @@ class Weights {
 
   Matrix<S> values_;  // of the same shape, its entries in the order of the panels
 };
+
+namespace detail {
+
+/// A storage of weights that can be trained: its numbers lie in memory as they are computed with.
+template <class W>
+concept WritableStorage = requires(W& w) {
+  { w.data() } -> std::same_as<typename W::Scalar*>;
+};
+
+/// The same weight in another storage.
+template <class To, class From>
+To weight_in(const From& w) {
+  static_assert(std::is_same_v<typename To::Scalar, typename From::Scalar>,
+                "moe: a storage of weights computes in another scalar type than the expert; storages of fewer bits "
+                "compute in float");
+  if constexpr (std::is_same_v<To, From> || WritableStorage<From>)
+    return To(w);
+  else
+    return To(w.matrix());
+}
+
+}  // namespace detail
 
 MOE_NAMESPACE_END

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include "moe/core/buffer.hpp"
 #include "moe/core/chunk.hpp"
@@ -40,10 +41,10 @@ concept GateForm = requires(const Form form, const Chunk<S> chunk) {
 /// Mixtral: w1 the gate projection, w3 the up projection, w2 the down projection.
 /// `Activation` is one of moe/expert/activations.hpp, or a gate form, which sees both projections and may have settings
 /// (ClampedSilu).
-template <class S, class Activation>
+template <class S, class Activation, class W = Weights<S>>
 struct Glu {
   static_assert(detail::ComputesIn<S>::is_known);
-  Weights<S> w1_FD, w3_FD, w2_DF;
+  W w1_FD, w3_FD, w2_DF;
   Vector<S> b1_F = {}, b3_F = {}, b2_D = {};  ///< Empty: none.
   Vector<S> multiplier_F = {};                ///< Of the hidden units (ST-MoE's multiplicative bias). Empty: none.
   Dropout dropout = {};                       ///< Of the hidden units.
@@ -62,9 +63,9 @@ struct Glu {
     options.check();
     Glu expert;
     expert.activation = activation;
-    expert.w1_FD = random_matrix<S>(hidden, width, generator, options.stddev(width));
-    expert.w3_FD = random_matrix<S>(hidden, width, generator, options.stddev(width));
-    expert.w2_DF = random_matrix<S>(width, hidden, generator, options.stddev(hidden));
+    expert.w1_FD = W(random_matrix<S>(hidden, width, generator, options.stddev(width)));
+    expert.w3_FD = W(random_matrix<S>(hidden, width, generator, options.stddev(width)));
+    expert.w2_DF = W(random_matrix<S>(width, hidden, generator, options.stddev(hidden)));
     if (options.bias) {
       expert.b1_F.setZero(hidden);
       expert.b3_F.setZero(hidden);
@@ -143,12 +144,15 @@ struct Glu {
         detail::store_chunk<S>(units, &hidden_NF(n, at.column), at.width);
       }
     };
-    detail::panels_sums<S, Weights<S>>(x_ND, {&w1_FD, &w3_FD}, first, count, {gate_NF, up_NF, hidden_NF}, take);
+    detail::panels_sums<S, W>(x_ND, {&w1_FD, &w3_FD}, first, count, {gate_NF, up_NF, hidden_NF}, take);
     dropout.drop(tape.random, hidden_NF, first, count, row);
   }
 
   void backward_stage(int stage, detail::View<const S> x_ND, detail::View<const S> dy_ND, Tape& tape,
                       detail::View<S> dx_ND, Glu& gradient, Index first, Index count) const {
+    static_assert(detail::WritableStorage<W>,
+                  "moe::Glu::backward: weights of this storage can only be read: the expert infers and is not trained; "
+                  "train it on Weights, which moe::dequantized() gives, and convert it by moe::quantized() afterwards");
     static_assert(
         has_form || detail::HasDerivative<Activation, S>,
         "moe::Glu::backward: the activation needs derivative<S>(chunk), static; see moe/expert/activations.hpp");
@@ -168,15 +172,39 @@ struct Glu {
     detail::panels_weight_gradient<S>(dup_NF, x_ND, gradient.w3_FD, gradient.b3_F, first, count);
   }
 
+  /// The expert with its weights in another storage.
+  template <class To>
+  Glu<S, Activation, To> stored_as() const {
+    return {detail::weight_in<To>(w1_FD),
+            detail::weight_in<To>(w3_FD),
+            detail::weight_in<To>(w2_DF),
+            b1_F,
+            b3_F,
+            b2_D,
+            multiplier_F,
+            dropout,
+            activation};
+  }
+
+  /// The weights of the storage, which are parameters if they can be trained and buffers if not.
   template <class F, class... Self>
-  static void visit_parameters(F&& f, Self&... self) {
+  static void visit_weights(F&& f, Self&... self) {
     f("w1", self.w1_FD...);
     f("w3", self.w3_FD...);
     f("w2", self.w2_DF...);
+  }
+  template <class F, class... Self>
+  static void visit_parameters(F&& f, Self&... self) {
+    if constexpr (detail::WritableStorage<W>) visit_weights(f, self...);
     if ((... || (self.b1_F.size() > 0))) f("b1", self.b1_F...);
     if ((... || (self.b3_F.size() > 0))) f("b3", self.b3_F...);
     if ((... || (self.b2_D.size() > 0))) f("b2", self.b2_D...);
     if ((... || (self.multiplier_F.size() > 0))) f("multiplier", self.multiplier_F...);
+  }
+  template <class F, class... Self>
+  static void visit_buffers(F&& f, Self&... self) {
+    if constexpr (!detail::WritableStorage<W>)
+      visit_weights([&](std::string_view name, auto&... w) { visit_part_buffers(name, f, w...); }, self...);
   }
 
  private:

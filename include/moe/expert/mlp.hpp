@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include "moe/core/buffer.hpp"
 #include "moe/core/chunk.hpp"
@@ -40,10 +41,10 @@ struct ExpertOptions {
 };
 
 /// y = act(x w1' + b1) w2' + b2, with act one of moe/expert/activations.hpp.
-template <class S, class Activation = Relu>
+template <class S, class Activation = Relu, class W = Weights<S>>
 struct Mlp {
   static_assert(detail::ComputesIn<S>::is_known);
-  Weights<S> w1_FD, w2_DF;
+  W w1_FD, w2_DF;
   Vector<S> b1_F = {}, b2_D = {};  ///< Empty: none.
   Dropout dropout = {};            ///< Of the hidden units.
 
@@ -58,8 +59,8 @@ struct Mlp {
     require(width > 0 && hidden > 0, "Mlp: width ", width, " and hidden width ", hidden, ", both must be 1 or more");
     options.check();
     Mlp expert;
-    expert.w1_FD = random_matrix<S>(hidden, width, generator, options.stddev(width));
-    expert.w2_DF = random_matrix<S>(width, hidden, generator, options.stddev(hidden));
+    expert.w1_FD = W(random_matrix<S>(hidden, width, generator, options.stddev(width)));
+    expert.w2_DF = W(random_matrix<S>(width, hidden, generator, options.stddev(hidden)));
     if (options.bias) {
       expert.b1_F.setZero(hidden);
       expert.b2_D.setZero(width);
@@ -125,12 +126,15 @@ struct Mlp {
         detail::store_chunk<S>(Activation::template value<S>(pre), &hidden_NF(n, at.column), at.width);
       }
     };
-    detail::panels_sums<S, Weights<S>>(x_ND, {&w1_FD}, first, count, {pre_NF, hidden_NF}, take);
+    detail::panels_sums<S, W>(x_ND, {&w1_FD}, first, count, {pre_NF, hidden_NF}, take);
     dropout.drop(tape.random, hidden_NF, first, count, row);
   }
 
   void backward_stage(int stage, detail::View<const S> x_ND, detail::View<const S> dy_ND, Tape& tape,
                       detail::View<S> dx_ND, Mlp& gradient, Index first, Index count) const {
+    static_assert(detail::WritableStorage<W>,
+                  "moe::Mlp::backward: weights of this storage can only be read: the expert infers and is not trained; "
+                  "train it on Weights, which moe::dequantized() gives, and convert it by moe::quantized() afterwards");
     static_assert(
         detail::HasDerivative<Activation, S>,
         "moe::Mlp::backward: the activation needs derivative<S>(chunk), static; see moe/expert/activations.hpp");
@@ -150,12 +154,28 @@ struct Mlp {
     detail::panels_weight_gradient<S>(dpre_NF, x_ND, gradient.w1_FD, gradient.b1_F, first, count);
   }
 
+  /// The expert with its weights in another storage.
+  template <class To>
+  Mlp<S, Activation, To> stored_as() const {
+    return {detail::weight_in<To>(w1_FD), detail::weight_in<To>(w2_DF), b1_F, b2_D, dropout};
+  }
+
+  /// The weights of the storage, which are parameters if they can be trained and buffers if not.
   template <class F, class... Self>
-  static void visit_parameters(F&& f, Self&... self) {
+  static void visit_weights(F&& f, Self&... self) {
     f("w1", self.w1_FD...);
     f("w2", self.w2_DF...);
+  }
+  template <class F, class... Self>
+  static void visit_parameters(F&& f, Self&... self) {
+    if constexpr (detail::WritableStorage<W>) visit_weights(f, self...);
     if ((... || (self.b1_F.size() > 0))) f("b1", self.b1_F...);
     if ((... || (self.b2_D.size() > 0))) f("b2", self.b2_D...);
+  }
+  template <class F, class... Self>
+  static void visit_buffers(F&& f, Self&... self) {
+    if constexpr (!detail::WritableStorage<W>)
+      visit_weights([&](std::string_view name, auto&... w) { visit_part_buffers(name, f, w...); }, self...);
   }
 
  private:

@@ -27,6 +27,14 @@
 #define MOE_DETAIL_PIN(packet) static_cast<void>(packet)
 #endif
 
+/// Keeps the compiler from knowing what a pointer points to: what is loaded by it in a loop is loaded again and again,
+/// and not kept in the registers that the loop needs.
+#if defined(__GNUC__)
+#define MOE_DETAIL_FORGET(pointer) asm("" : "+r"(pointer))
+#else
+#define MOE_DETAIL_FORGET(pointer) static_cast<void>(pointer)
+#endif
+
 /// Prefetches the cache line at address + bytes into the first-level cache; _FAR: into the second-level one. The line
 /// may lie past the end of an array, or not exist: no pointer to it is formed.
 #if defined(__GNUC__)

@@ -13,6 +13,8 @@
 #include "moe/core/core.hpp"
 #include "moe/core/function_ref.hpp"
 #include "moe/core/weights.hpp"
+#include "moe/kernel/decoded_tiles.hpp"
+#include "moe/kernel/few_rows.hpp"
 #include "moe/kernel/packing.hpp"
 #include "moe/kernel/panel_reader.hpp"
 #include "moe/kernel/scratch.hpp"
@@ -63,33 +65,47 @@ void panels_sums(View<const S> x, std::initializer_list<const W*> weights, Index
   if (columns <= 0 || x.rows() == 0) return;
   const Index p_begin = first / panel_width, p_end = (first + columns + panel_width - 1) / panel_width;
   const EvenParts depths{inputs, longest_sum};
-  const EvenParts chunks{x.rows(), rows_at_once((std::min)(inputs, longest_sum))};
+  const auto place = [&](Index row, Index rows, Index p, Index part) -> SumsPlace {
+    const Index column = p * panel_width;
+    return {row, rows, column, (std::min)(panel_width, outputs_of_w - column), part == 0, part + 1 == depths.count()};
+  };
+  if constexpr (LiesInBlocks<W>) {
+    if (x.rows() <= rows_by_block) {
+      for (Index part = 0; part < depths.count(); ++part) {
+        const Index k = depths.begin(part), depth = depths.size(part);
+        multiply_few_rows<W>(x.block(0, k, x.rows(), depth), weights, p_begin, p_end, k, depth,
+                             [&](Index p, const S* const* sums) { take(place(0, x.rows(), p, part), sums); });
+      }
+      return;
+    }
+  }
+  Index rows_packed = rows_at_once((std::min)(inputs, longest_sum));
+  if constexpr (!LiesInPanels<W>) rows_packed = (std::min)(rows_packed, rows_decoded);
+  const EvenParts chunks{x.rows(), rows_packed};
   S *const packed = Scratch<S>::mine().packed.data(), *const scratch = Scratch<S>::mine().second.data();
   for (Index part = 0; part < depths.count(); ++part) {
     const Index k0 = depths.begin(part), depth = depths.size(part);
     std::array<PanelReader<W>, most> readers;
-    for (std::size_t i = 0; i < weights.size(); ++i)
-      readers[i] = {*weight[i], p_end, k0, depth, scratch + static_cast<Index>(i) * size_of_each, size_of_each};
+    if constexpr (LiesInPanels<W>)
+      for (std::size_t i = 0; i < weights.size(); ++i)
+        readers[i] = {*weight[i], p_end, k0, depth, scratch + static_cast<Index>(i) * size_of_each, size_of_each};
     for (Index chunk = 0; chunk < chunks.count(); ++chunk) {
       const Index row = chunks.begin(chunk);
       const PackedRows<S> left{packed, EvenParts{chunks.size(chunk), TileShape<S>::rows}, LeftOrder::rows, depth};
       pack_rows<S>(x.block(row, k0, left.tiles.total(), depth), left.tiles, packed);
-      RightPanels<S> right;
-      right.weights = together;
-      for (Index p0 = p_begin; p0 < p_end; p0 += right.runs[0].count) {
-        for (std::size_t i = 0; i < weights.size(); ++i) right.runs[i] = readers[i].run(p0, p_end);
-        const Outputs<S> lines{outputs.begin(), outputs.size(), row, p0 * panel_width};
+      const auto take_tile = [&](Index p, Index tile, const S* const* sums) {
+        take(place(row + left.tiles.begin(tile), left.tiles.size(tile), p, part), sums);
+      };
+      if constexpr (LiesInPanels<W>) {
+        RightPanels<S> right;
+        right.weights = together;
+        for (std::size_t i = 0; i < weights.size(); ++i) right.runs[i] = readers[i].run(p_begin, p_end);
+        const Outputs<S> lines{outputs.begin(), outputs.size(), row, p_begin * panel_width};
         for (TileWalk<S> walk(left, right, {}, lines); walk.next();)
-          for (Index i = 0; i < walk.panels(); i += together) {
-            const Index column = (p0 + (walk.first_panel() + i) / together) * panel_width;
-            const SumsPlace place{row + left.tiles.begin(walk.tile()),
-                                  left.tiles.size(walk.tile()),
-                                  column,
-                                  (std::min)(panel_width, outputs_of_w - column),
-                                  part == 0,
-                                  part + 1 == depths.count()};
-            take(place, walk.sums_from(i));
-          }
+          for (Index i = 0; i < walk.panels(); i += together)
+            take_tile(p_begin + (walk.first_panel() + i) / together, walk.tile(), walk.sums_from(i));
+      } else {
+        multiply_decoded<S, W>(left, weights, p_begin, p_end, k0, take_tile);
       }
     }
   }

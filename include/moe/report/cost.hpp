@@ -63,6 +63,13 @@ Cost cost_of_rows(const Part& part, Index rows) {
           if (is_matrix) weights += parameter.size();
         },
         part);
+  if constexpr (requires { Part::visit_weights(AnyVisitor{}, part); })  // those that are no parameters
+    Part::visit_weights(
+        [&](std::string_view, const auto& weight) {
+          if constexpr (requires { weight.bytes(); })
+            cost.parameters += weight.size(), cost.bytes += weight.bytes(), weights += weight.size();
+        },
+        part);
   if constexpr (requires { part.multiply_adds(); }) weights = part.multiply_adds();
   cost.bytes_used = rows > 0 ? cost.bytes : 0;
   cost.parameter_uses = rows * cost.parameters;

@@ -1,0 +1,80 @@
+// Packets of 32-bit words, and the floats that are hidden in their bits: by Eigen's packets, for every instruction set.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <cstring>
+
+#include "moe/core/core.hpp"
+#include "moe/core/packet.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// A packet of as many words as PacketsOf<float> has floats.
+struct Words {
+  using Floats = typename PacketsOf<float>::Packet;
+  static constexpr int lanes = PacketsOf<float>::lanes, packets = PacketsOf<float>::packets;
+#ifdef EIGEN_VECTORIZE
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wignored-attributes"  // those of a vector type, which Eigen's own uses ignore too
+#endif
+  using Packet = typename Eigen::internal::unpacket_traits<Floats>::integer_packet;
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+#else
+  using Packet = std::int32_t;
+#endif
+
+  /// From anywhere in memory, packet `i` of panel_width words.
+  static EIGEN_ALWAYS_INLINE Packet load(const std::uint8_t* from, int i) {
+#ifdef EIGEN_VECTORIZE
+    return Eigen::internal::ploadu<Packet>(reinterpret_cast<const std::int32_t*>(from) + i * lanes);
+#else
+    Packet word;
+    std::memcpy(&word, from + i * static_cast<int>(sizeof word), sizeof word);
+    return word;
+#endif
+  }
+
+  static EIGEN_ALWAYS_INLINE Floats load_floats(const std::uint8_t* from, int i) { return bits_of(load(from, i)); }
+
+  /// The floats of these bits.
+  static EIGEN_ALWAYS_INLINE Floats bits_of(const Packet& words) {
+#ifdef EIGEN_VECTORIZE
+    return Eigen::internal::preinterpret<Floats>(words);
+#else
+    return std::bit_cast<float>(words);
+#endif
+  }
+
+  /// The floats of these values.
+  static EIGEN_ALWAYS_INLINE Floats values_of(const Packet& words) {
+    return Eigen::internal::pcast<Packet, Floats>(words);
+  }
+
+  template <int bits>
+  static EIGEN_ALWAYS_INLINE Packet left(const Packet& words) {
+    if constexpr (bits == 0)
+      return words;
+    else
+      return Eigen::internal::plogical_shift_left<bits>(words);
+  }
+
+  /// Filled with the sign.
+  template <int bits>
+  static EIGEN_ALWAYS_INLINE Packet right(const Packet& words) {
+    return Eigen::internal::parithmetic_shift_right<bits>(words);
+  }
+
+  static EIGEN_ALWAYS_INLINE Packet both(const Packet& words, std::uint32_t bits) {
+    return Eigen::internal::pand(words, Eigen::internal::pset1<Packet>(static_cast<std::int32_t>(bits)));
+  }
+};
+
+}  // namespace detail
+
+MOE_NAMESPACE_END
