@@ -78,6 +78,7 @@
 #include "moe/optim/check_step.hpp"
 #include "moe/optim/frozen.hpp"
 #include "moe/optim/gradient_norm.hpp"
+#include "moe/optim/moving_average.hpp"
 #include "moe/optim/parameter_groups.hpp"
 #include "moe/optim/quantile_balance.hpp"
 #include "moe/optim/schedule.hpp"
