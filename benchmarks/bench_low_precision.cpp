@@ -59,9 +59,9 @@ Passes(Layer) -> Passes<Layer>;
 
 void measure(const Cell& cell, const std::vector<moe::Index>& tokens, double gbytes) {
   const auto layer = bench::make_layer<moe::SwiGlu<float>>(cell.shape);
-  const std::vector<const char*> names{"float", "Bfloat16Weights", "Int8Weights"};
+  const std::vector<const char*> names{"float", "Bfloat16Weights", "Int8Weights", "Mxfp4Weights"};
   std::tuple all{Passes{layer}, Passes{moe::quantized<moe::Bfloat16Weights>(layer)},
-                 Passes{moe::quantized<moe::Int8Weights>(layer)}};
+                 Passes{moe::quantized<moe::Int8Weights>(layer)}, Passes{moe::quantized<moe::Mxfp4Weights>(layer)}};
   for (const moe::Index count : tokens) {
     std::mt19937_64 rng(7);
     std::vector<moe::Matrix<float>> x_TD;

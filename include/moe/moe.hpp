@@ -100,6 +100,7 @@
 #include "moe/storage/bfloat16_weights.hpp"
 #include "moe/storage/coded_weights.hpp"
 #include "moe/storage/int8_weights.hpp"
+#include "moe/storage/mxfp4_weights.hpp"
 #include "moe/surgery/add_experts.hpp"
 #include "moe/surgery/add_noise.hpp"
 #include "moe/surgery/expert_parameters.hpp"

@@ -70,6 +70,23 @@ struct Words {
     return Eigen::internal::parithmetic_shift_right<bits>(words);
   }
 
+  /// Each byte of words, less than 16, becomes that byte of the table.
+  static EIGEN_ALWAYS_INLINE Packet look_up(const std::int8_t (&table)[16], const Packet& words) {
+#if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512BW__)
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table))), words);
+#elif defined(EIGEN_VECTORIZE_AVX2) && !defined(EIGEN_VECTORIZE_AVX512)
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table))),
+                               words);
+#elif defined(EIGEN_VECTORIZE_SSSE3) && !defined(EIGEN_VECTORIZE_AVX)
+    return _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table)), words);
+#else
+    std::uint8_t bytes[sizeof(Packet)];
+    std::memcpy(bytes, &words, sizeof(Packet));
+    for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(table[byte & 15u]);
+    return load(bytes, 0);
+#endif
+  }
+
   static EIGEN_ALWAYS_INLINE Packet both(const Packet& words, std::uint32_t bits) {
     return Eigen::internal::pand(words, Eigen::internal::pset1<Packet>(static_cast<std::int32_t>(bits)));
   }

@@ -1,0 +1,80 @@
+// Weights in 4 bits: MXFP4 of the Open Compute Project, as gpt-oss and others have it.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+#include "moe/core/core.hpp"
+#include "moe/kernel/compiler.hpp"
+#include "moe/kernel/words.hpp"
+#include "moe/storage/coded_weights.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// panel_width halves of scales in float; then words of eight inputs of one output: in byte i input i, and input i + 4
+/// above it. A code is a sign and one of eight magnitudes, E2M1.
+struct Mxfp4Blocks {
+  static constexpr std::string_view name = "Mxfp4Weights";
+  static constexpr Index inputs = 32, together = 8, bytes_of_scales = 4 * panel_width,
+                         bytes = bytes_of_scales + inputs * panel_width / 2;
+  static constexpr std::int8_t doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+  static EIGEN_ALWAYS_INLINE void read(const std::uint8_t* block, Index k, int j, Words::Floats* out) {
+    const Words::Packet words = Words::load(block + bytes_of_scales + k * panel_width / 2, j);
+    const Words::Floats scale = Words::load_floats(block, j);
+    const auto scaled = [&](const Words::Packet& top) {  // the number is in the highest byte
+      return Eigen::internal::pmul(Words::values_of(Words::right<24>(top)), scale);
+    };
+    const auto read_four = [&](const Words::Packet& codes, Words::Floats* to) {
+      const Words::Packet numbers = Words::look_up(doubled, Words::both(codes, 0x0f0f0f0fu));
+      to[0] = scaled(Words::left<24>(numbers));
+      to[1] = scaled(Words::left<16>(numbers));
+      to[2] = scaled(Words::left<8>(numbers));
+      to[3] = scaled(numbers);
+    };
+    read_four(words, out);
+    read_four(Words::right<4>(words), out + 4);
+  }
+
+  /// The largest magnitude gets the largest exponent there is; what is larger than 6 scales becomes 6. Numbers that an
+  /// MXFP4 file holds stay as they are.
+  static void encode(const float* weights, std::uint8_t* block) {
+    for (Index i = 0; i < panel_width; ++i) {
+      float largest = 0;
+      for (Index k = 0; k < inputs; ++k) largest = (std::max)(largest, std::abs(weights[k * panel_width + i]));
+      const int exponent = largest > 0 ? (std::max)(std::ilogb(largest) - 2, -125) : 0;
+      const float half = std::ldexp(0.5f, exponent);
+      std::memcpy(block + 4 * i, &half, sizeof half);
+      for (Index k = 0; k < inputs; k += 8)
+        for (Index b = 0; b < 4; ++b)
+          block[bytes_of_scales + (k / 8 * panel_width + i) * 4 + b] =
+              static_cast<std::uint8_t>(nearest_code(weights[(k + b) * panel_width + i] / half) |
+                                        nearest_code(weights[(k + 4 + b) * panel_width + i] / half) << 4);
+    }
+  }
+
+ private:
+  /// Of a number of half scales; a tie goes to the even code.
+  static unsigned nearest_code(float number) {
+    const float size = std::abs(number);
+    unsigned code = 0;
+    for (unsigned next = 1; next < 8; ++next) {
+      const float middle = static_cast<float>(doubled[next - 1] + doubled[next]) / 2;
+      if (size > middle || (size == middle && next % 2 == 0)) code = next;
+    }
+    return code | (std::signbit(number) && code > 0 ? 8u : 0u);
+  }
+};
+
+}  // namespace detail
+
+/// 0.625 bytes a weight: for models whose numbers are of this format, which they keep exactly. Of other weights each is
+/// off by up to a sixth.
+using Mxfp4Weights = CodedWeights<detail::Mxfp4Blocks>;
+
+MOE_NAMESPACE_END
