@@ -49,6 +49,8 @@ class AtomicFile {
   /// The new file takes the mode of an old one, or the process's default for new files.
   explicit AtomicFile(const std::filesystem::path& path);
   void write(std::span<const std::byte> bytes);
+  /// The temporary file, for reading what has been written until now.
+  const std::filesystem::path& written();
   /// Flushes to the disk, renames, and flushes the folder.
   void commit();
 
@@ -115,6 +117,8 @@ inline void AtomicFile::write(std::span<const std::byte> bytes) {
   }
 }
 
+inline const std::filesystem::path& AtomicFile::written() { return temporary_.path(); }
+
 inline void AtomicFile::commit() {
   const std::string parent = folder().string();  // before the rename, after which nothing may fail that can be helped
   // Without the first flush, a crash of the machine may leave the new name with empty contents.
@@ -146,6 +150,12 @@ inline AtomicFile::AtomicFile(const std::filesystem::path& path) : target_(repla
 inline void AtomicFile::write(std::span<const std::byte> bytes) {
   file_.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   if (!file_) fail("cannot write", "the disk may be full");
+}
+
+inline const std::filesystem::path& AtomicFile::written() {
+  file_.flush();
+  if (!file_) fail("cannot write", "the disk may be full");
+  return temporary_.path();
 }
 
 inline void AtomicFile::commit() {

@@ -33,6 +33,9 @@ class Checkpoint {
     return {path.string(), moe::detail::open_checkpoint_files(path)};
   }
 
+  /// Of files that are open, or of what is to be written. `path` is for messages.
+  Checkpoint(std::string path, moe::detail::CheckpointFiles files) : path_(std::move(path)), files_(std::move(files)) {}
+
   // Of a temporary these would be gone before they are read.
   const std::string& path() const& { return path_; }
   std::string path() const&& { return path_; }
@@ -40,6 +43,9 @@ class Checkpoint {
   /// config.json (of a single file that beside it, if there is one), or the keys of a GGUF file; else empty.
   const Configuration& configuration() const& { return files_.configuration; }
   const Configuration& configuration() const&& = delete;
+  /// The keys of a GGUF file in its order, with their types; of split files those of the first. Else empty.
+  const std::vector<GgufKey>& gguf_keys() const& { return files_.keys; }
+  std::vector<GgufKey> gguf_keys() const&& { return files_.keys; }
   /// "qwen3_moe": the setting model_type, or a GGUF file's general.architecture.
   std::optional<std::string> architecture() const {
     return files_.configuration.get<std::string>(is_gguf() ? "general.architecture" : "model_type");
@@ -72,8 +78,6 @@ class Checkpoint {
   StoredTensor stored(std::string_view name) const;
 
  private:
-  Checkpoint(std::string path, moe::detail::CheckpointFiles files) : path_(std::move(path)), files_(std::move(files)) {}
-
   const moe::detail::CheckpointFiles::Located& located(std::string_view name) const {
     const auto found = files_.tensors.find(name);
     if (found != files_.tensors.end()) return found->second;

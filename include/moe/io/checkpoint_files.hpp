@@ -37,6 +37,7 @@ struct CheckpointFiles {
   std::vector<std::string> names;                           // in the order of the files
   std::map<std::string, std::string, std::less<>> missing;  // tensors of shards that are not there, and their file
   io::Configuration configuration;
+  std::vector<io::GgufKey> keys;  // of a GGUF file, or of the first of split ones
   bool is_gguf = false;
 
   void add(const std::shared_ptr<const InputFile>& file, io::CheckpointTensor tensor) {
@@ -125,35 +126,47 @@ inline void add_configuration(CheckpointFiles& files, const std::filesystem::pat
   if (is_there(path)) files.configuration = {path.string(), read_json_file(path)};
 }
 
-/// The name of part `number`, counted from 0, of split GGUF files, of which `first` is one; empty if it is not so
-/// named.
-inline std::string split_name(const std::string& first, std::uint64_t number, std::uint64_t count) {
+/// "model-00002-of-00007.gguf": part `number`, counted from 0, of several.
+inline std::string part_name(const std::string& stem, std::uint64_t number, std::uint64_t count,
+                             const std::string& extension) {
   const auto five_digits = [](std::uint64_t value) {
     const std::string digits = std::to_string(value);
     return std::string(digits.size() < 5 ? 5 - digits.size() : 0, '0') + digits;
   };
-  const auto ending = [&](std::uint64_t part) {
-    return "-" + five_digits(part + 1) + "-of-" + five_digits(count) + ".gguf";
-  };
-  for (std::uint64_t part = 0; part < count; ++part)
-    if (first.ends_with(ending(part))) return first.substr(0, first.size() - ending(part).size()) + ending(number);
+  return stem + "-" + five_digits(number + 1) + "-of-" + five_digits(count) + extension;
+}
+
+/// The name of part `number`, counted from 0, of split GGUF files, of which `first` is one; empty if it is not so
+/// named.
+inline std::string split_name(const std::string& first, std::uint64_t number, std::uint64_t count) {
+  for (std::uint64_t part = 0; part < count; ++part) {
+    const std::string ending = part_name("", part, count, ".gguf");
+    if (first.ends_with(ending))
+      return part_name(first.substr(0, first.size() - ending.size()), number, count, ".gguf");
+  }
   return {};
 }
 
-/// Adds the tensors of a GGUF file and returns its keys, as an object.
-inline io::Configuration add_gguf_part(CheckpointFiles& files, const std::filesystem::path& path) {
+/// The keys as an object.
+inline nlohmann::json object_of(const std::vector<io::GgufKey>& keys) {
+  nlohmann::json values = nlohmann::json::object();
+  for (const io::GgufKey& key : keys) values[key.name] = key.value;
+  return values;
+}
+
+/// Adds the tensors of a GGUF file and returns its keys.
+inline std::vector<io::GgufKey> add_gguf_part(CheckpointFiles& files, const std::filesystem::path& path) {
   const auto file = std::make_shared<const InputFile>(path);
   GgufHeader header = read_gguf_header(*file);
   for (io::CheckpointTensor& tensor : header.tensors) files.add(file, std::move(tensor));
-  nlohmann::json values = nlohmann::json::object();
-  for (io::GgufKey& key : header.keys) values[key.name] = std::move(key.value);
-  return {path.string(), std::move(values)};
+  return std::move(header.keys);
 }
 
 /// A GGUF file, or the first of split ones with the others.
 inline void add_gguf(CheckpointFiles& files, const std::filesystem::path& path) {
   files.is_gguf = true;
-  files.configuration = add_gguf_part(files, path);
+  files.keys = add_gguf_part(files, path);
+  files.configuration = {path.string(), object_of(files.keys)};
   const auto count = files.configuration.get<std::uint16_t>("split.count").value_or(0);
   if (count < 2) return;
   const std::string name = path.filename().string();
@@ -166,7 +179,7 @@ inline void add_gguf(CheckpointFiles& files, const std::filesystem::path& path) 
   for (std::uint16_t part = 1; part < count; ++part) {
     const auto other = path.parent_path() / split_name(name, part, count);
     if (!is_there(other)) fail_io(path.string(), ": part ", part + 1, ", ", in_quotes(other.string()), ", is missing");
-    const io::Configuration keys = add_gguf_part(files, other);
+    const io::Configuration keys{other.string(), object_of(add_gguf_part(files, other))};
     if (keys.get<std::uint16_t>("split.no") != part || keys.get<std::uint16_t>("split.count") != count)
       fail_io(other.string(), ": its keys do not say that it is part ", part + 1, " of ", count);
   }

@@ -1,6 +1,7 @@
 // What tells how a family of models keeps its Mixture-of-Experts layers in a file: names, orders, settings, as data.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <variant>
@@ -51,6 +52,7 @@ struct Slot {
   Order order = Order::outputs_first;
   bool optional = false;    ///< Whether a layer may be without this part.
   std::string marker = {};  ///< The slot is used if there is a tensor of the name with this behind it: "_blocks".
+  std::size_t rank = 0;     ///< Of a tensor that is written, if it is not the usual: 2 for (E rows, columns).
 };
 
 /// What a setting says.

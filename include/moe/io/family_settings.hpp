@@ -68,14 +68,27 @@ class Settings {
   /// The setting's name in the checkpoint, for messages.
   std::string name_of(Key key) const;
 
+  /// All names that the setting may have, those of models of text and images among them.
+  std::vector<std::string> names_of(Key key) const;
+
+  /// The one that the checkpoint has, or else the first, in `text_config` if the checkpoint has that. It must have one.
+  std::string name_to_write(Key key) const {
+    const Configuration& configuration = checkpoint_->configuration();
+    const std::vector<std::string> names = names_of(key);
+    for (const std::string& name : names)
+      if (configuration.find(name) != nullptr) return name;
+    return names.at(!family_->is_gguf && configuration.find("text_config") != nullptr ? 1 : 0);
+  }
+
+  /// The last number in the layer's name: its place in a list.
+  std::size_t layer_number() const;
+
   template <class... Parts>
   [[noreturn]] void fail(const Parts&... parts) const {
     moe::detail::fail_io(checkpoint_->configuration().source(), ": ", parts...);
   }
 
  private:
-  /// The names of a setting, those of models of text and images among them.
-  std::vector<std::string> names_of(Key key) const;
   const Setting* setting(Key key) const {
     for (const Setting& setting : family_->settings)
       if (setting.key == key) return &setting;
@@ -90,7 +103,7 @@ class Settings {
       if (found == nullptr) continue;
       if (!found->is_array()) return configuration.get<Read>(name);
       const auto list = configuration.require<std::vector<Read>>(name);
-      const std::size_t layer = number_of_layer();
+      const std::size_t layer = layer_number();
       if (layer >= list.size()) fail("setting ", moe::detail::in_quotes(name), " has no entry for layer ", layer);
       return static_cast<Read>(list[layer]);
     }
@@ -100,22 +113,21 @@ class Settings {
     return std::nullopt;
   }
 
-  /// The last number in the layer's name.
-  std::size_t number_of_layer() const {
-    const std::size_t end = layer_.find_last_of("0123456789");
-    if (end == layer_.npos || end > 1000) return 0;
-    std::size_t begin = end;
-    while (begin > 0 && layer_[begin - 1] >= '0' && layer_[begin - 1] <= '9') --begin;
-    std::size_t number = 0;
-    for (std::size_t i = begin; i <= end && number < 100000; ++i)
-      number = 10 * number + static_cast<std::size_t>(layer_[i] - '0');
-    return number;
-  }
-
   const Checkpoint* checkpoint_;
   const Family* family_;
   std::string layer_;
 };
+
+inline std::size_t Settings::layer_number() const {
+  const std::size_t end = layer_.find_last_of("0123456789");
+  if (end == layer_.npos || end > 1000) return 0;
+  std::size_t begin = end;
+  while (begin > 0 && layer_[begin - 1] >= '0' && layer_[begin - 1] <= '9') --begin;
+  std::size_t number = 0;
+  for (std::size_t i = begin; i <= end && number < 100000; ++i)
+    number = 10 * number + static_cast<std::size_t>(layer_[i] - '0');
+  return number;
+}
 
 inline std::vector<std::string> Settings::names_of(Key key) const {
   std::vector<std::string> names;
@@ -138,5 +150,21 @@ inline std::string Settings::name_of(Key key) const {
 }
 
 }  // namespace io
+
+namespace detail {
+
+/// The form of a layer's experts.
+inline io::ExpertForm form_of(const io::Family& family, const io::Settings& settings) {
+  if (family.form != nullptr) return family.form(settings);
+  return {.activation = settings.text(io::Key::activation).value_or("silu")};
+}
+
+/// An activation by the one of its names that ExpertForm has.
+inline std::string_view plain_activation(std::string_view name) {
+  if (name == "swish") return "silu";
+  return name == "gelu_new" || name == "gelu_pytorch_tanh" ? "gelu_tanh" : name;
+}
+
+}  // namespace detail
 
 MOE_NAMESPACE_END

@@ -35,7 +35,7 @@ inline io::Family gguf_family(const std::string& architecture, bool normalize, d
                                                                      {Part::shared_up, "ffn_up_shexp.weight"},
                                                                      {Part::shared_down, "ffn_down_shexp.weight"},
                                                                      {Part::shared_mix, "ffn_gate_inp_shexp.weight"}})
-    slots.push_back({.part = part, .tensor = name, .optional = true});
+    slots.push_back({.part = part, .tensor = name, .optional = true, .rank = part == Part::shared_mix ? 1u : 0u});
   return {.name = architecture,
           .architectures = {architecture},
           .is_gguf = true,

@@ -81,10 +81,7 @@ constexpr std::string_view name_of_activation() {
 /// Whether an activation is the checkpoint's; its settings are then set.
 template <class A>
 bool set_activation(A& activation, const io::ExpertForm& form) {
-  std::string_view wanted = form.activation;
-  if (wanted == "swish") wanted = "silu";
-  if (wanted == "gelu_new" || wanted == "gelu_pytorch_tanh") wanted = "gelu_tanh";
-  if (wanted != name_of_activation<A>()) return false;
+  if (plain_activation(form.activation) != name_of_activation<A>()) return false;
   if constexpr (std::is_same_v<A, ClampedSilu>) {
     activation = form.clamp;
     return true;

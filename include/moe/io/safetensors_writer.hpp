@@ -9,7 +9,6 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <ranges>
 #include <span>
 #include <string>
@@ -20,7 +19,7 @@
 
 #include "moe/io/atomic_file.hpp"
 #include "moe/io/convert.hpp"
-#include "moe/io/safetensors_header.hpp"
+#include "moe/io/safetensors_text.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -58,8 +57,6 @@ class SafetensorsWriter {
 
   void add_bytes(std::string name, TensorInfo info, std::span<const std::byte> bytes);
   std::vector<const Entry*> in_file_order() const;
-  std::string header_text(const std::vector<const Entry*>& order) const;
-  void check_readable(const std::string& source, const std::string& text) const;
 
   std::map<std::string, Tensor> tensors_;
 };
@@ -112,59 +109,11 @@ inline std::vector<const SafetensorsWriter::Entry*> SafetensorsWriter::in_file_o
   return order;
 }
 
-inline std::string SafetensorsWriter::header_text(const std::vector<const Entry*>& order) const {
-  // Of JSON values only strings are made: the destructor of an array or object allocates, and must not fail. Bytes that
-  // are no UTF-8 are left out here and found missing by check_readable.
-  const auto quoted = [](const std::string& text) {
-    return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::ignore);
-  };
-  const auto append_entry = [&](std::string& object, const std::string& key, const std::string& value) {
-    object += (object.empty() ? "{" : ",") + quoted(key) + ":" + value;
-  };
-  std::string text;
-  if (!metadata.empty()) {
-    std::string pairs;
-    for (const auto& [key, value] : metadata) append_entry(pairs, key, quoted(value));
-    append_entry(text, std::string(moe::detail::metadata_key), pairs + "}");
-  }
-  std::uint64_t begin = 0;
-  for (const Entry* entry : order) {
-    const auto& [name, tensor] = *entry;
-    const std::uint64_t end = begin + tensor.bytes.size();
-    std::string shape;
-    for (const std::uint64_t dimension : tensor.info.shape)
-      shape += (shape.empty() ? "" : ",") + std::to_string(dimension);
-    append_entry(text, name,
-                 "{\"dtype\":\"" + std::string(dtype_name(tensor.info.dtype)) + "\",\"shape\":[" + shape +
-                     "],\"data_offsets\":[" + std::to_string(begin) + "," + std::to_string(end) + "]}");
-    begin = end;
-  }
-  text += text.empty() ? "{}" : "}";
-  text.resize((text.size() + 7) / 8 * 8, ' ');  // the data then begins at a multiple of 8
-  return text;
-}
-
-/// Refuses to write what the reader would refuse: it reads the header that is to be written.
-inline void SafetensorsWriter::check_readable(const std::string& source, const std::string& text) const {
-  using moe::detail::fail_io, moe::detail::in_quotes;
-  if (text.size() > moe::detail::longest_header)
-    fail_io(source, ": the header needs ", text.size(), " bytes, more than ", moe::detail::longest_header);
-  std::uint64_t data_bytes = 0;
-  for (const auto& [name, tensor] : tensors_) {
-    if (name == moe::detail::metadata_key) fail_io(source, ": a tensor must not be named ", in_quotes(name));
-    data_bytes += tensor.bytes.size();
-  }
-  const auto header = moe::detail::parse_header(source, text, data_bytes);
-  for (const auto& entry : tensors_)
-    if (header.tensors.find(entry.first) == header.tensors.end())
-      fail_io(source, ": the name of tensor ", in_quotes(entry.first), " is not valid UTF-8");
-  if (header.metadata != metadata) fail_io(source, ": the metadata is not valid UTF-8");
-}
-
 inline void SafetensorsWriter::write(const std::filesystem::path& path) const {
   const auto order = in_file_order();
-  const std::string text = header_text(order);
-  check_readable(path.string(), text);
+  std::vector<moe::detail::NamedTensor> tensors;
+  for (const Entry* entry : order) tensors.emplace_back(entry->first, entry->second.info);
+  const std::string text = moe::detail::safetensors_text(path.string(), tensors, metadata);
   moe::detail::AtomicFile file(path);
   file.write(std::bit_cast<std::array<std::byte, 8>>(static_cast<std::uint64_t>(text.size())));
   file.write(std::as_bytes(std::span(text)));

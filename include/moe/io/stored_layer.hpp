@@ -32,6 +32,19 @@ namespace io {
 /// there, a tensor that is no part, shapes that contradict each other or the settings.
 class StoredLayer {
  public:
+  static bool is_of_expert(Part part) {
+    return part == Part::gate || part == Part::up || part == Part::down || part == Part::gate_bias ||
+           part == Part::up_bias || part == Part::down_bias;
+  }
+  static bool is_vector(Part part) {
+    return part == Part::router_bias || part == Part::selection_bias || part == Part::gate_bias ||
+           part == Part::up_bias || part == Part::down_bias || part == Part::output_bias;
+  }
+  static bool is_shared(Part part) {
+    return part == Part::shared_gate || part == Part::shared_up || part == Part::shared_down ||
+           part == Part::shared_mix;
+  }
+
   /// `name` is the layer's: "model.layers.3". The checkpoint may be gone afterwards.
   StoredLayer(const Checkpoint& checkpoint, std::string_view name, const Family& family)
       : path_(checkpoint.path()), name_(name) {
@@ -47,8 +60,7 @@ class StoredLayer {
       if (scored == nullptr) fail("has a selection bias, which the family's gate does not read");
       scored->selection_bias_E = weight(Part::selection_bias)->vector<double>(Precision::rounded);
     }
-    form_ = family.form != nullptr ? family.form(settings)
-                                   : ExpertForm{.activation = settings.text(Key::activation).value_or("silu")};
+    form_ = moe::detail::form_of(family, settings);
     if (family.dispatching != nullptr) dispatching_ = family.dispatching(settings);
     output_scale_ = 1 - settings.number(Key::output_dropout, 0);
   }
@@ -106,19 +118,6 @@ class StoredLayer {
 
   static constexpr std::size_t index(Part part) { return static_cast<std::size_t>(part); }
   Located& located(Part part) { return located_[index(part)]; }
-
-  static bool is_of_expert(Part part) {
-    return part == Part::gate || part == Part::up || part == Part::down || part == Part::gate_bias ||
-           part == Part::up_bias || part == Part::down_bias;
-  }
-  static bool is_vector(Part part) {
-    return part == Part::router_bias || part == Part::selection_bias || part == Part::gate_bias ||
-           part == Part::up_bias || part == Part::down_bias || part == Part::output_bias;
-  }
-  static bool is_shared(Part part) {
-    return part == Part::shared_gate || part == Part::shared_up || part == Part::shared_down ||
-           part == Part::shared_mix;
-  }
 
   Tensor tensor(const Checkpoint& checkpoint, const std::string& name) {
     auto& known = tensors_[name];

@@ -52,6 +52,11 @@ class StoredTensor {
   std::uint64_t rows() const { return tensor_.rows(); }
   std::uint64_t cols() const { return tensor_.cols(); }
 
+  /// The same tensors, as the file describes them.
+  const std::vector<CheckpointTensor>& in_file() const { return in_file_; }
+  /// Of each of these the bytes that hold rows first ... first + count - 1; with block scales, of whole matrices.
+  std::vector<std::span<const std::byte>> bytes(std::uint64_t first, std::uint64_t count) const;
+
   /// Rows first ... first + count - 1, row-major, into `out`, float or double. What is wider than `out` is refused
   /// without Precision::rounded, as is a format that cannot be read.
   template <class S>
@@ -93,6 +98,7 @@ class StoredTensor {
   CheckpointTensor tensor_;  // its shape is that of the numbers
   MappedBytes bytes_;
   std::vector<std::string> parts_;
+  std::vector<CheckpointTensor> in_file_;
   Layout layout_ = Layout::plain;
   TensorFormat scale_format_;
   MappedBytes scale_bytes_;
@@ -100,7 +106,11 @@ class StoredTensor {
 };
 
 inline StoredTensor::StoredTensor(std::string source, CheckpointTensor tensor, MappedBytes bytes)
-    : source_(std::move(source)), tensor_(std::move(tensor)), bytes_(std::move(bytes)), parts_{tensor_.name} {
+    : source_(std::move(source)),
+      tensor_(std::move(tensor)),
+      bytes_(std::move(bytes)),
+      parts_{tensor_.name},
+      in_file_{tensor_} {
   require_bytes(source_, tensor_, bytes_);
 }
 
@@ -126,6 +136,7 @@ inline StoredTensor StoredTensor::with_block_scales(std::string source, Checkpoi
   require_bytes(result.source_, scales, scale_bytes);
   result.layout_ = Layout::block_scales;
   result.parts_.push_back(scales.name);
+  result.in_file_.push_back(scales);
   result.scale_format_ = scales.format;
   result.scale_bytes_ = std::move(scale_bytes);
   result.block_ = block;
@@ -149,6 +160,7 @@ inline StoredTensor StoredTensor::of_mxfp4_pairs(std::string source, std::string
   result.tensor_.shape.back() *= 32;  // cannot overflow: 16 times as much did not
   result.layout_ = Layout::mxfp4_pairs;
   result.parts_ = {blocks.name, scales.name};
+  result.in_file_ = {blocks, scales};
   result.scale_bytes_ = std::move(scale_bytes);
   return result;
 }
@@ -156,6 +168,20 @@ inline StoredTensor StoredTensor::of_mxfp4_pairs(std::string source, std::string
 inline std::string StoredTensor::format() const {
   if (layout_ == Layout::mxfp4_pairs) return "MXFP4 in pairs";
   return std::string(tensor_.format.name) + (layout_ == Layout::block_scales ? " with block scales" : "");
+}
+
+inline std::vector<std::span<const std::byte>> StoredTensor::bytes(std::uint64_t first, std::uint64_t count) const {
+  const std::uint64_t unit = layout_ == Layout::block_scales ? shape()[shape().size() - 2] : 1;
+  if (first > rows() || count > rows() - first || unit == 0 || first % unit != 0 || count % unit != 0)
+    fail("there are no bytes of ", count, " rows from row ", first, " on in ",
+         moe::detail::described(format(), shape()));
+  const auto of = [&](const MappedBytes& all) {
+    const std::uint64_t each = all.size() / (std::max)(std::uint64_t{1}, rows() / unit);
+    return all.bytes().subspan(static_cast<std::size_t>(first / unit * each),
+                               static_cast<std::size_t>(count / unit * each));
+  };
+  if (layout_ == Layout::plain) return {of(bytes_)};
+  return {of(bytes_), of(scale_bytes_)};
 }
 
 template <class S>

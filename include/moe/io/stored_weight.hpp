@@ -55,12 +55,19 @@ struct StoredWeight {
   template <class S>
   void read_part(Index part, const moe::detail::WeightPlace<S>& to, Precision precision) const;
 
-  /// All numbers at once: for a few of them.
+  /// All numbers at once, of an expert or of the layer.
   template <class S>
-  Vector<S> vector(Precision precision = Precision::exact) const {
-    Vector<S> values(outputs * inputs);
+  Matrix<S> matrix(Precision precision = Precision::exact) const {
+    Matrix<S> values(outputs, inputs);
     for (Index part = 0; part < parts(); ++part) read_part<S>(part, {values.data(), outputs, inputs, false}, precision);
     return values;
+  }
+
+  /// The same of a vector.
+  template <class S>
+  Vector<S> vector(Precision precision = Precision::exact) const {
+    const Matrix<S> values = matrix<S>(precision);
+    return Eigen::Map<const Vector<S>>(values.data(), values.size());
   }
 };
 

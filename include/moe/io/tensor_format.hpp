@@ -14,6 +14,7 @@
 #include "moe/io/dtype.hpp"
 #include "moe/io/k_blocks.hpp"
 #include "moe/io/number_blocks.hpp"
+#include "moe/io/number_encoding.hpp"
 #include "moe/io/small_floats.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -27,6 +28,8 @@ struct TensorFormat {
   std::uint32_t bytes = 1;          ///< Of a block.
   std::optional<DType> dtype = {};  ///< What safetensors files call it.
   void (*to_floats)(const std::byte* blocks, std::size_t count, float* out) = nullptr;
+  /// Writes blocks; returns the number of the first that cannot hold its numbers, `count` if all do.
+  std::size_t (*from_doubles)(const double* values, std::size_t count, std::byte* blocks) = nullptr;
 
   /// Whether its numbers can be read. The others can be listed and copied.
   bool can_decode() const {
@@ -73,6 +76,10 @@ constexpr TensorFormat format_of(DType dtype) {
   if (dtype == DType::F8_E4M3) format.to_floats = moe::detail::decode_numbers<std::uint8_t, moe::detail::e4m3_value>;
   if (dtype == DType::F8_E5M2) format.to_floats = moe::detail::decode_numbers<std::uint8_t, moe::detail::e5m2_value>;
   if (dtype == DType::F8_E8M0) format.to_floats = moe::detail::decode_numbers<std::uint8_t, moe::detail::e8m0_value>;
+  if (dtype == DType::F64) format.from_doubles = moe::detail::encode_plain<double>;
+  if (dtype == DType::F32) format.from_doubles = moe::detail::encode_plain<float>;
+  if (dtype == DType::F16) format.from_doubles = moe::detail::encode_small<moe::detail::half_bits, 0x7c00>;
+  if (dtype == DType::BF16) format.from_doubles = moe::detail::encode_small<moe::detail::bfloat_bits, 0x7f80>;
   return format;
 }
 
@@ -87,7 +94,7 @@ inline constexpr auto gguf_formats = std::to_array<GgufFormat>({
     {3, {"Q4_1", 32, 20, {}, decode_q4_1}},
     {6, {"Q5_0", 32, 22, {}, decode_q5_0}},
     {7, {"Q5_1", 32, 24, {}, decode_q5_1}},
-    {8, {"Q8_0", 32, 34, {}, decode_q8_0}},
+    {8, {"Q8_0", 32, 34, {}, decode_q8_0, encode_q8_0}},
     {9, {"Q8_1", 32, 36}},
     {10, {"Q2_K", 256, 84}},
     {11, {"Q3_K", 256, 110}},
@@ -126,6 +133,13 @@ namespace io {
 constexpr std::optional<TensorFormat> gguf_format(std::uint32_t number) {
   for (const auto& row : moe::detail::gguf_formats)
     if (row.number == number) return row.format;
+  return std::nullopt;
+}
+
+/// The number of a format in GGUF; nothing for one that GGUF does not have.
+constexpr std::optional<std::uint32_t> gguf_number(const TensorFormat& format) {
+  for (const auto& row : moe::detail::gguf_formats)
+    if (row.format.name == format.name) return row.number;
   return std::nullopt;
 }
 

@@ -118,21 +118,22 @@ inline std::vector<Family> transformers_families() {
                               {Key::activation, {"activation_function"}, "silu"}},
                  .gate = softmax_of_chosen_gate});
 
-  all.push_back({.name = "dbrx",
-                 .architectures = {"dbrx"},
-                 .layers = {"transformer.blocks.{n}"},
-                 .scope = {"ffn."},
-                 .slots = {{Part::router, "ffn.router.layer.weight"},
-                           {Part::gate, "ffn.experts.mlp.w1"},
-                           {Part::up, "ffn.experts.mlp.v1"},
-                           {Part::down, "ffn.experts.mlp.w2", Outputs::all, Order::inputs_first}},
-                 .settings = {{Key::experts, {"ffn_config.moe_num_experts"}, 4.0},
-                              {Key::choices, {"ffn_config.moe_top_k"}, 1.0},
-                              {Key::hidden, {"ffn_config.ffn_hidden_size"}},
-                              {Key::width, {"d_model"}},
-                              {Key::activation, {"ffn_config.ffn_act_fn.name"}, "silu"},
-                              {Key::norm, {"ffn_config.moe_normalize_expert_weights"}, 1.0}},
-                 .gate = normed_gate});
+  all.push_back(
+      {.name = "dbrx",
+       .architectures = {"dbrx"},
+       .layers = {"transformer.blocks.{n}"},
+       .scope = {"ffn."},
+       .slots = {{Part::router, "ffn.router.layer.weight"},
+                 {.part = Part::gate, .tensor = "ffn.experts.mlp.w1", .rank = 2},
+                 {.part = Part::up, .tensor = "ffn.experts.mlp.v1", .rank = 2},
+                 {.part = Part::down, .tensor = "ffn.experts.mlp.w2", .order = Order::inputs_first, .rank = 2}},
+       .settings = {{Key::experts, {"ffn_config.moe_num_experts"}, 4.0},
+                    {Key::choices, {"ffn_config.moe_top_k"}, 1.0},
+                    {Key::hidden, {"ffn_config.ffn_hidden_size"}},
+                    {Key::width, {"d_model"}},
+                    {Key::activation, {"ffn_config.ffn_act_fn.name"}, "silu"},
+                    {Key::norm, {"ffn_config.moe_normalize_expert_weights"}, 1.0}},
+       .gate = normed_gate});
 
   all.push_back({.name = "switch_transformers",
                  .architectures = {"switch_transformers"},
@@ -172,6 +173,8 @@ inline std::vector<Family> transformers_families() {
       joined_lists(settings_of("moe_num_experts", "moe_k", "moe_intermediate_size"),
                    {{Key::shared_experts, {"moe_num_shared_experts"}}, {Key::least_sum, {"moe_norm_min"}, 1e-12}}),
       softmax_scores_gate));
+  for (Slot& slot : all.back().slots)
+    if (slot.part == Part::selection_bias) slot.rank = 2;
   all.push_back(mlp_like(
       "hunyuan_v1_moe", joined_lists(router("mlp.gate.wg"), shared_expert("mlp.shared_mlp")),
       joined_lists(settings_of("num_experts", "moe_topk", "moe_intermediate_size"), always_divided()), top_k_gate));
