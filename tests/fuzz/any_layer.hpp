@@ -108,6 +108,7 @@ inline moe::ScoredTopK any_scored(Bytes& in, Index experts) {
     gate.groups = 1 + in.index(experts);
     gate.groups_used = 1 + in.index(gate.groups);
     gate.group_score = in.one_of<moe::ScoredTopK::GroupScore>(3);
+    gate.from_each_group = in.flag();
   }
   if (in.flag()) {
     gate.selection_bias_E.resize(experts);

@@ -204,6 +204,11 @@ const std::vector<Code>& all_code() {
       MOE_CODE(balance.update(layer.gate)),
       MOE_CODE(ScoredTopK{.k = 2, .bias_on = ScoredTopK::BiasOn::logits}),
       MOE_CODE(QuantileBalance{{.quantile = Quantile::order, .per_batch = true}}),
+      MOE_CODE(ScoredTopK{.k = 8,
+                          .scores = Scores::softmax({.normalize = false}),
+                          .groups = 8,
+                          .groups_used = 8,
+                          .from_each_group = true}),
       MOE_CODE(FixedNoise{
           Prioritized{TopK{.k = 2, .weights = ChoiceWeights::renormalized({.epsilon = Epsilon::floor(1.1920929e-7)})}},
           1.0}),

@@ -51,6 +51,47 @@ TEST(ScoredTopK, GroupsAreRankedByTheirBestOrByTheirBestTwo) {
   EXPECT_EQ(gating::experts_of(gating::route(gate, z)), (std::vector<Index>{2, 3}));
 }
 
+// Groups of two: the best of each, the best first, though group 1 has the two largest logits.
+TEST(ScoredTopK, ChoosesAsManyFromEachGroup) {
+  ScoredTopK gate{
+      .k = 3, .scores = Scores::softmax({.normalize = false}), .groups = 3, .groups_used = 3, .from_each_group = true};
+  const Matrix<double> z{{0, -1, 4, 5, 1, 2}};
+  const auto routing = gating::route(gate, z);
+  EXPECT_EQ(gating::experts_of(routing), (std::vector<Index>{3, 5, 0}));
+  EXPECT_FALSE(routing.selects_largest_logits);
+  const double sum = z.array().exp().sum();
+  EXPECT_NEAR(routing.choices[0].weight, std::exp(5.) / sum, 1e-15);
+  EXPECT_NEAR(routing.choices[2].weight, 1 / sum, 1e-15);
+  gate.selection_bias_E = Vector<double>{{0, 0.1, 0, 0, 0, 0}};
+  EXPECT_EQ(gating::experts_of(gating::route(gate, z)), (std::vector<Index>{3, 1, 5}));
+  gate.k = 6;
+  EXPECT_EQ(gating::experts_of(gating::route(gate, z)).size(), 6);
+  // Where scores are equal in double the logits decide, also within a group.
+  ScoredTopK far{.k = 2, .scores = Scores::sigmoid(), .groups = 2, .groups_used = 2, .from_each_group = true};
+  EXPECT_EQ(gating::experts_of(gating::route(far, Matrix<double>{{500, 900, 100, 50}})), (std::vector<Index>{1, 2}));
+}
+
+TEST(ScoredTopK, FromEachGroupMustDivide) {
+  ScoredTopK gate{.k = 3, .groups = 2, .groups_used = 2, .from_each_group = true};
+  expect_invalid([&] { gate.check(4); }, {"from each of 2 groups, k is 3"});
+  gate.k = 2;
+  EXPECT_NO_THROW(gate.check(4));
+  gate.groups_used = 1;
+  expect_invalid([&] { gate.check(4); }, {"groups_used 1"});
+}
+
+TEST(ScoredTopK, ABiasOnLogitsSelectsByTheirSum) {
+  const Matrix<double> z{{30, 29, 28}};  // whose sigmoids are nearly equal
+  ScoredTopK gate{.k = 2, .selection_bias_E = Vector<double>{{-1.5, 0, 0}}, .bias_on = ScoredTopK::BiasOn::logits};
+  EXPECT_EQ(gating::experts_of(gating::route(gate, z)), (std::vector<Index>{1, 0}));
+  gate.selection_bias_E = Vector<double>{{-3, 0, 0}};
+  EXPECT_EQ(gating::experts_of(gating::route(gate, z)), (std::vector<Index>{1, 2}));
+  gate.groups = 3;
+  gate.groups_used = 2;
+  gate.group_score = ScoredTopK::GroupScore::best;
+  expect_invalid([&] { gate.check(3); }, {"a bias on logits"});
+}
+
 TEST(ScoredTopK, SqrtSoftplus) {
   const auto routing = gating::route(ScoredTopK{.k = 2, .scores = Scores::sqrt_softplus({.normalize = false})},
                                      Matrix<double>{{0, 50, -800}});

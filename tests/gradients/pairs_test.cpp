@@ -149,6 +149,7 @@ TEST_F(Pairs, OfFixedK) {
                                         TopK{.k = 3},
                                         switch_top1(),
                                         ScoredTopK{.k = 2, .groups = 2, .groups_used = 1},
+                                        ScoredTopK{.k = 2, .groups = 2, .groups_used = 2, .from_each_group = true},
                                         ScoredTopK{.k = 1, .scores = Scores::sqrt_softplus({.normalize = false})},
                                         gshard_top2(),
                                         st_moe_top_n(3),

@@ -40,6 +40,7 @@ struct ScoredTopK {
   Index groups = 1;       ///< Each of E / groups neighbouring experts.
   Index groups_used = 1;  ///< Only experts of the best groups_used groups are chosen.
   GroupScore group_score = GroupScore::best_two;
+  bool from_each_group = false;  ///< The k / groups best of each group (MoGE: Tang et al. 2025, Pangu Pro).
 
   Index most_choices(Index) const { return k; }
 
@@ -56,6 +57,9 @@ struct ScoredTopK {
             " experts, a group has ", experts / groups);
     require(selection_bias_E.size() == 0 || selection_bias_E.size() == experts, "ScoredTopK: a bias of ",
             selection_bias_E.size(), " entries for ", experts, " experts");
+    require(!from_each_group || (k % groups == 0 && groups_used == groups && bias_on == BiasOn::scores),
+            "ScoredTopK: from each of ", groups, " groups, k is ", k, ", groups_used ", groups_used,
+            "; k must divide, all groups be used, and a bias lie on the scores");
     require(bias_on == BiasOn::scores || groups_used == groups,
             "ScoredTopK: a bias on logits chooses from all groups, ", "groups_used is ", groups_used, " of ", groups);
     ChoiceWeights(scores).check("ScoredTopK", "with k = 1", k, experts);
@@ -71,7 +75,7 @@ struct ScoredTopK {
     routing.choices_per_token = k;
     routing.choices.resize(static_cast<std::size_t>(valid * k));
     const bool biased = is_biased();
-    routing.selects_largest_logits = !biased && groups_used == groups;
+    routing.selects_largest_logits = !biased && groups_used == groups && !from_each_group;
     Scores::begin(routing);
     Index nth = 0;
     for (Index t = 0; t < routing.tokens(); ++t) {
@@ -123,7 +127,7 @@ struct ScoredTopK {
     Vector<S>& key_E = routing.workspace.expert_E;
     Index* chosen = routing.workspace.indices.data();
     const bool noisy = routing.noise.drawn;
-    if (!biased && groups_used == groups) return detail::top_k(logits, experts, k, chosen);
+    if (!biased && groups_used == groups && !from_each_group) return detail::top_k(logits, experts, k, chosen);
     if (bias_on == BiasOn::logits) {
       key_E = routing.selection_logits_TE().row(token).transpose() + selection_bias_E.template cast<S>();
       return detail::top_k(key_E.data(), experts, k, chosen);
@@ -133,11 +137,12 @@ struct ScoredTopK {
     if (!noisy && biased) key_E = routing.scores_TE.row(token).transpose();
     if (!noisy && !biased) key_E = routing.workspace.rows_TE.row(token).transpose();
     if (biased) key_E += selection_bias_E.template cast<S>();
+    if (from_each_group) return select_from_each_group(key_E, logits, chosen);
     if (groups_used < groups)
       detail::mask_groups(key_E, groups, groups_used, counted(experts), biased, routing.workspace.expert2_E,
                           routing.workspace.indices);
     detail::top_k(key_E.data(), experts, k, chosen);
-    if (has_ties(key_E, chosen)) break_ties(key_E, logits, routing.workspace.indices);
+    if (has_ties(key_E, chosen)) select_best(key_E, logits, 0, experts, k, chosen);
   }
 
   /// Whether equal keys would have to be told apart by logits: among the chosen, or between the last of them and
@@ -152,14 +157,31 @@ struct ScoredTopK {
     return equals > 1;
   }
 
+  /// Whether expert a comes before b: by its key, of equal ones by its logit, then by its number.
   template <class S>
-  void break_ties(const Vector<S>& key_E, const S* logits, std::vector<Index>& indices) const {
-    std::iota(indices.begin(), indices.begin() + key_E.size(), Index{0});
-    const auto rank = [](S value) { return detail::selection_rank(value); };
-    std::partial_sort(indices.begin(), indices.begin() + k, indices.begin() + key_E.size(), [&](Index a, Index b) {
+  static auto comes_before(const Vector<S>& key_E, const S* logits) {
+    return [&key_E, logits](Index a, Index b) {
+      const auto rank = [](S value) { return detail::selection_rank(value); };
       if (rank(key_E(a)) != rank(key_E(b))) return rank(key_E(a)) > rank(key_E(b));
       return rank(logits[a]) != rank(logits[b]) ? rank(logits[a]) > rank(logits[b]) : a < b;
-    });
+    };
+  }
+
+  /// Writes the `best` experts of first, ..., first + count - 1, of `count` places at `to`.
+  template <class S>
+  static void select_best(const Vector<S>& key_E, const S* logits, Index first, Index count, Index best, Index* to) {
+    std::iota(to, to + count, first);
+    std::partial_sort(to, to + best, to + count, comes_before(key_E, logits));
+  }
+
+  template <class S>
+  void select_from_each_group(const Vector<S>& key_E, const S* logits, Index* chosen) const {
+    const Index size = key_E.size() / groups, best = k / groups;
+    for (Index g = 0; g < groups; ++g) {
+      select_best(key_E, logits, g * size, size, best, chosen + g * size);
+      std::copy_n(chosen + g * size, best, chosen + g * best);
+    }
+    std::sort(chosen, chosen + k, comes_before(key_E, logits));
   }
 };
 
