@@ -14,8 +14,8 @@ struct PlainBlocks {
   static constexpr std::string_view name = "PlainBlocks";
   static constexpr moe::Index inputs = 4, together = 1, bytes = inputs * moe::panel_width * 4;
 
-  static void read(const std::uint8_t* block, moe::Index k, int j, moe::detail::Words::Floats* out) {
-    out[0] = moe::detail::Words::load_floats(block + k * moe::panel_width * 4, j);
+  static moe::detail::Words::Floats read(const std::uint8_t* block, moe::Index k, int, int j) {
+    return moe::detail::Words::load_floats(block + k * moe::panel_width * 4, j);
   }
   static void encode(const float* weights, std::uint8_t* block) { std::memcpy(block, weights, bytes); }
 };

@@ -5,9 +5,10 @@
 //   const std::uint8_t* block(p, b) const   where block b of panel p lies, the blocks of a panel one after the other.
 // Blocks says what a block is (moe/storage/coded_weights.hpp):
 //   inputs, bytes        how many inputs of panel_width outputs it holds, and in how many bytes;
-//   together             how many inputs are decoded at once;
-//   read(block, k, j, out)   writes packet j (of PacketsOf<float>::packets) of the weights of inputs k, k + 1, ... to
-//                        out[0], out[1], ..., for the `together` inputs from k on, a multiple of it.
+//   together             how many inputs are decoded at once, since they share words;
+//   read(block, k, t, j) packet j (of PacketsOf<float>::packets) of the weights of input k + t, where k is a multiple
+//   of
+//                        `together` and t < together a constant for the compiler.
 #pragma once
 
 #include <algorithm>
@@ -41,10 +42,9 @@ void decode_block(const std::uint8_t* block, float* out) {
   for (Index k = 0; k < Blocks::inputs; k += together, out += together * panel_width) {
     MOE_DETAIL_UNROLL
     for (int j = 0; j < packets; ++j) {
-      typename PacketsOf<float>::Packet weights[std::size_t{together}];
-      Blocks::read(block, k, j, weights);
       MOE_DETAIL_UNROLL
-      for (int t = 0; t < together; ++t) Eigen::internal::pstoreu(out + t * panel_width + j * lanes, weights[t]);
+      for (int t = 0; t < together; ++t)
+        Eigen::internal::pstoreu(out + t * panel_width + j * lanes, Blocks::read(block, k, t, j));
     }
   }
 }
@@ -94,14 +94,12 @@ EIGEN_DONT_INLINE void multiply_blocks(const std::uint8_t* const* panels, const 
           MOE_DETAIL_FORGET(own);
           MOE_DETAIL_UNROLL
           for (int j = 0; j < packets; ++j) {
-            Packet weights[std::size_t{together}];
-            Blocks::read(own, i, j, weights);
             MOE_DETAIL_UNROLL
             for (int t = 0; t < together; ++t) {
+              const Packet weights = Blocks::read(own, i, t, j);
               MOE_DETAIL_UNROLL
               for (int r = 0; r < Rows; ++r)
-                sum[r][p * packets + j] =
-                    pmadd(pset1<Packet>(x[r * x_stride + t]), weights[t], sum[r][p * packets + j]);
+                sum[r][p * packets + j] = pmadd(pset1<Packet>(x[r * x_stride + t]), weights, sum[r][p * packets + j]);
             }
           }
         }

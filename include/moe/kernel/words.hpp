@@ -70,6 +70,15 @@ struct Words {
     return Eigen::internal::parithmetic_shift_right<bits>(words);
   }
 
+  /// Byte `i` (0: the lowest) of each word, a signed number, times 2^24.
+  static EIGEN_ALWAYS_INLINE Floats byte(const Packet& words, int i) {
+    constexpr std::uint32_t highest = 0xff000000u;
+    return values_of(i == 0   ? left<24>(words)
+                     : i == 1 ? both(left<16>(words), highest)
+                     : i == 2 ? both(left<8>(words), highest)
+                              : both(words, highest));
+  }
+
   /// Each byte of words, less than 16, becomes that byte of the table.
   static EIGEN_ALWAYS_INLINE Packet look_up(const std::int8_t (&table)[16], const Packet& words) {
 #if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512BW__)

@@ -20,10 +20,9 @@ struct Bfloat16Blocks {
   static constexpr std::string_view name = "Bfloat16Weights";
   static constexpr Index inputs = 16, together = 2, bytes = 2 * inputs * panel_width;
 
-  static EIGEN_ALWAYS_INLINE void read(const std::uint8_t* block, Index k, int j, Words::Floats* out) {
+  static EIGEN_ALWAYS_INLINE Words::Floats read(const std::uint8_t* block, Index k, int t, int j) {
     const Words::Packet words = Words::load(block + k * 2 * panel_width, j);
-    out[0] = Words::bits_of(Words::left<16>(words));
-    out[1] = Words::bits_of(Words::both(words, 0xffff0000u));
+    return Words::bits_of(t == 0 ? Words::left<16>(words) : Words::both(words, 0xffff0000u));
   }
 
   /// To the nearest; a tie goes to the even one.

@@ -20,7 +20,7 @@ namespace detail {
 
 /// What a format of numbers tells: a block holds the weights of panel_width outputs for `inputs` inputs.
 ///   name                        for errors
-///   inputs, bytes, together, read(block, k, j, out)     see moe/kernel/few_rows.hpp
+///   inputs, bytes, together, read(block, k, t, j)     see moe/kernel/few_rows.hpp
 ///   encode(weights, block)      writes the block of these (inputs, panel_width) finite numbers
 template <class Blocks>
 concept CodesBlocks = requires(const float* weights, std::uint8_t* block) {

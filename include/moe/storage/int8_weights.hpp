@@ -16,22 +16,16 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// panel_width scales in float; then words of four inputs of one output, the first one in its lowest byte.
+/// panel_width scales in float, for numbers that are 2^24 times as large; then words of four inputs of one output, the
+/// first one in its lowest byte.
 struct Int8Blocks {
   static constexpr std::string_view name = "Int8Weights";
   static constexpr Index inputs = 32, together = 4, bytes_of_scales = 4 * panel_width,
                          bytes = bytes_of_scales + inputs * panel_width;
 
-  static EIGEN_ALWAYS_INLINE void read(const std::uint8_t* block, Index k, int j, Words::Floats* out) {
+  static EIGEN_ALWAYS_INLINE Words::Floats read(const std::uint8_t* block, Index k, int t, int j) {
     const Words::Packet words = Words::load(block + bytes_of_scales + k * panel_width, j);
-    const Words::Floats scale = Words::load_floats(block, j);
-    const auto scaled = [&](const Words::Packet& top) {  // the number is in the highest byte
-      return Eigen::internal::pmul(Words::values_of(Words::right<24>(top)), scale);
-    };
-    out[0] = scaled(Words::left<24>(words));
-    out[1] = scaled(Words::left<16>(words));
-    out[2] = scaled(Words::left<8>(words));
-    out[3] = scaled(words);
+    return Eigen::internal::pmul(Words::byte(words, t), Words::load_floats(block, j));
   }
 
   /// The number of the largest magnitude becomes 127 or -127.
@@ -39,8 +33,8 @@ struct Int8Blocks {
     for (Index i = 0; i < panel_width; ++i) {
       float largest = 0;
       for (Index k = 0; k < inputs; ++k) largest = (std::max)(largest, std::abs(weights[k * panel_width + i]));
-      const float scale = largest / 127;
-      std::memcpy(block + 4 * i, &scale, sizeof scale);
+      const float scale = largest / 127, kept = scale * 0x1p-24f;
+      std::memcpy(block + 4 * i, &kept, sizeof kept);
       for (Index k = 0; k < inputs; ++k) {
         const float steps = scale > 0 ? std::nearbyint(weights[k * panel_width + i] / scale) : 0.0f;
         const auto number = static_cast<std::int8_t>(std::clamp(steps, -127.0f, 127.0f));

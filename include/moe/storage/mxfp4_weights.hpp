@@ -16,29 +16,18 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// panel_width halves of scales in float; then words of eight inputs of one output: in byte i input i, and input i + 4
-/// above it. A code is a sign and one of eight magnitudes, E2M1.
+/// panel_width halves of scales in float, for numbers that are 2^24 times as large; then words of eight inputs of one
+/// output: in byte i input i, and input i + 4 above it. A code is a sign and one of eight magnitudes, E2M1.
 struct Mxfp4Blocks {
   static constexpr std::string_view name = "Mxfp4Weights";
   static constexpr Index inputs = 32, together = 8, bytes_of_scales = 4 * panel_width,
                          bytes = bytes_of_scales + inputs * panel_width / 2;
   static constexpr std::int8_t doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-  static EIGEN_ALWAYS_INLINE void read(const std::uint8_t* block, Index k, int j, Words::Floats* out) {
+  static EIGEN_ALWAYS_INLINE Words::Floats read(const std::uint8_t* block, Index k, int t, int j) {
     const Words::Packet words = Words::load(block + bytes_of_scales + k * panel_width / 2, j);
-    const Words::Floats scale = Words::load_floats(block, j);
-    const auto scaled = [&](const Words::Packet& top) {  // the number is in the highest byte
-      return Eigen::internal::pmul(Words::values_of(Words::right<24>(top)), scale);
-    };
-    const auto read_four = [&](const Words::Packet& codes, Words::Floats* to) {
-      const Words::Packet numbers = Words::look_up(doubled, Words::both(codes, 0x0f0f0f0fu));
-      to[0] = scaled(Words::left<24>(numbers));
-      to[1] = scaled(Words::left<16>(numbers));
-      to[2] = scaled(Words::left<8>(numbers));
-      to[3] = scaled(numbers);
-    };
-    read_four(words, out);
-    read_four(Words::right<4>(words), out + 4);
+    const Words::Packet codes = Words::both(t < 4 ? words : Words::right<4>(words), 0x0f0f0f0fu);
+    return Eigen::internal::pmul(Words::byte(Words::look_up(doubled, codes), t % 4), Words::load_floats(block, j));
   }
 
   /// The largest magnitude gets the largest exponent there is; what is larger than 6 scales becomes 6. Numbers that an
@@ -47,9 +36,9 @@ struct Mxfp4Blocks {
     for (Index i = 0; i < panel_width; ++i) {
       float largest = 0;
       for (Index k = 0; k < inputs; ++k) largest = (std::max)(largest, std::abs(weights[k * panel_width + i]));
-      const int exponent = largest > 0 ? (std::max)(std::ilogb(largest) - 2, -125) : 0;
-      const float half = std::ldexp(0.5f, exponent);
-      std::memcpy(block + 4 * i, &half, sizeof half);
+      const int exponent = largest > 0 ? (std::max)(std::ilogb(largest) - 2, -101) : 0;
+      const float half = std::ldexp(0.5f, exponent), kept = half * 0x1p-24f;
+      std::memcpy(block + 4 * i, &kept, sizeof kept);
       for (Index k = 0; k < inputs; k += 8)
         for (Index b = 0; b < 4; ++b)
           block[bytes_of_scales + (k / 8 * panel_width + i) * 4 + b] =
