@@ -1,24 +1,31 @@
 // Checkpoints of other libraries' Mixture-of-Experts models, safetensors or GGUF: what they hold, what one of their
-// layers computes, how it spreads tokens.
+// layers computes, how it spreads tokens; and written anew: of another family, in another format, with fewer experts.
 //
 //   checkpoint show PATH                                                    a table of the layers
 //   checkpoint run PATH --layer 3 --input x.safetensors --output y.safetensors
 //   checkpoint stats PATH --layer 3 --input x.safetensors                   load of the experts, and a picture
+//   checkpoint convert FROM TO --family qwen3_moe --dtype bf16 --shard-size 2G
+//   checkpoint prune PATH --output TO --keep 6 --input x.safetensors        or --experts 0,1,2,4,5,7
+//   checkpoint merge PATH --output TO --experts 0,3 --experts 1,2           two experts become one, twice
 //   checkpoint --quick                                                      all of it on a small one that it makes
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <cstdint>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "checkpoint/model.hpp"
 #include "checkpoint/quick.hpp"
+#include "checkpoint/rewrite.hpp"
 #include "checkpoint/run.hpp"
 #include "checkpoint/show.hpp"
 #include "moe/report/heat_map.hpp"
@@ -37,6 +44,10 @@ struct Options {
   std::string stack, input, output;
   bool in_double = false;
   std::string picture = "checkpoint_stats.svg";
+  std::string target_family, dtype = "as-stored";
+  Index keep = 0;
+  std::vector<std::string> groups;  ///< Of experts: "0,3".
+  checkpoint::RewriteOptions rewriting;
 
   Model open() const { return checkpoint::open_model(path, family); }
   std::string name_of_layer(const Model& model) const { return checkpoint::layer_named(model, layer, stack); }
@@ -94,6 +105,52 @@ void stats(const Options& options) {
   std::cout << "Written: " << options.picture << "\n";
 }
 
+/// "0,3,4"
+std::vector<Index> numbers_of(const std::string& text) {
+  std::vector<Index> numbers;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (true) {
+    Index number = 0;
+    const auto [next, error] = std::from_chars(at, end, number);
+    if (error != std::errc() || number < 0 || (next != end && *next != ','))
+      throw std::invalid_argument("experts are numbers with commas between them, such as 0,3,4, not '" + text + "'");
+    numbers.push_back(number);
+    if (next == end) return numbers;
+    at = next + 1;
+  }
+}
+
+void convert(const Options& options) {
+  checkpoint::convert(options.open(), options.output, options.target_family, options.rewriting);
+}
+
+void prune(const Options& options) {
+  const Model model = options.open();
+  if (options.groups.size() > 1) throw std::invalid_argument("--experts names the experts that stay, once");
+  if (options.groups.empty() == options.input.empty())
+    throw std::invalid_argument("either --experts says which experts stay, or --input tells which are chosen most");
+  if (options.groups.empty() && options.keep < 1) throw std::invalid_argument("--keep says how many experts stay");
+  checkpoint::SourcesOfLayers sources;
+  if (options.groups.empty()) {
+    sources = checkpoint::most_loaded(model, options.keep, options.input);
+  } else {
+    const std::vector<Index> experts = numbers_of(options.groups.front());
+    if (options.keep > 0 && options.keep != static_cast<Index>(experts.size()))
+      throw std::invalid_argument("--keep is " + std::to_string(options.keep) + ", and --experts names " +
+                                  std::to_string(experts.size()));
+    sources = checkpoint::kept(model, experts);
+  }
+  checkpoint::rearrange(model, options.output, sources, options.rewriting);
+}
+
+void merge(const Options& options) {
+  const Model model = options.open();
+  std::vector<std::vector<Index>> groups;
+  for (const std::string& group : options.groups) groups.push_back(numbers_of(group));
+  checkpoint::rearrange(model, options.output, checkpoint::merged(model, groups, options.input), options.rewriting);
+}
+
 CLI::App& command(CLI::App& app, Options& options, const char* name, const char* what) {
   CLI::App& sub = *app.add_subcommand(name, what);
   sub.add_option("PATH", options.path, "a folder with config.json, a safetensors file or a GGUF file")->required();
@@ -109,14 +166,40 @@ void add_layer(CLI::App& sub, Options& options) {
       ->check(CLI::IsMember({"encoder", "decoder"}));
 }
 
+const std::map<std::string, moe::io::NumberFormat>& formats() {
+  using moe::io::NumberFormat;
+  static const std::map<std::string, NumberFormat> all{{"as-stored", NumberFormat::as_stored},
+                                                       {"f64", NumberFormat::f64},
+                                                       {"f32", NumberFormat::f32},
+                                                       {"f16", NumberFormat::f16},
+                                                       {"bf16", NumberFormat::bf16},
+                                                       {"q8_0", NumberFormat::q8_0}};
+  return all;
+}
+
+void add_rewriting(CLI::App& sub, Options& options) {
+  std::vector<std::string> names;
+  for (const auto& [name, format] : formats()) names.push_back(name);
+  sub.add_option("--dtype", options.dtype, "of the experts' matrices")
+      ->capture_default_str()
+      ->transform(CLI::IsMember(names, CLI::ignore_case));
+  sub.add_option("--shard-size", options.rewriting.shard_size, "of a file in a folder, such as 2G; one file without it")
+      ->transform(CLI::AsSizeValue(false));
+  sub.add_flag("--experts-alone", options.rewriting.experts_alone,
+               "leaves out all tensors that are no part of a Mixture-of-Experts layer");
+}
+
 /// The words after the program's name. Returns its exit code.
 int run_command(std::vector<std::string> words) {
-  CLI::App app{"Checkpoints of Mixture-of-Experts models: their layers shown, run and measured", "checkpoint"};
+  CLI::App app{"Checkpoints of Mixture-of-Experts models: their layers shown, run, measured and rewritten",
+               "checkpoint"};
   Options options;
   bool quick = false;
   app.add_flag("--quick", quick, "makes a small checkpoint in a temporary folder and tries every command on it");
   app.require_subcommand(0, 1);
-  const std::string tokens = "safetensors file with the tokens x [T, D] and, where they are needed, their ids [T]";
+  const std::string tokens =
+      "safetensors file with the tokens x [T, D], or those of a layer, model.layers.3.x, and, where they are needed, "
+      "their ids [T]";
 
   const CLI::App& shown = command(app, options, "show", "A table of the Mixture-of-Experts layers, from headers alone");
 
@@ -135,6 +218,29 @@ int run_command(std::vector<std::string> words) {
       ->required();
   measured.add_option("--picture", options.picture, "SVG file for the heat map")->capture_default_str();
 
+  CLI::App& converted = *app.add_subcommand("convert", "Writes a checkpoint as another family keeps it");
+  converted.add_option("FROM", options.path, "a folder with config.json, a safetensors file or a GGUF file")
+      ->required();
+  converted.add_option("TO", options.output, "a folder, or a GGUF file if it ends with .gguf")->required();
+  converted.add_option("--family", options.target_family, "of the new checkpoint; that of the old one without it");
+  converted.add_option("--from-family", options.family, "of the old one, if it is not as its own settings say");
+  add_rewriting(converted, options);
+
+  const std::string output = "folder, or GGUF file, for the new checkpoint";
+  CLI::App& pruned = command(app, options, "prune", "Writes a checkpoint whose layers keep some of their experts");
+  pruned.add_option("--output", options.output, output)->required();
+  pruned.add_option("--keep", options.keep, "how many experts stay")->check(CLI::Range(Index{1}, Index{999999}));
+  pruned.add_option("--experts", options.groups, "which experts stay, in all layers: 0,1,4");
+  pruned.add_option("--input", options.input, tokens + ": the experts that they choose most often stay");
+  add_rewriting(pruned, options);
+
+  CLI::App& merged = command(app, options, "merge", "Writes a checkpoint in which several experts become their mean");
+  merged.add_option("--output", options.output, output)->required();
+  merged.add_option("--experts", options.groups, "those that become one, in all layers: 0,3; may be given again")
+      ->required();
+  merged.add_option("--input", options.input, tokens + ": experts weigh as much as they are chosen");
+  add_rewriting(merged, options);
+
   try {
     std::ranges::reverse(words);  // as CLI11 wants them
     app.parse(std::move(words));
@@ -142,11 +248,15 @@ int run_command(std::vector<std::string> words) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
     throw std::invalid_argument(std::string(error.what()) + "; see --help");
   }
+  options.rewriting.format = formats().at(options.dtype);
   if (shown.parsed()) return show(options), EXIT_SUCCESS;
   if (ran.parsed()) return run(options), EXIT_SUCCESS;
   if (measured.parsed()) return stats(options), EXIT_SUCCESS;
+  if (converted.parsed()) return convert(options), EXIT_SUCCESS;
+  if (pruned.parsed()) return prune(options), EXIT_SUCCESS;
+  if (merged.parsed()) return merge(options), EXIT_SUCCESS;
   if (quick) return checkpoint::try_commands(run_command) ? EXIT_SUCCESS : EXIT_FAILURE;
-  throw std::invalid_argument("no command: show, run, stats or --quick; see --help");
+  throw std::invalid_argument("no command: show, run, stats, convert, prune, merge or --quick; see --help");
 }
 
 }  // namespace

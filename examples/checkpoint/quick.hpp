@@ -100,6 +100,19 @@ bool try_commands(const F& run_command) {
     const moe::Matrix<float> expected_TD = layers[1].forward(x_TD);
     expect((y_TD - expected_TD.cast<double>()).cwiseAbs().maxCoeff() < 1e-5, "run computes what the layer computes");
   }
+  run_command({"convert", model, folder / "qwen", "--family", "qwen3_moe", "--shard-size", "8K"});
+  run_command({"show", folder / "qwen"});
+  expect(std::filesystem::exists(folder / "qwen/model.safetensors.index.json"), "convert writes shards");
+  run_command({"run", folder / "qwen", "--layer", "1", "--input", input, "--output", folder / "z.safetensors"});
+  run_command({"run", model, "--layer", "1", "--input", input, "--output", output});
+  const auto before = moe::io::Safetensors::open(output), after = moe::io::Safetensors::open(folder / "z.safetensors");
+  expect(before.matrix<float>("y") == after.matrix<float>("y"), "a converted checkpoint computes the same bits");
+  run_command({"prune", model, "--keep", "3", "--input", input, "--output", folder / "pruned", "--dtype", "bf16"});
+  run_command({"show", folder / "pruned"});
+  run_command({"merge", model, "--experts", "0,2", "--experts", "1,3", "--output", folder / "merged"});
+  run_command({"show", folder / "merged"});
+  run_command({"run", folder / "merged", "--layer", "1", "--input", input, "--output", output});
+  expect(moe::io::Safetensors::open(output).tensor("logits").shape[1] == 2, "four experts are merged into two");
   return all_right;
 }
 

@@ -18,12 +18,13 @@ namespace {
 using moe::io::AnyLayer;
 using moe::io::Precision;
 
-/// The tokens of a file, for a layer of that width.
+/// The tokens of a file for a layer of that name and width: `layer`.x, or x.
 template <class S>
-moe::Batch<S> read_tokens(const moe::io::Safetensors& file, Index width) {
-  moe::Matrix<S> x_TD = file.matrix<S>("x", Precision::rounded);
-  if (file.tensor("x").shape.size() != 2 || x_TD.cols() != width)
-    throw std::invalid_argument("tensor 'x' of '" + file.path() + "' is " + to_string(file.tensor("x")) +
+moe::Batch<S> read_tokens(const moe::io::Safetensors& file, const std::string& layer, Index width) {
+  const std::string name = file.contains(layer + ".x") ? layer + ".x" : "x";
+  moe::Matrix<S> x_TD = file.matrix<S>(name, Precision::rounded);
+  if (file.tensor(name).shape.size() != 2 || x_TD.cols() != width)
+    throw std::invalid_argument("tensor '" + name + "' of '" + file.path() + "' is " + to_string(file.tensor(name)) +
                                 ", not rows of " + std::to_string(width) + " numbers");
   const auto tokens = static_cast<std::size_t>(x_TD.rows());
   moe::Batch<S> batch{std::move(x_TD)};
@@ -46,7 +47,7 @@ template <class S>
 Results<S> run(const Model& model, const std::string& name, const std::filesystem::path& input) {
   const auto file = moe::io::Safetensors::open(input);
   const AnyLayer<S> layer = read<S>(model, name);
-  const moe::Batch<S> batch = read_tokens<S>(file, layer.width());
+  const moe::Batch<S> batch = read_tokens<S>(file, name, layer.width());
   typename AnyLayer<S>::Tape tape;
   Results<S> results;
   results.y_TD = layer.forward(batch, tape);
@@ -117,7 +118,7 @@ void save(const Results<double>& results, const std::filesystem::path& output) {
 Spread spread_of_layer(const Model& model, const std::string& name, const std::filesystem::path& input) {
   const auto file = moe::io::Safetensors::open(input);
   const AnyLayer<float> layer = read<float>(model, name);
-  const moe::Batch<float> batch = read_tokens<float>(file, layer.width());
+  const moe::Batch<float> batch = read_tokens<float>(file, name, layer.width());
   const auto [part, parts] = parts_of(file, batch.tokens());
   decltype(layer.layer)::Tape tape;
   layer.layer.route(batch, tape);

@@ -22,8 +22,8 @@ struct Results {
   moe::Matrix<S> combine_TE;           ///< The same weights by expert, 0 for the others.
 };
 
-/// `input` is a safetensors file with tokens x [T, D] and, where the gate needs them, their ids [T]. Throws
-/// moe::io::FileError or std::invalid_argument, in a sentence.
+/// `input` is a safetensors file with tokens x [T, D], or those of this layer, `layer`.x, and, where the gate needs
+/// them, their ids [T]. Throws moe::io::FileError or std::invalid_argument, in a sentence.
 Results<float> run_layer(const Model& model, const std::string& layer, const std::filesystem::path& input);
 Results<double> run_layer_in_double(const Model& model, const std::string& layer, const std::filesystem::path& input);
 
