@@ -51,6 +51,18 @@ TEST(AtomicFile, WithoutCommitTheOldFileStays) {
   EXPECT_EQ(folder.files(), 1);
 }
 
+TEST(AtomicFile, WhatIsWrittenCanBeReadBefore) {
+  const TemporaryFolder folder;
+  moe::detail::AtomicFile file(folder / "file");
+  file.write(std::vector<std::byte>(3, std::byte{'a'}));
+  EXPECT_EQ(read_file(file.written()), "aaa");
+  file.write(std::vector<std::byte>(1, std::byte{'b'}));
+  EXPECT_EQ(read_file(file.written()), "aaab");
+  EXPECT_FALSE(std::filesystem::exists(folder / "file"));
+  file.commit();
+  EXPECT_EQ(read_file(folder / "file"), "aaab");
+}
+
 TEST(AtomicFile, WhatCannotBeReplacedIsAnError) {
   const TemporaryFolder folder;
   std::filesystem::create_directory(folder / "directory");

@@ -346,4 +346,20 @@ TEST(ConvertCheckpoint, NoLayersAndMissingShardsAreErrors) {
   EXPECT_EQ(converted.folder.files(), 0);
 }
 
+/// A family that is the caller's own.
+TEST(ConvertCheckpoint, AFamilyOfOnesOwn) {
+  moe::io::Family mine = *find_family("qwen3_moe");
+  mine.name = "mine";
+  mine.architectures.clear();
+  for (moe::io::Slot& slot : mine.slots)
+    if (slot.part == moe::io::Part::router) slot.tensor = "mlp.router.weight";
+  const auto from = Checkpoint::open(fixture("mixtral"));
+  Converted there, back;
+  const auto own = there(from, mine);
+  EXPECT_EQ(own.architecture(), "mine");
+  EXPECT_TRUE(own.contains("model.layers.1.mlp.router.weight"));
+  EXPECT_THROW(back(own, family_of(from)), FileError);
+  expect_same_tensors(back(own, family_of(from), {.family = &mine}), from);
+}
+
 }  // namespace convert_checkpoint_test

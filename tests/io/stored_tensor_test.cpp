@@ -237,4 +237,25 @@ TEST(StoredTensor, BytesMustBeThoseOfTheTensor) {
   EXPECT_THROW(StoredTensor("file", described("w", *moe::io::gguf_format(8), {2, 32}), MappedBytes{}), FileError);
 }
 
+TEST(StoredTensor, BytesOfRows) {
+  const auto packed = moe::io::Checkpoint::open(fixture("gpt_oss_mxfp4"));
+  const auto weight = packed.stored("model.layers.0.mlp.experts.down_proj");  // (4, 32, 32)
+  ASSERT_EQ(weight.in_file().size(), 2u);
+  EXPECT_EQ(weight.in_file()[1].name, "model.layers.0.mlp.experts.down_proj_scales");
+  const auto rows = weight.bytes(33, 2);
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].size(), 2u * 16);
+  EXPECT_EQ(rows[1].size(), 2u);
+  EXPECT_EQ(rows[0].data() - weight.bytes(0, 1)[0].data(), 33 * 16);
+  EXPECT_NE(message_of<moe::io::FileError>([&] { weight.bytes(127, 2); }).find("there are no bytes of 2 rows"),
+            std::string::npos);
+  const auto scaled = moe::io::Checkpoint::open(fixture("deepseek_v3_fp8"));
+  const auto fp8 = scaled.stored("model.layers.1.mlp.experts.0.up_proj.weight");  // (144, 160): 2 x 2 scales
+  const auto all = fp8.bytes(0, 144);
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[0].size(), 144u * 160);
+  EXPECT_EQ(all[1].size(), 2u * 2 * 4);
+  EXPECT_THROW(fp8.bytes(0, 128), moe::io::FileError);  // scales are of whole matrices
+}
+
 }  // namespace stored_tensor_test

@@ -6,11 +6,13 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "io/gguf_bytes.hpp"
 #include "io/temporary_folder.hpp"
 #include "moe/expert/linear.hpp"
 #include "moe/io/checkpoint.hpp"
+#include "moe/io/checkpoint_writer.hpp"
 #include "moe/io/model_file.hpp"
 
 namespace portable_files_test {
@@ -80,6 +82,23 @@ TEST(PortableFiles, AModeIsKept) {
   std::filesystem::permissions(path, perms::owner_read | perms::owner_write);
   moe::io::save(path, model);
   EXPECT_EQ(std::filesystem::status(path).permissions(), perms::owner_read | perms::owner_write);
+}
+
+TEST(PortableFiles, ACheckpointIsWritten) {
+  const TemporaryFolder folder;
+  moe::io::CheckpointWriter writer;
+  for (const char* name : {"a", "b"})
+    writer.add({name, moe::io::format_of(moe::io::DType::I8), {3}, [](const moe::io::ByteSink& sink) {
+                  sink(std::vector<std::byte>(3, std::byte{7}));
+                }});
+  writer.write_folder(folder / "model", {.shard_size = 3});
+  writer.write_gguf(folder / "model.gguf");
+  EXPECT_EQ(folder.files(), 2);
+  for (const char* path : {"model", "model.gguf"}) {
+    const auto bytes = moe::io::Checkpoint::open(folder / path).bytes("b");
+    ASSERT_EQ(bytes.size(), 3u);
+    EXPECT_EQ(bytes.bytes()[2], std::byte{7});
+  }
 }
 
 }  // namespace portable_files_test

@@ -51,7 +51,7 @@ namespace detail {
 /// The name of a layer, or of something in it, as another family calls it: its beginning, up to the number, is
 /// replaced.
 inline std::string renamed_layer(const std::string& name, const io::Family& from, const io::Family& to) {
-  for (std::size_t i = 0; i < from.layers.size(); ++i) {
+  for (std::size_t i = 0; i < from.layers.size() && !to.layers.empty(); ++i) {
     const std::string before = from.layers[i].substr(0, from.layers[i].find("{n}"));
     const std::string after = from.layers[i].substr((std::min)(before.size() + 3, from.layers[i].size()));
     if (!name.starts_with(before)) continue;
@@ -73,13 +73,12 @@ inline void copy_settings(io::CheckpointWriter& writer, const io::Checkpoint& fr
     const std::string begin = architecture.value_or("") + ".";
     for (io::GgufKey key : from.gguf_keys()) {
       if (key.name.starts_with("split.")) continue;
-      if (!is_same && key.name == "general.architecture") key.value = to.architectures.at(0);
-      if (!is_same && key.name.starts_with(begin))
-        key.name = to.architectures.at(0) + "." + key.name.substr(begin.size());
+      if (!is_same && key.name == "general.architecture") key.value = architecture_of(to);
+      if (!is_same && key.name.starts_with(begin)) key.name = architecture_of(to) + "." + key.name.substr(begin.size());
       writer.gguf_keys.push_back(std::move(key));
     }
   } else if (to.is_gguf) {
-    writer.gguf_keys = {{.name = "general.architecture", .type = io::GgufType::text, .value = to.architectures.at(0)}};
+    writer.gguf_keys = {{.name = "general.architecture", .type = io::GgufType::text, .value = architecture_of(to)}};
   } else if (!from.is_gguf()) {
     nlohmann::json& values = writer.configuration = from.configuration().values();
     if (is_same) return;

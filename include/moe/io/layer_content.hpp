@@ -186,6 +186,12 @@ class ContentOfLayer {
     fail("no family mixes its shared expert in this way");
   }
 
+  template <class L>
+  void note_layer(const L&) {
+    static_assert(
+        !std::is_same_v<L, L>,
+        "moe::io::write_layer: what is written is a moe::Layer with a moe::Router, or a moe::Shared around one");
+  }
   template <class G, class X, class Ls>
   void note_layer(const Layer<Router<S>, G, X, Ls>& layer) {
     layer.check();
@@ -207,6 +213,7 @@ class ContentOfLayer {
         if (all.size() != (io::StoredLayer::is_of_expert(static_cast<Part>(part)) ? count : 1) ||
             weight.rows != all[0].rows || weight.cols != all[0].cols)
           fail("its experts are of several forms or sizes");
+    if (weights_[index(Part::up)].empty()) fail("its experts have no hidden units");
     content_.hidden = weights_[index(Part::up)].front().rows;
   }
   template <class L, class X, class M>

@@ -159,7 +159,8 @@ inline bool LayerTensors::can_copy(const SlotGroup& group) const {
     if (files.size() > 1 && (family_->is_gguf || !is_called_alike(*slot))) return false;
     for (const io::CheckpointTensor& file : files)
       if (family_->is_gguf ? !io::gguf_number(file.format) : !file.format.dtype) return false;
-    if (format_ != io::NumberFormat::as_stored && is_formatted(slot->part)) return false;
+    const auto stated = is_formatted(slot->part) ? io::format_of(format_) : std::nullopt;
+    if (stated && (files.size() > 1 || stated->name != files.front().format.name)) return false;
   }
   return true;
 }

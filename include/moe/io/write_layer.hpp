@@ -35,6 +35,11 @@ inline const char* architecture_setting(const io::Family& family) {
   return family.is_gguf ? "general.architecture" : "model_type";
 }
 
+/// What a checkpoint of the family calls itself.
+inline std::string architecture_of(const io::Family& family) {
+  return family.architectures.empty() ? family.name : family.architectures.front();
+}
+
 /// The settings that a writer has until now.
 inline nlohmann::json settings_of(const io::CheckpointWriter& writer, const io::Family& family) {
   return family.is_gguf ? object_of(writer.gguf_keys) : writer.configuration;
@@ -83,7 +88,7 @@ inline void add_layer(io::CheckpointWriter& writer, const LayerContent& content,
   const io::Configuration before{"settings", values};
   const auto architecture = before.get<std::string>(architecture_setting(family));
   const bool is_of_family = architecture && std::ranges::count(family.architectures, *architecture) > 0;
-  if (!is_of_family) values[architecture_setting(family)] = family.architectures.at(0);
+  if (!is_of_family) values[architecture_setting(family)] = architecture_of(family);
   std::optional<io::Checkpoint> planned;
   const auto read = [&] {
     return io::Settings(planned.emplace(unwritten(values, family.is_gguf, tensors)), family, name);
