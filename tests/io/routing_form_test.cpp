@@ -58,6 +58,8 @@ TEST(RoutingForm, DifferencesAreNamed) {
   EXPECT_EQ(with([](ScoredTopK& g) { g.groups_used = 1; }), "the groups of experts");
   EXPECT_EQ(with([](ScoredTopK& g) { g.group_score = ScoredTopK::GroupScore::best; }),
             "the score of a group of experts");
+  EXPECT_EQ(difference(ScoredTopK{.k = 4}, ScoredTopK{.k = 4, .groups = 2, .groups_used = 2, .from_each_group = true}),
+            "the groups of experts");
   EXPECT_EQ(difference(TopK{.weights = ChoiceWeights::renormalized()},
                        TopK{.weights = ChoiceWeights::renormalized({.norm = 2})}),
             "the p-norm that divides weights");

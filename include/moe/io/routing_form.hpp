@@ -28,6 +28,7 @@ struct RoutingForm {
   double scale = 1;
   Index groups = 1, groups_used = 1;
   ScoredTopK::GroupScore group_score = ScoredTopK::GroupScore::best_two;
+  bool from_each_group = false;
   bool adds_to_logits = false;    // a selection bias, not to scores
   double band = 0, midpoint = 0;  // of SparseMixer
 
@@ -47,7 +48,8 @@ struct RoutingForm {
     if ((least_sum > guard || other.least_sum > guard) && !same(least_sum, other.least_sum))
       return "the least sum that divides weights";
     if (!same(scale, other.scale)) return "the scale of weights";
-    if (groups != other.groups || groups_used != other.groups_used) return "the groups of experts";
+    if (groups != other.groups || groups_used != other.groups_used || from_each_group != other.from_each_group)
+      return "the groups of experts";
     if (groups_used < groups && group_score != other.group_score) return "the score of a group of experts";
     if (adds_to_logits != other.adds_to_logits) return "what the selection bias is added to";
     if (!same(band, other.band) || !same(midpoint, other.midpoint)) return "the band or midpoint of SparseMixer";
@@ -83,7 +85,8 @@ struct RoutingForm {
                      .scale = options.scale};
     if (options.normalize) form.least_sum = options.epsilon.value;
     form.adds_to_logits = gate.bias_on == ScoredTopK::BiasOn::logits && gate.selection_bias_E.size() > 0;
-    if (gate.groups_used < gate.groups) {
+    form.from_each_group = gate.from_each_group && gate.groups > 1;
+    if (gate.groups_used < gate.groups || form.from_each_group) {
       form.groups = gate.groups;
       form.groups_used = gate.groups_used;
       form.group_score = gate.group_score;
