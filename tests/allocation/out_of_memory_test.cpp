@@ -180,6 +180,7 @@ TEST(OutOfMemory, OfEveryGate) {
   expect(Softmax{});
   expect(TopP{});
   expect(Threshold{});
+  expect(ReluRouting{});
   expect(ExpertChoice{});
   expect(ExpertChoice{.softmax_axis = ExpertChoice::Axis::tokens, .average = true});
   expect(Sinkhorn{.k = 2});

@@ -176,6 +176,7 @@ TEST(SteadyState, OfAssignments) {
 TEST(SteadyState, OfChoicesThatDifferInNumber) {
   expect_steady_state(Layer{make_router(), TopP{}, some_experts(), losses});
   expect_steady_state(Layer{make_router(), Threshold{}, some_experts(), losses});
+  expect_steady_state(Layer{make_router(), ReluRouting{}, some_experts(), losses});
   expect_steady_state(Layer{make_router(), gshard_top2(), some_experts(), losses});
 }
 

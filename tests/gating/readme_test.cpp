@@ -236,6 +236,7 @@ const std::vector<Code>& all_code() {
       MOE_CODE(VariableTopK{.k_T = k_T}),
       MOE_CODE(TopP{.p = 0.8}),
       MOE_CODE(Threshold{.threshold = 0.5}),
+      MOE_CODE(ReluRouting{}),
       MOE_CODE(gshard_top2()),
       MOE_CODE(st_moe_top_n(3)),
       MOE_CODE(OptionalChoices{.send = OptionalChoices::Send::above_threshold, .threshold = 0.3}),

@@ -186,7 +186,7 @@ TEST_F(Pairs, OfVaryingK) {
       replay.choices.push_back({t, (t + rank) % 4, 0, static_cast<int>(rank)});
   const std::vector<AnyGate::One> gates{
       VariableTopK{.k_T = k_T, .weights = ChoiceWeights::renormalized({.epsilon = 0.1})}, TopP{.p = 0.7}, Threshold{},
-      replay};
+      ReluRouting{}, replay};
   expect_exact(gates, losses_of_any_gate());
   expect_exact(gates, losses_of_ranks());
 }

@@ -64,6 +64,7 @@ void for_each_gate(F&& f) {
   f("ScoredTopK", ScoredTopK{.k = 2, .selection_bias_E = Vector<double>::Ones(experts), .groups = 2, .groups_used = 1});
   f("TopP", TopP{});
   f("Threshold", Threshold{});
+  f("ReLU", ReluRouting{});
   f("OptionalChoices", gshard_top2());
   f("SparseMixer", SparseMixer{.k = 2});
   f("ExpertChoice", ExpertChoice{});
@@ -219,6 +220,7 @@ void for_each_loss(F&& f) {
   f("second choice", SecondChoiceLoss{});
   f("token balance", TokenBalanceLoss{});
   f("score variance", ScoreVarianceLoss{});
+  f("ReLU balance", ReluBalanceLoss{});
   f("entropy", EntropyLoss{.kind = EntropyLoss::Kind::mutual_information});
   f("entropy of a modality", EntropyLoss{.modality = 0, .modality_of_token = std::vector<std::int8_t>(tokens, 0)});
   f("device balance", DeviceBalanceLoss{.devices = 2});

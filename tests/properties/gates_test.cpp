@@ -51,6 +51,7 @@ void for_each_gate(F&& f) {
   f("NoTokenLeftBehind", moe::NoTokenLeftBehind{.capacity = moe::Capacity::exactly(8)}, false);
   f("Prioritized", moe::Prioritized<moe::TopK>{{.k = 2}}, false);
   f("Threshold", moe::Threshold{.threshold = 0.01}, false);
+  f("ReLU", moe::ReluRouting{}, false);
   f("Threshold of 0", moe::Threshold{.threshold = 0}, false);
   f("SparseMixer", moe::SparseMixer{.k = 2}, false);
   f("Sinkhorn", moe::Sinkhorn{.k = 2}, true);

@@ -169,6 +169,7 @@ TEST(LongSums, GradientsThroughGates) {
   gates("ScoredTopK", ScoredTopK{.k = 2, .scores = Scores::sigmoid()});
   gates("TopP", TopP{.p = 0.5});
   gates("Threshold", Threshold{});
+  gates("ReluRouting", ReluRouting{});
   gates("ExpertChoice", ExpertChoice{.factor = 1});
   expect_exact_layer("ExpertChoice over tokens", [](auto s, std::mt19937_64& r) {  // a bias would have no gradient
     const ExpertChoice gate{.factor = 1, .softmax_axis = ExpertChoice::Axis::tokens};

@@ -317,6 +317,7 @@ RC_GTEST_PROP(Padding, NumbersOfExpertsByToken, ()) {
     assert_padding_changes_nothing_with(moe::TopP{.p = 0.6}, sizes);
   else
     assert_padding_changes_nothing_with(moe::Threshold{}, sizes);
+  assert_padding_changes_nothing_with(moe::ReluRouting{}, sizes);
 }
 
 RC_GTEST_PROP(Padding, Assignments, ()) {
