@@ -49,9 +49,9 @@ std::vector<Format> formats() {
                                     {"BF16", DType::BF16},
                                     {"F16", DType::F16},
                                     {"F8_E4M3 with block scales", DType::F8_E4M3}})
-    all.push_back({name, [dtype = dtype](const auto& path) { return bench::write_mixtral(path, dtype); }});
-  all.push_back({"BF16, inputs first", [](const auto& path) { return bench::write_gpt_oss(path, false); }});
-  all.push_back({"mxfp4 of gpt-oss", [](const auto& path) { return bench::write_gpt_oss(path, true); }});
+    all.push_back({name, [dtype = dtype](const auto& path) { return checkpoint_bench::write_mixtral(path, dtype); }});
+  all.push_back({"BF16, inputs first", [](const auto& path) { return checkpoint_bench::write_gpt_oss(path, false); }});
+  all.push_back({"mxfp4 of gpt-oss", [](const auto& path) { return checkpoint_bench::write_gpt_oss(path, true); }});
   for (const auto& [name, type] : {std::pair{"Q4_0", 2u},
                                    {"Q4_1", 3u},
                                    {"Q5_0", 6u},
@@ -61,8 +61,8 @@ std::vector<Format> formats() {
                                    {"Q5_K", 13u},
                                    {"Q6_K", 14u},
                                    {"MXFP4", 39u}})
-    all.push_back(
-        {std::string("GGUF ") + name, [type = type](const auto& path) { return bench::write_gguf(path, type); }});
+    all.push_back({std::string("GGUF ") + name,
+                   [type = type](const auto& path) { return checkpoint_bench::write_gguf(path, type); }});
   return all;
 }
 
@@ -103,7 +103,7 @@ std::vector<const moe::io::StoredTensor*> tensors_of(const moe::io::StoredLayer&
 }
 
 void measure(const Format& format, int rounds, const std::vector<float>& memory, example::Table& table) {
-  const bench::TemporaryFolder folder;
+  const checkpoint_bench::TemporaryFolder folder;
   const auto checkpoint = Checkpoint::open(format.write(folder / "model"));
   const std::string name = checkpoint.is_gguf() ? "blk.0" : "model.layers.0";
   const moe::io::StoredLayer stored(checkpoint, name, moe::io::family_of(checkpoint));
@@ -151,7 +151,7 @@ int rounds_of(std::string_view text) {
 int main(int argc, char** argv) try {
   int rounds = 5;
   for (const std::string_view option : std::vector<std::string_view>(argv + (argc > 0 ? 1 : 0), argv + argc)) {
-    if (option == "--huge") return bench::measure_huge(), EXIT_SUCCESS;
+    if (option == "--huge") return checkpoint_bench::measure_huge(), EXIT_SUCCESS;
     if (!option.starts_with("--rounds=")) throw std::invalid_argument("options are --rounds=5 and --huge");
     rounds = rounds_of(option.substr(9));
   }
@@ -160,8 +160,9 @@ int main(int argc, char** argv) try {
   example::Table table({"format", "file, MB", "memory, GB/s", "decoding, file GB/s", "moved GB/s", "share",
                         "layer, moved GB/s", "share", "in new memory", "share"});
   for (const Format& format : formats()) measure(format, rounds, memory, table);
-  std::cout << bench::default_threads() << " threads; " << bench::experts << " experts, width " << bench::width
-            << ", hidden width " << bench::hidden << "; share: of the speed at which memory is read\n\n"
+  std::cout << bench::default_threads() << " threads; " << checkpoint_bench::experts << " experts, width "
+            << checkpoint_bench::width << ", hidden width " << checkpoint_bench::hidden
+            << "; share: of the speed at which memory is read\n\n"
             << table;
   return EXIT_SUCCESS;
 } catch (const std::exception& error) {

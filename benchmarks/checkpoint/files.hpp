@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-namespace bench {
+namespace checkpoint_bench {
 
 using Shape = std::vector<std::uint64_t>;
 
@@ -148,4 +148,4 @@ inline std::filesystem::path write_gguf(const std::filesystem::path& path, std::
   return path;
 }
 
-}  // namespace bench
+}  // namespace checkpoint_bench

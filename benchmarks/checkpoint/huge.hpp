@@ -18,7 +18,7 @@
 #include "../support/rounds.hpp"
 #include "files.hpp"
 
-namespace bench {
+namespace checkpoint_bench {
 
 /// Mixtral's layout in BF16, 8 layers of 64 experts. The data are a hole in the file:
 /// zeros that take no disk.
@@ -68,13 +68,13 @@ inline void measure_huge() {
   const TemporaryFolder folder;
   const auto path = HugeCheckpoint::write(folder / "model");
   example::Table table({"step", "ms", "memory beyond before, MB", "of it the file's", "at most"});
-  const auto resident = [](const char* what) { return 1e3 * system_gbytes("/proc/self/status", what); };
+  const auto resident = [](const char* what) { return 1e3 * bench::system_gbytes("/proc/self/status", what); };
   std::vector<moe::io::Checkpoint> opened;
   std::vector<Layer> read;
   const auto step = [&](const std::string& name, const auto& work) {
     const double all = resident("VmRSS:"), of_file = resident("RssFile:");
-    PeakMemory peak;
-    const double seconds = seconds_of(work);
+    bench::PeakMemory peak;
+    const double seconds = bench::seconds_of(work);
     table.row({name, example::fixed(1e3 * seconds, 1), example::fixed(resident("VmRSS:") - all, 1),
                example::fixed(resident("RssFile:") - of_file, 1), example::fixed(1e3 * peak.gbytes(), 1)});
   };
@@ -89,4 +89,4 @@ inline void measure_huge() {
             << table;
 }
 
-}  // namespace bench
+}  // namespace checkpoint_bench

@@ -39,8 +39,9 @@ struct AnyLoss {
 
 struct AnyGate {
   using One = std::variant<Softmax, TopK, ScoredTopK, OptionalChoices, NoTokenLeftBehind, VariableTopK, TopP, Threshold,
-                           Hash, ExpertChoice, Sinkhorn, BaseAssignment, SparseMixer, Replay<double>, FixedNoise<TopK>,
-                           FixedNoise<ScoredTopK>, GumbelNoise<TopK>, Prioritized<TopK>, Prioritized<SparseMixer>>;
+                           ReluRouting, Hash, ExpertChoice, Sinkhorn, BaseAssignment, SparseMixer, Replay<double>,
+                           FixedNoise<TopK>, FixedNoise<ScoredTopK>, GumbelNoise<TopK>, Prioritized<TopK>,
+                           Prioritized<SparseMixer>>;
   One one;
 
   void check(Index count) const {

@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <random>
 
+#include "io/temporary_folder.hpp"
+#include "moe/io/model_file.hpp"
 #include "moe/moe.hpp"
 #include "support/bits.hpp"
 #include "support/expect_invalid.hpp"
@@ -42,6 +45,20 @@ TEST(MovingAverage, HasTheBuffersOfTheLastModel) {
   model.gate.selection_bias_E = Vector<double>{{1, 2, 3}};
   average.update(model);
   EXPECT_EQ(average.model().gate.selection_bias_E, model.gate.selection_bias_E);
+}
+
+TEST(MovingAverage, IsSavedWithItsBuffers) {
+  auto model = layer<float>(1);
+  model.gate.selection_bias_E = Vector<double>{{1, 2, 3}};
+  MovingAverage average(model), other(model);
+  model.gate.selection_bias_E = Vector<double>{{4, 5, 6}};
+  average.update(model);
+  const TemporaryFolder folder;
+  moe::io::save(folder.path() / "average.safetensors", average);
+  moe::io::load(folder.path() / "average.safetensors", other);
+  EXPECT_EQ(other.model().gate.selection_bias_E, model.gate.selection_bias_E);
+  EXPECT_EQ(other.steps(), 1);
+  EXPECT_EQ(flatten(other.model()), flatten(average.model()));
 }
 
 TEST(MovingAverage, HasTheSameBitsForAnyNumberOfThreads) {

@@ -187,7 +187,11 @@ TEST(QuantileBalance, RefusesWhatItCannotBalance) {
   QuantileBalance balance;
   ScoredTopK all{.k = 4}, grouped{.k = 2, .groups = 2, .groups_used = 1};
   expect_invalid([&] { balance.add(all, gating::route(all, logits_of(golden_TE))); }, {"k = 4 of 4 experts"});
-  expect_invalid([&] { balance.add(grouped, gating::route(grouped, logits_of(golden_TE))); }, {"1 of 2 groups"});
+  expect_invalid([&] { balance.add(grouped, gating::route(grouped, logits_of(golden_TE))); }, {"by groups"});
+  ScoredTopK each{.k = 2, .groups = 2, .groups_used = 2, .from_each_group = true};
+  expect_invalid([&] { balance.add(each, gating::route(each, logits_of(golden_TE))); }, {"by groups"});
+  ScoredTopK broken_bias{.k = 2, .selection_bias_E = Vector<double>::Constant(4, support::nan_of<double>)};
+  expect_invalid([&] { balance.add(broken_bias, routing); }, {"a bias of nan"});
   expect_invalid([&] { (QuantileBalance{{.bins = -1}}); }, {"-1 bins"});
   expect_invalid([&] { (QuantileBalance{{.bins = 5, .per_batch = true}}); }, {"5 bins"});
   expect_invalid([&] { (QuantileBalance{{.average = 1}}); }, {"average is 1"});
@@ -198,6 +202,7 @@ TEST(QuantileBalance, RefusesWhatItCannotBalance) {
   expect_invalid([&] { balance.add(gate, broken); }, {"token 5 and expert 1"});
   EXPECT_EQ(balance.tokens(), 0);
   balance.add(gate, routing);
+  expect_invalid([&] { balance.add(on_logits, routing); }, {"update first"});
   gate.selection_bias_E = Vector<double>{{0, 0, 1, 0}};
   expect_invalid([&] { balance.add(gate, routing); }, {"update first"});
   expect_invalid([&] { balance.update(gate); }, {"update first"});

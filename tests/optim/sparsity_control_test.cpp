@@ -61,6 +61,7 @@ TEST(SparsityControl, SettingsThatMakeNoSenseAreRefused) {
   support::expect_invalid([&] { control.add(gating::route(ReluRouting{}, z), 5); }, {"k is 5", "4 experts"});
   support::expect_invalid([] { (SparsityControl{{.factor = 1}}); }, {"factor is 1"});
   support::expect_invalid([] { (SparsityControl{{.coefficient = 0}}); }, {"coefficient is 0"});
+  support::expect_invalid([] { (SparsityControl{{.coefficient = 1e-40}}); }, {"[1e-30, 1e30]"});
 }
 
 }  // namespace sparsity_control_test

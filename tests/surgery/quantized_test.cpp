@@ -151,6 +151,42 @@ TEST(Quantized, CostCountsTheBytesOfTheStorage) {
   EXPECT_EQ(cost.multiply_adds_per_token(), 4 * width + 2 * weights * 1.0);
 }
 
+TEST(Quantized, CostCountsThemInEveryKindOfLayer) {
+  std::mt19937_64 rng{5};
+  const auto soft = quantized<Bfloat16Weights>(moe::SoftLayer<float, SwiGlu<float>>::random(
+      2, width, support::random_experts<SwiGlu<float>>(3, width, hidden, rng), rng, {}));
+  std::remove_cvref_t<decltype(soft)>::Tape tape;
+  soft.forward(some_tokens(), tape);
+  EXPECT_GE(cost_of(soft, tape).parameters, 3 * 3 * width * hidden);
+  // Idle experts, of different types, and a batch without tokens: as many parameters.
+  using Either = VariantExpert<float, SwiGlu<float>, Mlp<float>>;
+  std::vector<Either> experts{Either{SwiGlu<float>::random(width, hidden, rng)},
+                              Either{Mlp<float>::random(width, hidden, rng)}};
+  Layer mixed{Router<float>::random(2, width, rng), switch_top1(), experts};
+  mixed.router.bias_E = Vector<float>{{100, -100}};
+  const auto fast = quantized<Bfloat16Weights>(mixed);
+  std::remove_cvref_t<decltype(fast)>::Tape one, none;
+  fast.forward(some_tokens(), one);
+  fast.forward(Matrix<float>(0, width), none);
+  EXPECT_GE(cost_of(fast, one).parameters, 5 * width * hidden);
+  EXPECT_EQ(cost_of(fast, none).parameters, cost_of(fast, one).parameters);
+  EXPECT_EQ(cost_of(fast, none).bytes, cost_of(fast, one).bytes);
+}
+
+TEST(Quantized, AVariantOfTwoStoragesIsConvertedWhole) {
+  std::mt19937_64 rng{5};
+  using Coded = Glu<float, Silu, W>;
+  using Either = VariantExpert<float, SwiGlu<float>, Coded>;
+  const auto plain = SwiGlu<float>::random(width, hidden, rng);
+  const std::vector<Either> experts{Either{plain}, Either{plain.stored_as<W>()}};
+  const Layer layer{Router<float>::random(2, width, rng), TopK{.k = 2}, experts};
+  const auto fast = quantized<W>(layer);
+  const auto exact = dequantized(layer);
+  EXPECT_EQ(fast.experts[0].expert.index(), 0u);
+  EXPECT_EQ(fast.experts[1].expert.index(), 1u);
+  EXPECT_EQ(std::get<1>(exact.experts[1].expert).w1_FD.matrix(), std::get<1>(layer.experts[1].expert).w1_FD.matrix());
+}
+
 TEST(Quantized, OnlyWhatCanBeTrainedIsAParameter) {
   const auto fast = quantized<W>(some_layer());
   EXPECT_EQ(parameter_count(fast), 4 * width + 4 + 4 * (2 * hidden + width));

@@ -14,8 +14,8 @@
 MOE_NAMESPACE_BEGIN
 
 /// All experts with logit > 0, weighed with max(logit, 0); a token may have none (ReMoE, Wang et al. 2024, arXiv
-/// 2412.14711). How many they are is held near k by ReluBalanceLoss with SparsityControl. Of tokens around 0
-/// half of the logits are above 0 whatever the router has learned, unless it has a bias. The probabilities, for other
+/// 2412.14711). How many they are is held near k by ReluBalanceLoss with SparsityControl. Without a bias
+/// of the router, about half of all logits are above 0 where the tokens have a mean of 0. The probabilities, for other
 /// losses, are the softmax of the logits. Priority: by token, then by expert.
 struct ReluRouting {
   void check(Index) const {}

@@ -6,13 +6,13 @@
 // Blocks says what a block is (moe/storage/coded_weights.hpp):
 //   inputs, bytes        how many inputs of panel_width outputs it holds, and in how many bytes;
 //   together             how many inputs are decoded at once, since they share words;
-//   read(block, k, t, j) packet j (of PacketsOf<float>::packets) of the weights of input k + t, where k is a multiple
-//   of
-//                        `together` and t < together a constant for the compiler.
+//   read(block, k, t, j) packet j (of PacketsOf<float>::packets) of the weights of input k + t: k is a multiple of
+//                        `together`, and t less than it, a constant for the compiler.
 #pragma once
 
 #include <algorithm>
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>

@@ -12,6 +12,9 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
+static_assert(std::endian::native == std::endian::little,
+              "moe: weights of fewer bits are read from words of little-endian bytes; this processor is big-endian");
+
 /// A packet of as many words as PacketsOf<float> has floats.
 struct Words {
   using Floats = typename PacketsOf<float>::Packet;

@@ -33,9 +33,10 @@ struct OutputOrthogonalityLoss {
     require_shape("OutputOrthogonalityLoss: the outputs' gradient", dy_NO, y_NO.rows(), y_NO.cols());
     const Index width = y_NO.cols();
     const auto add = [&](Index i, Index j, S cosine, S length_i, S length_j) {
-      const S factor = S(2) * scale * cosine / length_i;
-      detail::add_scaled_row(factor / length_j, detail::row_at(y_NO, j), width, detail::row_at(dy_NO, i));
-      detail::add_scaled_row(-factor * cosine / length_i, detail::row_at(y_NO, i), width, detail::row_at(dy_NO, i));
+      const S factor = S(2) * scale * cosine / length_i, *of_i = detail::row_at(y_NO, i),
+              *of_j = detail::row_at(y_NO, j);
+      S* to = detail::row_at(dy_NO, i);
+      for (Index c = 0; c < width; ++c) to[c] += factor * (of_j[c] / length_j - cosine * (of_i[c] / length_i));
     };
     for_each_pair<S>(plan, y_NO, [&](Index i, Index j, S cosine, S length_i, S length_j) {
       add(i, j, cosine, length_i, length_j);

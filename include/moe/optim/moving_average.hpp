@@ -23,7 +23,8 @@ struct MovingAverageOptions {
 };
 
 /// average <- decay average + (1 - decay) parameters, after each step. It starts as the model given, and is a model to
-/// evaluate with. Buffers, such as a selection bias, are those of the last model. Saved and loaded as a model is.
+/// evaluate with. Buffers, such as a selection bias, are those of the last model. Saved and loaded as a model is. It
+/// takes the memory of two models.
 ///
 ///     moe::MovingAverage average(model);
 ///     if (adam.step(model, gradient)) average.update(model);
@@ -31,7 +32,8 @@ struct MovingAverageOptions {
 template <class Model>
 class MovingAverage {
  public:
-  explicit MovingAverage(const Model& model, MovingAverageOptions options = {}) : options_(options), average_(model) {
+  explicit MovingAverage(const Model& model, MovingAverageOptions options = {})
+      : options_(options), average_(model), next_(model) {
     require(options.decay >= 0 && options.decay < 1, "MovingAverage: decay is ", options.decay,
             ", it must be in [0, 1)");
   }
@@ -47,8 +49,8 @@ class MovingAverage {
                             "the average is older than the model, or another's: make it anew", average_, model);
     const auto t = static_cast<double>(steps_);
     const double decay = options_.warms_up ? (std::min)(options_.decay, (1 + t) / (10 + t)) : options_.decay;
-    Model next = model;  // with its buffers
-    const std::vector<detail::ParameterView> now = detail::views_of(next), before = detail::views_of(average_);
+    next_ = model;  // with its buffers
+    const std::vector<detail::ParameterView> now = detail::views_of(next_), before = detail::views_of(average_);
     detail::EntryTasks tasks;
     for (const detail::ParameterView& parameter : now) tasks.add(parameter.size());
     tasks.run(executor, [&](Index, std::size_t run, Index begin, Index count) {
@@ -62,7 +64,7 @@ class MovingAverage {
         now[run].write(begin, size, values);
       }
     });
-    average_ = std::move(next);
+    std::swap(average_, next_);
     ++steps_;
   }
 
@@ -72,12 +74,13 @@ class MovingAverage {
   }
   template <class F, class... Self>
   static void visit_buffers(F&& f, Self&... self) {
+    visit_part_buffers("average", f, self.average_...);
     visit_numbers("steps", f, self.steps_...);
   }
 
  private:
   MovingAverageOptions options_;
-  Model average_;
+  Model average_, next_;  // next_: memory of the step before, to compute in
   std::int64_t steps_ = 0;
 };
 

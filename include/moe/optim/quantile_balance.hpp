@@ -37,7 +37,8 @@ struct QuantileBalanceOptions {
 ///     balance.add(layer.gate, tape.routing);   // after each forward pass that trains
 ///     balance.update(layer.gate);                // once a step
 ///
-/// Padding does not count. Of a pass that evaluates, or is computed again, nothing is to be added.
+/// Without bins it keeps a number for each token and expert until the update. Padding does not count. Of a pass that
+/// evaluates, or is computed again, nothing is to be added.
 class QuantileBalance {
  public:
   explicit QuantileBalance(QuantileBalanceOptions options = {}) : options_(options) {
@@ -70,7 +71,7 @@ class QuantileBalance {
       for (Index e = 0; e < experts; ++e)
         needed[static_cast<std::size_t>(e)].push_back(biased_E[gate.k] - static_cast<double>(key_TE(t, e)));
     }
-    take_in(needed, gate.k, bias_E);
+    take_in(needed, gate, bias_E);
   }
 
   /// Tokens that were added since the last update.
@@ -80,7 +81,7 @@ class QuantileBalance {
   /// the gate or its bias are not those of the batches.
   void update(ScoredTopK& gate) {
     if (tokens_ == 0) return;
-    check_same(gate.k, bias_of(gate, bias_E_.size()));
+    check_same(gate, bias_E_.size());
     Vector<double> bias_E(bias_E_.size());
     for (Index e = 0; e < bias_E.size(); ++e) {
       const auto row = static_cast<std::size_t>(e);
@@ -108,33 +109,39 @@ class QuantileBalance {
     gate.check(experts);
     require(gate.k < experts, "QuantileBalance: k = ", gate.k, " of ", experts,
             " experts, none is left to compare with");
-    require(gate.groups_used == gate.groups, "QuantileBalance: the gate chooses from ", gate.groups_used, " of ",
-            gate.groups, " groups, for which no bias is known that balances");
+    require(gate.groups_used == gate.groups && !gate.from_each_group,
+            "QuantileBalance: the gate chooses by groups, for ", "which no bias is known that balances");
     require(!routing.noise.drawn, "QuantileBalance: the routing has noise");
     require(options_.bins == 0 || (!of_logits && gate.scores.function() != detail::ScoreFunction::sqrt_softplus),
             "QuantileBalance: a histogram needs scores in [0, 1]");
     if (!of_logits) require_shape("QuantileBalance: the scores", routing.scores_TE, routing.tokens(), experts);
-    if (tokens_ > 0) check_same(gate.k, bias_of(gate, experts));
+    for (const double bias : gate.selection_bias_E)
+      require(detail::has_finite_bits(bias), "QuantileBalance: the gate has a bias of ", bias);
+    if (tokens_ > 0) check_same(gate, experts);
   }
 
-  void check_same(Index k, const Vector<double>& bias_E) const {
-    require(k == k_ && bias_E.size() == bias_E_.size() && bias_E == bias_E_,
-            "QuantileBalance: k or the bias changed since batches were added; update first");
+  void check_same(const ScoredTopK& gate, Index experts) const {
+    const Vector<double> bias_E = bias_of(gate, experts);
+    require(gate.k == gate_.k && gate.bias_on == gate_.bias_on && gate.scores == gate_.scores &&
+                bias_E.size() == bias_E_.size() && bias_E == bias_E_,
+            "QuantileBalance: the gate or its bias changed since batches were added; update first");
   }
 
   /// N numbers of each expert.
-  void take_in(std::vector<std::vector<double>>& needed, Index k, const Vector<double>& bias_E) {
+  void take_in(std::vector<std::vector<double>>& needed, const ScoredTopK& gate, const Vector<double>& bias_E) {
     const auto added = static_cast<Index>(needed[0].size());
     if (added == 0) return;
     if (tokens_ == 0) {
-      k_ = k;
+      gate_ = gate;
       bias_E_ = bias_E;
       sums_E_ = Vector<double>::Zero(bias_E.size());
       counts_.assign(static_cast<std::size_t>(bias_E.size() * options_.bins), 0);
       needed_.resize(needed.size());
     }
     if (options_.bins == 0 && !options_.per_batch)
-      for (std::vector<double>& all : needed_) all.reserve(all.size() + needed[0].size());  // or nothing is taken in
+      for (std::vector<double>& all : needed_)  // before anything is taken in
+        if (all.capacity() < all.size() + needed[0].size())
+          all.reserve((std::max)(all.size() + needed[0].size(), 2 * all.capacity()));
     tokens_ += added;
     ++batches_;
     for (Index e = 0; e < bias_E.size(); ++e) {
@@ -154,7 +161,7 @@ class QuantileBalance {
   double quantile_of(std::vector<double>& numbers) const {
     const auto size = static_cast<double>(numbers.size()), experts = static_cast<double>(bias_E_.size());
     const bool between = options_.quantile == Quantile::interpolated;
-    const double position = (between ? size - 1 : size) * static_cast<double>(k_) / experts;
+    const double position = (between ? size - 1 : size) * static_cast<double>(gate_.k) / experts;
     const auto below = static_cast<std::ptrdiff_t>(position);
     std::nth_element(numbers.begin(), numbers.begin() + below, numbers.end());
     const double low = numbers[static_cast<std::size_t>(below)], rest = position - static_cast<double>(below);
@@ -170,7 +177,8 @@ class QuantileBalance {
     return (std::min)((std::max)(bin, Index{0}), options_.bins - 1);
   }
   double quantile_of_bins(Index e) const {
-    const double wanted = static_cast<double>(tokens_) * static_cast<double>(k_) / static_cast<double>(bias_E_.size());
+    const double wanted =
+        static_cast<double>(tokens_) * static_cast<double>(gate_.k) / static_cast<double>(bias_E_.size());
     double before = 0;
     for (Index bin = 0;; ++bin) {
       const auto count = static_cast<double>(counts_[static_cast<std::size_t>(e * options_.bins + bin)]);
@@ -181,7 +189,8 @@ class QuantileBalance {
   }
 
   QuantileBalanceOptions options_;
-  Index k_ = 0, tokens_ = 0, batches_ = 0;
+  ScoredTopK gate_;  // of the batches
+  Index tokens_ = 0, batches_ = 0;
   Vector<double> bias_E_, sums_E_;           // the bias of the batches; sums of their quantiles
   std::vector<std::int64_t> counts_;         // (E, bins)
   std::vector<std::vector<double>> needed_;  // r of each expert

@@ -1,6 +1,8 @@
 // Finds the coefficient of ReluBalanceLoss by which a token has k experts in the mean.
 #pragma once
 
+#include <algorithm>
+
 #include "moe/core/core.hpp"
 #include "moe/core/visit_parts.hpp"
 #include "moe/routing/routing.hpp"
@@ -16,17 +18,18 @@ struct SparsityControlOptions {
 /// otherwise: sparsity = 1 - choices / (n E) against 1 - k / E, in the mean over layers and micro-batches (ReMoE, Wang
 /// et al. 2024). The coefficient is saved and loaded as a model's parameters are.
 ///
+///     auto& loss = std::get<moe::ReluBalanceLoss>(layer.losses.all);
 ///     moe::SparsityControl control;
-///     control.add(tape.routing, loss.k);       // after each forward pass that trains
-///     loss.coefficient = control.update();     // once a step
+///     control.add(tape.routing, loss.k);    // after each forward pass that trains
+///     loss.coefficient = control.update();  // once a step; after loading, control.coefficient()
 class SparsityControl {
  public:
   explicit SparsityControl(SparsityControlOptions options = {})
       : factor_(options.factor), coefficient_(options.coefficient) {
     require(detail::has_finite_bits(factor_) && factor_ > 1, "SparsityControl: factor is ", factor_,
             ", it must be finite and more than 1");
-    require(detail::has_finite_bits(coefficient_) && coefficient_ > 0, "SparsityControl: coefficient is ", coefficient_,
-            ", it must be finite and more than 0");
+    require(coefficient_ >= least && coefficient_ <= most, "SparsityControl: coefficient is ", coefficient_,
+            ", it must be in [1e-30, 1e30]");
   }
 
   double coefficient() const { return coefficient_; }
@@ -47,8 +50,7 @@ class SparsityControl {
   /// The coefficient for the next step; the same one if nothing was added. It stays within 1e-30 and 1e30.
   double update() {
     if (!has_any_) return coefficient_;
-    const double next = excess_ > 0 ? coefficient_ * factor_ : coefficient_ / factor_;
-    if (next >= 1e-30 && next <= 1e30) coefficient_ = next;
+    coefficient_ = std::clamp(excess_ > 0 ? coefficient_ * factor_ : coefficient_ / factor_, least, most);
     excess_ = 0;
     has_any_ = false;
     return coefficient_;
@@ -60,6 +62,8 @@ class SparsityControl {
   }
 
  private:
+  static constexpr double least = 1e-30, most = 1e30;
+
   double factor_, coefficient_;
   double excess_ = 0;  ///< Sum of target sparsity - sparsity.
   bool has_any_ = false;

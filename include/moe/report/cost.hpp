@@ -47,7 +47,29 @@ struct Cost {
 
 namespace detail {
 
-/// Of a part without parts of its own that worked on so many rows.
+/// Adds the weights of the part, and of all parts in it, that are no parameters, since they can only be read.
+template <class Part>
+void add_read_only_weights(const Part& part, Cost& cost) {
+  if constexpr (requires { Part::visit_weights(AnyVisitor{}, part); }) {
+    Part::visit_weights(
+        [&](std::string_view, const auto& weight) {
+          if constexpr (requires { weight.bytes(); }) cost.parameters += weight.size(), cost.bytes += weight.bytes();
+        },
+        part);
+  } else if constexpr (requires { part.experts.size(); }) {
+    for (const auto& expert : part.experts) add_read_only_weights(expert, cost);
+  } else if constexpr (requires {
+                         part.layer;
+                         part.expert;
+                       }) {
+    add_read_only_weights(part.layer, cost);
+    add_read_only_weights(part.expert, cost);
+  } else if constexpr (requires { part.expert.index(); }) {
+    part.visit([&](const auto& own, auto) { add_read_only_weights(own, cost); });
+  }
+}
+
+/// Of a part that worked on so many rows; its parts, if it has any, are not looked at one by one.
 template <class Part>
 Cost cost_of_rows(const Part& part, Index rows) {
   Cost cost;
@@ -63,13 +85,9 @@ Cost cost_of_rows(const Part& part, Index rows) {
           if (is_matrix) weights += parameter.size();
         },
         part);
-  if constexpr (requires { Part::visit_weights(AnyVisitor{}, part); })  // those that are no parameters
-    Part::visit_weights(
-        [&](std::string_view, const auto& weight) {
-          if constexpr (requires { weight.bytes(); })
-            cost.parameters += weight.size(), cost.bytes += weight.bytes(), weights += weight.size();
-        },
-        part);
+  const Index trained = cost.parameters;
+  add_read_only_weights(part, cost);
+  weights += cost.parameters - trained;
   if constexpr (requires { part.multiply_adds(); }) weights = part.multiply_adds();
   cost.bytes_used = rows > 0 ? cost.bytes : 0;
   cost.parameter_uses = rows * cost.parameters;

@@ -33,7 +33,7 @@ struct Int8Blocks {
     for (Index i = 0; i < panel_width; ++i) {
       float largest = 0;
       for (Index k = 0; k < inputs; ++k) largest = (std::max)(largest, std::abs(weights[k * panel_width + i]));
-      const float scale = largest / 127, kept = scale * 0x1p-24f;
+      const float scale = largest < 0x1p-95f ? 0.0f : largest / 127, kept = scale * 0x1p-24f;
       std::memcpy(block + 4 * i, &kept, sizeof kept);
       for (Index k = 0; k < inputs; ++k) {
         const float steps = scale > 0 ? std::nearbyint(weights[k * panel_width + i] / scale) : 0.0f;
@@ -46,7 +46,8 @@ struct Int8Blocks {
 
 }  // namespace detail
 
-/// 1.125 bytes a weight. Each is off by at most 1/254 of the largest magnitude among 32 weights of one output.
+/// 1.125 bytes a weight. Each is off by at most 1/254 of the largest magnitude among 32 weights of one output; where
+/// all 32 are below 2^-95 they become 0.
 using Int8Weights = CodedWeights<detail::Int8Blocks>;
 
 MOE_NAMESPACE_END

@@ -10,17 +10,19 @@
 #include "moe/core/core.hpp"
 #include "moe/core/parameters.hpp"
 #include "moe/core/random.hpp"
+#include "moe/surgery/writable_weights.hpp"
 
 MOE_NAMESPACE_BEGIN
 
 /// Adds normal noise to every parameter, its standard deviation `relative` times the root mean square of the tensor's
 /// entries. Draws: the tensors in the order of the visitor, each in memory order, one normal an entry.
-/// Throws std::invalid_argument unless relative is finite and 0 or more; whatever is thrown, also std::bad_alloc, the
-/// model is unchanged.
+/// Throws std::invalid_argument unless relative is finite and 0 or more and all weights can be written; whatever is
+/// thrown, also std::bad_alloc, the model is unchanged.
 template <class Model, class Generator>
 void add_noise(Model& model, double relative, Generator& generator) {
   require(detail::has_finite_bits(relative) && relative >= 0, "add_noise: relative is ", relative,
           ", it must be finite and 0 or more");
+  detail::require_writable_weights("add_noise", model);
   std::vector<std::function<void()>> updates;  // made once all memory is there
   for_each_parameter(
       [&](std::string_view, auto& parameter) {

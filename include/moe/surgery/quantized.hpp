@@ -48,8 +48,9 @@ template <class W, class S, class... Xs>
 struct InStorage<W, VariantExpert<S, Xs...>> {
   static auto of(const VariantExpert<S, Xs...>& part) {
     require(!part.expert.valueless_by_exception(), "quantized: a VariantExpert holds no expert");
-    return part.visit(
-        [](const auto& own, auto) -> VariantExpert<S, PartInStorage<W, Xs>...> { return in_storage<W>(own); });
+    VariantExpert<S, PartInStorage<W, Xs>...> other;
+    part.visit([&](const auto& own, auto i) { other.expert.template emplace<i>(in_storage<W>(own)); });
+    return other;
   }
 };
 

@@ -15,6 +15,7 @@
 #include "moe/layer/layer.hpp"
 #include "moe/surgery/expert_rows.hpp"
 #include "moe/surgery/expert_sources.hpp"
+#include "moe/surgery/writable_weights.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -25,6 +26,7 @@ template <class X>
 X mixed_expert(const std::vector<X>& experts, const std::vector<ExpertShare>& parents) {
   X mix = experts[static_cast<std::size_t>(parents.front().expert)];
   if (is_copy(parents)) return mix;
+  require_writable_weights("rearrange_experts", mix);
   set_zero(mix);
   for (const auto& [expert, share] : parents) {
     const X& parent = experts[static_cast<std::size_t>(expert)];
