@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <deque>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -61,6 +62,31 @@ TEST(AtomicFile, WhatIsWrittenCanBeReadBefore) {
   EXPECT_FALSE(std::filesystem::exists(folder / "file"));
   file.commit();
   EXPECT_EQ(read_file(folder / "file"), "aaab");
+}
+
+TEST(AtomicFile, AFinishedFileIsClosedAndCanBeReadAndCommitted) {
+  const TemporaryFolder folder;
+  write_file(folder / "file", "old");
+  moe::detail::AtomicFile file(folder / "file");
+  file.write(std::vector<std::byte>(3, std::byte{'a'}));
+  file.finish();
+  file.finish();
+  EXPECT_EQ(read_file(file.written()), "aaa");
+  EXPECT_EQ(read_file(folder / "file"), "old");
+  EXPECT_THROW(file.write(std::vector<std::byte>(1)), FileError);
+}
+
+TEST(AtomicFile, SeveralAreRenamedInTheirOrder) {
+  const TemporaryFolder folder;
+  std::deque<moe::detail::AtomicFile> files;
+  for (const char* name : {"a", "b", "c"})
+    files.emplace_back(folder / name).write(std::vector<std::byte>(1, std::byte{'x'}));
+  files[1].finish();
+  moe::detail::AtomicFile::commit(files);
+  for (const char* name : {"a", "b", "c"}) EXPECT_EQ(read_file(folder / name), "x");
+  EXPECT_EQ(folder.files(), 3);
+  std::deque<moe::detail::AtomicFile> none;
+  moe::detail::AtomicFile::commit(none);
 }
 
 TEST(AtomicFile, WhatCannotBeReplacedIsAnError) {

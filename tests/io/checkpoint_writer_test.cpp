@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <filesystem>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -186,6 +188,35 @@ TEST(CheckpointWriter, ShardsAreNotHiddenByAFile) {
   EXPECT_EQ(folder.files(), 2);
 }
 
+TEST(CheckpointWriter, NoShardsStayBesideAFile) {
+  const TemporaryFolder folder;
+  writer_of_three().write_folder(folder.path(), {.shard_size = 10});
+  const auto before = folder.files();
+  const std::string message = message_of<FileError>([&] { writer_of_three().write_folder(folder.path()); });
+  EXPECT_NE(message.find("model.safetensors.index.json: is there"), std::string::npos) << message;
+  EXPECT_EQ(folder.files(), before);
+  expect_three(Checkpoint::open(folder.path()));
+}
+
+TEST(CheckpointWriter, ALayerIsAddedWholeOrNotAtAll) {
+  CheckpointWriter writer = writer_of_three();
+  const auto tensor = [](const std::string& name) {
+    return moe::io::TensorSource{
+        name, format_of(DType::F32), {1}, [](const ByteSink& sink) { sink(std::vector<std::byte>(4)); }};
+  };
+  int checks = 0;
+  const auto check = [&](const Checkpoint&) { ++checks; };
+  EXPECT_THROW(writer.add_layer({tensor("x"), tensor("odd")}, check), FileError);
+  EXPECT_EQ(writer.tensors().size(), 3u);
+  EXPECT_FALSE(writer.has_layers());
+  writer.add_layer({tensor("x"), tensor("y")}, check);
+  EXPECT_EQ(writer.tensors().size(), 5u);
+  EXPECT_TRUE(writer.has_layers());
+  const TemporaryFolder folder;
+  writer.write_folder(folder.path());
+  EXPECT_EQ(checks, 1);
+}
+
 TEST(CheckpointWriter, WhereNothingCanBeWritten) {
   const TemporaryFolder folder;
   write_file(folder / "file", "old");
@@ -224,6 +255,46 @@ TEST(CheckpointWriter, AFullDiskLeavesTheOldFiles) {
 #endif
 
 #if defined(__linux__)
+/// The descriptors of temporary files that are open.
+std::vector<int> open_files() {
+  std::vector<int> all;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code ignored;
+    if (std::filesystem::read_symlink(entry.path(), ignored).filename().string().starts_with(".moe-"))
+      all.push_back(std::stoi(entry.path().filename().string()));
+  }
+  return all;
+}
+
+/// A disk may tell only when a file is flushed that it could not be written: no other file may be replaced by then.
+TEST(CheckpointWriter, AFileThatCannotBeFlushedLeavesAllOldFiles) {
+  const TemporaryFolder folder;
+  writer_of_three().write_folder(folder.path(), {.shard_size = 1});
+  const auto names = {"config.json", "model.safetensors.index.json", "model-00001-of-00003.safetensors",
+                      "model-00002-of-00003.safetensors", "model-00003-of-00003.safetensors"};
+  std::vector<std::string> old;
+  for (const char* name : names) old.push_back(read_file(folder / name));
+  for (const std::uint64_t after : {6u, 22u, 27u}) {  // the last byte of each shard
+    CheckpointWriter writer;
+    writer.configuration = {{"model_type", "other"}};
+    for (const auto& [name, size] : {std::pair{"odd", 6u}, {"wide", 16u}, {"bytes", 5u}})
+      add(writer, name, DType::U8, {size});
+    std::size_t most = 0;
+    const std::string message = message_of<FileError>([&] {
+      writer.write_folder(folder.path(), {.shard_size = 1, .progress = [&](std::uint64_t done, std::uint64_t) {
+                                            const auto open = open_files();
+                                            most = (std::max)(most, open.size());
+                                            if (done == after)
+                                              for (const int file : open) ::close(file);
+                                          }});
+    });
+    EXPECT_NE(message.find("cannot write"), std::string::npos) << message;
+    EXPECT_EQ(folder.files(), 5);
+    std::size_t i = 0;
+    for (const char* name : names) EXPECT_EQ(read_file(folder / name), old[i++]) << name;
+  }
+}
+
 /// Tensors that are only passed on need no memory: 64 MB by a process that may have little more than it has.
 TEST(CheckpointWriter, StreamsWhatItWrites) {
   const TemporaryFolder folder;

@@ -3,8 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
+#include <cstring>
 #include <map>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -273,6 +276,113 @@ TEST(ConvertCheckpoint, PrunedExpertsKeepTheirBytes) {
     for (const moe::io::Part part : {moe::io::Part::up, moe::io::Part::down})
       EXPECT_EQ(a.weight(part)->tensor->format(), b.weight(part)->tensor->format());
   }
+}
+
+/// A copy of a fixture's file or folder, of which `change` sees the bytes of each tensor.
+template <class Change>
+Checkpoint patched(const TemporaryFolder& folder, const std::string& model, Change change) {
+  const bool is_file = model.ends_with(".gguf");
+  std::filesystem::copy(fixture(model), folder / "from", std::filesystem::copy_options::recursive);
+  const auto path = folder / (is_file ? "from" : "from/model.safetensors");
+  std::string bytes = read_file(path);
+  const auto original = Checkpoint::open(folder / "from");
+  for (const std::string& name : original.names()) {
+    const std::string own = bytes_of(original, name);
+    change(name, original.tensor(name).format.name,
+           bytes.data() + static_cast<std::ptrdiff_t>(original.tensor(name).begin), own.size());
+  }
+  std::filesystem::remove(path);
+  write_file(path, bytes);
+  return Checkpoint::open(folder / "from");
+}
+
+/// Scales of 24 bits: the numbers that a layer in float has are rounded.
+TEST(ConvertCheckpoint, PrunedExpertsKeepTheirBytesWhereFloatRounds) {
+  const TemporaryFolder folder;
+  const auto from = patched(
+      folder, "deepseek_v3_fp8",
+      [rng = std::mt19937(5)](const std::string& name, auto, char* bytes, std::size_t size) mutable {
+        if (!name.ends_with("_scale_inv")) return;
+        for (std::size_t i = 0; i < size; i += sizeof(float)) {
+          const float scale = std::bit_cast<float>(0x3c000001u + 2 * (static_cast<std::uint32_t>(rng()) & 0xfffffu));
+          std::memcpy(bytes + i, &scale, sizeof scale);
+        }
+      });
+  Converted whole, pruned;
+  const auto keep = [](AnyLayer<float>&, const std::string&) {};
+  expect_same_tensors(whole(from, family_of(from), {.change = keep}), from);
+  const auto half = [](AnyLayer<float>& layer, const std::string&) {
+    auto& own = layer.layer;
+    const moe::Index E = own.router.experts(), left = E / 2;
+    own.experts.erase(own.experts.begin(), own.experts.begin() + static_cast<std::ptrdiff_t>(E - left));
+    own.router.weight_ED = moe::Matrix<float>(own.router.weight_ED.bottomRows(left));
+    auto& gate = std::get<moe::ScoredTopK>(own.gate.gate);
+    gate.groups = gate.groups_used = 1;
+    gate.selection_bias_E = moe::Vector<double>(gate.selection_bias_E.tail(left));
+  };
+  const auto after = pruned(from, family_of(from), {.change = half});
+  const moe::io::StoredLayer a(after, "model.layers.1", family_of(after)), b(from, "model.layers.1", family_of(from));
+  for (const moe::io::Part part : {moe::io::Part::gate, moe::io::Part::up, moe::io::Part::down})
+    for (moe::Index e = 0; e < a.experts(); ++e)
+      for (std::size_t file = 0; file < 2; ++file)
+        EXPECT_EQ(bytes_of(after, a.weight(part, e)->tensor->parts()[file]),
+                  bytes_of(from, b.weight(part, e + b.experts() - a.experts())->tensor->parts()[file]));
+}
+
+/// Blocks that another encoder made, whose largest code is not 127.
+TEST(ConvertCheckpoint, UnchangedBlocksKeepTheirBytes) {
+  const TemporaryFolder folder;
+  const auto from = patched(folder, "gguf_models/qwen3moe_q8_0.gguf",
+                            [](const std::string&, std::string_view format, char* bytes, std::size_t size) {
+                              for (std::size_t i = 0; format == "Q8_0" && i < size; ++i)
+                                if (i % 34 >= 2) bytes[i] = static_cast<char>(bytes[i] / 2);
+                            });
+  Converted same, changed;
+  expect_same_tensors(same(from, family_of(from), {.change = [](AnyLayer<float>&, const std::string&) {}}), from);
+  const auto after = changed(from, family_of(from), {.change = [](AnyLayer<float>& layer, const std::string& name) {
+                               if (name == "blk.1") std::get<0>(layer.layer.experts[1].expert).w2_DF(0, 0) += 1.0f;
+                             }});
+  for (const std::string& name : from.names()) {
+    const std::string old = bytes_of(from, name), now = bytes_of(after, name);
+    ASSERT_EQ(old.size(), now.size());
+    if (name != "blk.1.ffn_down_exps.weight") {
+      EXPECT_EQ(old, now) << name;
+      continue;
+    }
+    const auto experts = static_cast<std::size_t>(from.tensor(name).shape[0]), each = old.size() / experts;
+    for (std::size_t e = 0; e < experts; ++e)
+      EXPECT_EQ(old.substr(e * each, each) == now.substr(e * each, each), e != 1) << e;
+  }
+}
+
+/// Of an object only the old family's settings go.
+TEST(ConvertCheckpoint, SettingsOfTheOldFamilyAreTakenOut) {
+  const auto copied = [](const nlohmann::json& values, const std::string& source, const std::string& to) {
+    moe::detail::CheckpointFiles files;
+    files.configuration = {"config.json", values};
+    moe::io::CheckpointWriter writer;
+    moe::detail::copy_settings(writer, Checkpoint("model", std::move(files)), *find_family(source), *find_family(to));
+    return writer.configuration;
+  };
+  using nlohmann::json;
+  EXPECT_EQ(copied({{"model_type", "dbrx"},
+                    {"architectures", {"X"}},
+                    {"vocab_size", 7},
+                    {"ffn_config", {{"moe_top_k", 2}, {"ffn_hidden_size", 3}, {"moe_jitter_eps", 0.5}}}},
+                   "dbrx", "mixtral"),
+            (json{{"model_type", "dbrx"}, {"vocab_size", 7}, {"ffn_config", {{"moe_jitter_eps", 0.5}}}}));
+  EXPECT_EQ(
+      copied({{"model_type", "qwen3_5_moe"},
+              {"text_config",
+               {{"model_type", "qwen3_5_moe_text"},
+                {"num_experts", 8},
+                {"num_experts_per_tok", 2},
+                {"num_attention_heads", 4}}}},
+             "qwen3_5_moe", "mixtral"),
+      (json{{"model_type", "qwen3_5_moe"},
+            {"text_config", {{"model_type", "mixtral"}, {"num_experts_per_tok", 2}, {"num_attention_heads", 4}}}}));
+  EXPECT_EQ(copied({{"model_type", "qwen3_moe"}, {"text_config", 3}}, "qwen3_moe", "mixtral"),
+            (json{{"model_type", "qwen3_moe"}, {"text_config", 3}}));
 }
 
 TEST(ConvertCheckpoint, ChangedNumbersNeedAFormatThatCanBeWritten) {

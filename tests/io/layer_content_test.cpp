@@ -75,6 +75,10 @@ TEST(LayerContent, WhatNoFamilyHasIsSaidInWords) {
   layer.experts[0].multiplier_F.setOnes(5);
   expect(layer, "no family has multipliers");
   expect(moe::Layer{router, moe::TopP{}, experts}, "no family has its gate");
+  moe::Shared constant{moe::Layer{router, moe::TopK{}, experts}, moe::ConstantExpert<float>::random(4, rng)};
+  expect(constant, "no family mixes a constant with the input");
+  constant.expert.mix = {};
+  EXPECT_TRUE(ContentOfLayer<float>::of(constant).has(Part::output_bias));
   using Any = moe::io::AnyExpert<float>;
   expect(moe::Layer{router, moe::TopK{},
                     std::vector<Any>{moe::IdentityExpert<float>{}, moe::ClampedSwiGlu<float>::random(4, 5, rng)}},

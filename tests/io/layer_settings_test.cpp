@@ -8,6 +8,7 @@
 
 #include "moe/io/families.hpp"
 #include "moe/moe.hpp"
+#include "temporary_folder.hpp"
 
 namespace layer_settings_test {
 
@@ -64,6 +65,36 @@ TEST(LayerSettings, WhatIsSaidStays) {
   EXPECT_EQ(model.values.size(), 6u);
 }
 
+/// A stated dropout of 0.2 is that of a scale of 0.8, although 1 - 0.8 is another number.
+TEST(LayerSettings, ARoundedDropoutStays) {
+  const moe::io::Family& family = *moe::io::find_family("nllb_moe");
+  LayerContent scaled = content();
+  scaled.output_scale = 1 - 0.2;
+  Model model{{{"moe_token_dropout", 0.2}}};
+  moe::detail::write_settings(scaled, family, model.values, [&] { return model.read(family); });
+  EXPECT_EQ(model.values["moe_token_dropout"], 0.2);
+  scaled.output_scale = 0.75;
+  moe::detail::write_settings(scaled, family, model.values, [&] { return model.read(family); });
+  EXPECT_EQ(model.values["moe_token_dropout"], 0.25);
+}
+
+TEST(LayerSettings, WhatShouldBeAnObjectAndIsNoneIsAnError) {
+  Model text{{{"text_config", 3}}}, list{{{"text_config", {1, 2}}}}, ffn{{{"ffn_config", "none"}}};
+  const auto error = [](Model& model, const char* family) {
+    return message_of<moe::io::FileError>([&] { model.difference(content(), family); });
+  };
+  for (Model* model : {&text, &list})
+    EXPECT_NE(error(*model, "qwen3_moe").find("setting 'text_config.num_experts' cannot be written"),
+              std::string::npos);
+  EXPECT_NE(error(ffn, "dbrx").find("setting 'ffn_config.moe_top_k' cannot be written"), std::string::npos);
+}
+
+TEST(LayerSettings, AreTakenOutByTheirPath) {
+  json values{{"a.b", 1}, {"a", {{"b", 2}, {"c", 3}}}, {"d", 4}};
+  for (const char* name : {"a.b", "d", "d.e", "a.c.x", "x.y"}) moe::detail::erase_setting(values, name);
+  EXPECT_EQ(values, (json{{"a", {{"c", 3}}}}));
+}
+
 TEST(LayerSettings, EntriesOfLists) {
   Model model{{{"moe_topk", {1, 1, 1}}, {"num_experts", 4}}};
   EXPECT_EQ(model.difference(content(), "hunyuan_v1_moe"), "");
@@ -91,6 +122,24 @@ TEST(LayerSettings, WhatAFamilyCannotSayIsNamed) {
             "its settings cannot say whether weights multiply the input");
   EXPECT_EQ(with([](LayerContent& c) { c.dispatching.capacity = moe::Capacity::exactly(3); }, "mixtral"),
             "its settings cannot say the capacity, exactly 3 slots");
+  EXPECT_EQ(with([](LayerContent& c) { c.dispatching.non_finite = moe::NonFinite::zero_row; }, "mixtral"),
+            "its settings cannot say what becomes of tokens whose logits are not finite");
+  EXPECT_EQ(with([](LayerContent& c) { c.dispatching.straight_through = true; }, "mixtral"), "");
+  EXPECT_EQ(with([](LayerContent& c) { c.dispatching.renormalize_floor = 0.5; }, "mixtral"), "");  // of no effect
+  moe::io::Family divides = *moe::io::find_family("mixtral");
+  divides.dispatching = [](const moe::io::Settings&) {
+    moe::DispatchOptions options;
+    options.renormalize_kept = true;
+    return options;
+  };
+  LayerContent divided = content();
+  divided.dispatching.renormalize_kept = true;
+  Model model;
+  moe::detail::write_settings(divided, divides, model.values, [&] { return model.read(divides); });
+  EXPECT_EQ(moe::detail::settings_difference(divided, divides, model.read(divides)), "");
+  divided.dispatching.renormalize_floor = 0.5;
+  EXPECT_EQ(moe::detail::settings_difference(divided, divides, model.read(divides)),
+            "its settings cannot say what becomes of dropped choices");
   EXPECT_EQ(with([](LayerContent& c) { c.output_scale = 0.5; }, "mixtral"),
             "its settings cannot say the scale of outputs");
   EXPECT_EQ(with([](LayerContent& c) { c.copying = 1; }, "mixtral"), "experts that return their input");

@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "moe/core/executor.hpp"
@@ -70,6 +72,48 @@ TEST(StoredWeight, OutputsAreHalfOfThem) {
   expect(weight, [](Index i, Index j) { return (23 + j) * 40 + 20 + i; });
   weight.first_output = 1, weight.output_step = 2;
   expect(weight, [](Index i, Index j) { return (23 + j) * 40 + 1 + 2 * i; });
+}
+
+TEST(StoredWeight, TellsWhetherItHoldsNumbers) {
+  StoredWeight weight = counting(2 * 41, 42);
+  weight.outputs = 41, weight.inputs = 42, weight.first_row = 41;
+  for (const bool inputs_first : {false, true}) {
+    weight.inputs_first = inputs_first;
+    if (inputs_first) std::swap(weight.outputs, weight.inputs);
+    Matrix<double> numbers = weight.matrix<double>();
+    EXPECT_TRUE(weight.holds<double>(numbers));
+    EXPECT_TRUE(weight.holds<float>(numbers));
+    EXPECT_FALSE(weight.holds<float>(numbers.transpose()));
+    for (const Index i : {Index{0}, numbers.rows() / 2, numbers.rows() - 1})
+      for (const Index j : {Index{0}, numbers.cols() - 1}) {
+        Matrix<double> other = numbers;
+        other(i, j) += 0.5;
+        EXPECT_FALSE(weight.holds<double>(other)) << i << ' ' << j;
+        other(i, j) = std::nan("");
+        EXPECT_FALSE(weight.holds<double>(other));
+      }
+  }
+}
+
+/// What lies in double is compared as float, as a layer in float reads it; a NaN is like another.
+TEST(StoredWeight, HoldsRoundedNumbersAndNaN) {
+  const std::vector<double> values{1.0 / 3, std::nan(""), 2};
+  std::vector<std::byte> bytes(values.size() * sizeof(double));
+  std::memcpy(bytes.data(), values.data(), bytes.size());
+  moe::io::CheckpointTensor tensor;
+  tensor.name = "w";
+  tensor.format = moe::io::format_of(moe::io::DType::F64);
+  tensor.shape = {1, 3};
+  StoredWeight weight;
+  weight.tensor = std::make_shared<const moe::io::StoredTensor>("file", tensor, moe::io::MappedBytes(std::move(bytes)));
+  weight.outputs = 1, weight.inputs = 3;
+  Matrix<double> numbers(1, 3);
+  numbers << values[0], values[1], values[2];
+  EXPECT_TRUE(weight.holds<double>(numbers));
+  EXPECT_FALSE(weight.holds<float>(numbers));
+  numbers(0, 0) = static_cast<double>(static_cast<float>(values[0]));
+  EXPECT_TRUE(weight.holds<float>(numbers));
+  EXPECT_FALSE(weight.holds<double>(numbers));
 }
 
 TEST(StoredWeight, VectorsAreOfOneInput) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <random>
 #include <string>
 
@@ -75,6 +76,38 @@ TEST(WriteLayer, LayersOfOneCheckpointShareSettings) {
       << message;
   writer.write_folder(folder / "model");
   EXPECT_EQ(family_of(Checkpoint::open(folder / "model")).name, "mixtral");
+}
+
+/// Settings that are no layer's, NaN among them, and the caller's own checks are no contradiction.
+TEST(WriteLayer, OnlySettingsOfEarlierLayersCount) {
+  const Qwen a = random_layer(1), b = random_layer(2);
+  CheckpointWriter writer;
+  writer.add_check([](const Checkpoint&) {});
+  writer.configuration = {{"model_type", "mixtral"}, {"num_local_experts", 9}};
+  write_layer(writer, a, *find_family("mixtral"), "model.layers.0");
+  EXPECT_EQ(writer.configuration["num_local_experts"], 4);
+  writer.configuration["of_another"] = std::nan("");
+  write_layer(writer, b, *find_family("mixtral"), "model.layers.1");
+  CheckpointWriter listed;  // the second layer changes its entry
+  listed.configuration = {{"model_type", "hunyuan_v1_moe"}, {"moe_topk", {1, 1}}, {"of_another", std::nan("")}};
+  write_layer(listed, a, *find_family("hunyuan_v1_moe"), "model.layers.0");
+  write_layer(listed, b, *find_family("hunyuan_v1_moe"), "model.layers.1");
+  EXPECT_EQ(listed.configuration["moe_topk"], (nlohmann::json{2, 2}));
+}
+
+TEST(WriteLayer, NothingStaysOfALayerThatIsRefused) {
+  const Qwen layer = random_layer(1);
+  CheckpointWriter writer;
+  writer.add({"model.layers.0.block_sparse_moe.experts.1.w3.weight",
+              moe::io::format_of(moe::io::DType::F32),
+              {1},
+              [](const moe::io::ByteSink&) {}});
+  const std::string message =
+      message_of<FileError>([&] { write_layer(writer, layer, *find_family("mixtral"), "model.layers.0"); });
+  EXPECT_NE(message.find("is given twice"), std::string::npos) << message;
+  EXPECT_EQ(writer.tensors().size(), 1u);
+  EXPECT_TRUE(writer.configuration.empty());
+  EXPECT_FALSE(writer.has_layers());
 }
 
 TEST(WriteLayer, WhatDoesNotFitIsSaidInWords) {

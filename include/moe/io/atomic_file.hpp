@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -51,10 +52,21 @@ class AtomicFile {
   void write(std::span<const std::byte> bytes);
   /// The temporary file, for reading what has been written until now.
   const std::filesystem::path& written();
-  /// Flushes to the disk, renames, and flushes the folder.
+  /// Flushes to the disk and closes: nothing more can be written.
+  void finish();
+  /// Finishes, renames, and flushes the folder.
   void commit();
+  /// Commits several: all are finished before the first is renamed, in their order. A crash of the machine between the
+  /// renames leaves new files beside old ones.
+  static void commit(std::deque<AtomicFile>& files) {
+    for (AtomicFile& file : files) file.finish();
+    for (AtomicFile& file : files) file.replace();
+    for (const AtomicFile& file : files) file.flush_folder();
+  }
 
  private:
+  void replace();
+  void flush_folder() const;
   [[noreturn]] void fail(std::string_view what, const std::string& reason) const {
     fail_io(target_.string(), ": ", what, ": ", reason);
   }
@@ -119,15 +131,21 @@ inline void AtomicFile::write(std::span<const std::byte> bytes) {
 
 inline const std::filesystem::path& AtomicFile::written() { return temporary_.path(); }
 
-inline void AtomicFile::commit() {
-  const std::string parent = folder().string();  // before the rename, after which nothing may fail that can be helped
-  // Without the first flush, a crash of the machine may leave the new name with empty contents.
+inline void AtomicFile::finish() {
+  if (file_.number() < 0) return;
+  // Without this flush, a crash of the machine may leave the new name with empty contents.
   if (::fsync(file_.number()) != 0) fail("cannot write", system_message());
   if (!file_.close()) fail("cannot write", system_message());
+}
+
+inline void AtomicFile::replace() {
   if (::rename(temporary_.path().c_str(), target_.c_str()) != 0) fail("cannot replace", system_message());
   temporary_.release();
+}
+
+inline void AtomicFile::flush_folder() const {
   // The folder may be unreadable, or its file system may not flush folders (EINVAL): the file is complete all the same.
-  const Descriptor directory(::open(parent.c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor directory(::open(folder().c_str(), O_RDONLY | O_CLOEXEC));
   if (directory.number() >= 0 && ::fsync(directory.number()) != 0 && errno != EINVAL)
     fail("replaced, but perhaps not yet on the disk", system_message());
 }
@@ -153,21 +171,33 @@ inline void AtomicFile::write(std::span<const std::byte> bytes) {
 }
 
 inline const std::filesystem::path& AtomicFile::written() {
-  file_.flush();
+  if (file_.is_open()) file_.flush();
   if (!file_) fail("cannot write", "the disk may be full");
   return temporary_.path();
 }
 
-inline void AtomicFile::commit() {
+inline void AtomicFile::finish() {
+  if (!file_.is_open()) return;
   file_.close();  // a stream buffers: a full disk may only show here
   if (!file_) fail("cannot write", "the disk may be full");
+}
+
+inline void AtomicFile::replace() {
   std::error_code error;
   std::filesystem::rename(temporary_.path(), target_, error);
   if (error) fail("cannot replace", error.message());
   temporary_.release();
 }
 
+inline void AtomicFile::flush_folder() const {}
+
 #endif
+
+inline void AtomicFile::commit() {
+  finish();
+  replace();
+  flush_folder();
+}
 
 }  // namespace detail
 

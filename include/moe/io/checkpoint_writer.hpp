@@ -39,7 +39,7 @@ struct WriteOptions {
 ///   writer.configuration = {{"model_type", "mixtral"}};
 ///   writer.add({"lm_head.weight", moe::io::format_of(moe::io::DType::BF16), {V, D}, [&](const auto& sink) { ... }});
 ///   writer.write_folder("Mixtral-small");
-/// Every error is a FileError; on an error of any kind the old files stay as they were.
+/// Every error is a FileError; on an error of any kind before the first rename the old files stay as they were.
 class CheckpointWriter {
  public:
   nlohmann::json configuration = nlohmann::json::object();  ///< config.json of a folder.
@@ -59,11 +59,25 @@ class CheckpointWriter {
 
   /// Adds what looks at the written checkpoint before it takes its place, and throws if something is wrong.
   void add_check(std::function<void(const Checkpoint&)> check) { checks_.push_back(std::move(check)); }
-  bool has_checks() const { return !checks_.empty(); }
+
+  /// Adds the tensors of a layer, all or none of them, and a check.
+  void add_layer(std::vector<TensorSource> tensors, std::function<void(const Checkpoint&)> check) {
+    const std::size_t before = tensors_.size();
+    try {
+      for (TensorSource& tensor : tensors) add(std::move(tensor));
+      add_check(std::move(check));
+    } catch (...) {
+      for (; tensors_.size() > before; tensors_.pop_back()) names_.erase(tensors_.back().name);
+      throw;
+    }
+    has_layers_ = true;
+  }
+  bool has_layers() const { return has_layers_; }
 
   /// Writes config.json and model.safetensors, or the shards model-00001-of-00003.safetensors, ... and their index,
-  /// into the folder, which is made if it is not there. First all files are written beside their places, then they are
-  /// renamed, the index last.
+  /// into the folder, which is made if it is not there. First all files are written beside their places and flushed to
+  /// the disk, then they are renamed, the index last: a crash of the machine between the renames can leave new and old
+  /// files side by side. Refuses to leave a single file beside shards.
   void write_folder(const std::filesystem::path& folder, const WriteOptions& options = {}) const;
 
   /// Writes a GGUF file of version 3.
@@ -78,6 +92,7 @@ class CheckpointWriter {
   std::vector<TensorSource> tensors_;
   std::set<std::string> names_;
   std::vector<std::function<void(const Checkpoint&)>> checks_;
+  bool has_layers_ = false;
 };
 
 }  // namespace io
@@ -156,12 +171,15 @@ inline std::function<void(std::uint64_t)> CheckpointWriter::counter(const WriteO
 
 inline void CheckpointWriter::write_folder(const std::filesystem::path& folder, const WriteOptions& options) const {
   using moe::detail::AtomicFile, moe::detail::fail_io;
-  const std::string single = "model.safetensors";
+  const std::string single = "model.safetensors", index_name = single + ".index.json";
   const auto parts = shards(options.shard_size);
   const bool is_sharded = options.shard_size > 0;
   const std::string config = moe::detail::json_text((folder / "config.json").string(), configuration);
   if (is_sharded && moe::detail::is_there(folder / single))
     fail_io((folder / single).string(), ": is there, and programs would read it instead of shards; remove it first");
+  if (!is_sharded && moe::detail::is_there(folder / index_name))
+    fail_io((folder / index_name).string(),
+            ": is there, and its shards would stay beside a single file; remove it and them first");
   const moe::detail::MadeFolder made(folder);
   const auto wrote = counter(options);
   nlohmann::json index = {{"metadata", {{"total_size", 0}}}, {"weight_map", nlohmann::json::object()}};
@@ -187,6 +205,7 @@ inline void CheckpointWriter::write_folder(const std::filesystem::path& folder, 
       moe::detail::write_tensor(source, *tensor, file, wrote);
       total += moe::detail::bytes_of(source, *tensor);
     }
+    file.finish();
     moe::detail::add_safetensors(written, file.written());
   }
   written.configuration = {(folder / "config.json").string(), configuration};
@@ -195,10 +214,10 @@ inline void CheckpointWriter::write_folder(const std::filesystem::path& folder, 
   moe::detail::write_text(files.emplace_back(folder / "config.json"), config);
   if (is_sharded) {
     index["metadata"]["total_size"] = total;
-    const auto path = folder / (single + ".index.json");
+    const auto path = folder / index_name;
     moe::detail::write_text(files.emplace_back(path), moe::detail::json_text(path.string(), index));
   }
-  for (AtomicFile& file : files) file.commit();
+  AtomicFile::commit(files);
 }
 
 inline void CheckpointWriter::write_gguf(const std::filesystem::path& path, const WriteOptions& options) const {

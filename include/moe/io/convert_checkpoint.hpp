@@ -86,8 +86,14 @@ inline void copy_settings(io::CheckpointWriter& writer, const io::Checkpoint& fr
     for (const io::Setting& setting : to.settings) kept.insert(setting.names.begin(), setting.names.end());
     values.erase("architectures");  // classes of Python
     for (const io::Setting& setting : source.settings)
-      for (const std::string& name : setting.names)
-        if (!kept.contains(name)) values.erase(name.substr(0, name.find('.')));
+      for (const std::string& name : setting.names) {
+        if (kept.contains(name)) continue;
+        erase_setting(values, name);
+        erase_setting(values, "text_config." + name);
+      }
+    if (const auto text = values.find("text_config");
+        text != values.end() && text->is_object() && text->contains("model_type"))
+      (*text)["model_type"] = architecture_of(to);
   }
 }
 

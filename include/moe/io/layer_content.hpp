@@ -152,6 +152,7 @@ class ContentOfLayer {
   }
   bool note_expert(const ConstantExpert<S>& expert, bool shared) {
     if (!shared) fail("no family has constant experts");
+    if (expert.mixes()) fail("no family mixes a constant with the input");
     note(Part::output_bias, expert.value_D);
     return true;
   }

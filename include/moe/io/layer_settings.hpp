@@ -1,6 +1,7 @@
 // The settings of a layer in a family: what they must say, written where they do not, and read back.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -20,6 +21,9 @@
 MOE_NAMESPACE_BEGIN
 
 namespace detail {
+
+/// Settings say 1 - scale, which may be rounded.
+inline constexpr double output_scale_tolerance = 1e-12;
 
 using SettingValue = std::variant<double, bool, std::string>;
 
@@ -118,29 +122,46 @@ inline std::string settings_difference(const LayerContent& content, const io::Fa
     return in_words("the clamp of its activation");
   const DispatchOptions options = family.dispatching != nullptr ? family.dispatching(settings) : DispatchOptions();
   if (options.weigh_input != content.dispatching.weigh_input) return in_words("whether weights multiply the input");
+  // straight_through and allow_constant_weights are the training's: outputs do not depend on them.
   if (options.renormalize_kept != content.dispatching.renormalize_kept ||
+      (options.renormalize_kept && options.renormalize_floor != content.dispatching.renormalize_floor) ||
       options.pass_dropped != content.dispatching.pass_dropped)
     return in_words("what becomes of dropped choices");
+  if (options.non_finite != content.dispatching.non_finite)
+    return in_words("what becomes of tokens whose logits are not finite");
   if (options.capacity.text() != content.dispatching.capacity.text())
     return in_words("the capacity, " + content.dispatching.capacity.text());
   const double scale = 1 - settings.number(Key::output_dropout, 0);
-  if (std::abs(scale - content.output_scale) > 1e-12) return in_words("the scale of outputs");
+  if (std::abs(scale - content.output_scale) > output_scale_tolerance) return in_words("the scale of outputs");
   return {};
 }
 
-/// Sets a name that may have dots, which go into objects; in a GGUF file's keys they do not.
+/// Sets a name that may have dots, which go into objects; in a GGUF file's keys they do not. Throws io::FileError for a
+/// value on the way that is no object.
 inline void set_setting(nlohmann::json& values, std::string_view name, bool is_gguf, nlohmann::json value,
                         std::size_t layer) {
   nlohmann::json* at = &values;
+  const auto whole = name;
   for (std::size_t dot; !is_gguf && !at->contains(name) && (dot = name.find('.')) != name.npos;) {
     at = &(*at)[std::string(name.substr(0, dot))];
     name.remove_prefix(dot + 1);
+    if (!at->is_null() && !at->is_object())
+      fail_io("setting ", in_quotes(whole), " cannot be written: what should hold it is no object");
   }
   nlohmann::json& place = (*at)[std::string(name)];
   if (place.is_array() && layer < place.size())
     place[layer] = std::move(value);
   else
     place = std::move(value);
+}
+
+/// Takes out the setting of that name of config.json, of which the dots go into objects.
+inline void erase_setting(nlohmann::json& values, std::string_view name) {
+  if (!values.is_object()) return;
+  values.erase(std::string(name));
+  const std::size_t dot = name.find('.');
+  const auto inner = values.find(std::string(name.substr(0, dot)));
+  if (dot != name.npos && inner != values.end()) erase_setting(*inner, name.substr(dot + 1));
 }
 
 /// Changes the settings `values` where they do not say of the layer what they should. `read` makes settings of them.
@@ -160,7 +181,8 @@ void write_settings(const LayerContent& content, const io::Family& family, nlohm
                                        setting.key == io::Key::groups_used || setting.key == io::Key::norm
                                    ? 1
                                    : 0;
-        if (stated ? *stated == own : own == neutral) return nullptr;
+        const double tolerance = setting.key == io::Key::output_dropout ? output_scale_tolerance : 0;
+        if (stated ? *stated == own || std::abs(*stated - own) <= tolerance : own == neutral) return nullptr;
         if (own == std::floor(own) && own >= 0 && setting.key != io::Key::scale) return static_cast<std::uint64_t>(own);
         return own;
       } else if constexpr (std::is_same_v<T, bool>) {

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -68,7 +70,12 @@ class LayerTensors {
            std::vector<io::TensorSource>& tensors) const;
   void encode(const SlotGroup& group, Index expert, const io::TensorFormat& format, std::string_view name,
               const io::ByteSink& sink) const;
-  Index stored_expert(const SlotGroup& group, Index expert, Index guess, std::string_view name) const;
+  Index stored_expert(const SlotGroup& group, Index expert) const;
+  /// The bytes of one of the source's experts in each of the file's tensors.
+  auto stored_bytes(const SlotGroup& group, Index expert) const {
+    const io::StoredWeight& weight = *source_->weight(group.front().part, expert);
+    return weight.tensor->bytes(weight.first_row, static_cast<std::uint64_t>(slice_of(group, content_).rows));
+  }
 
   /// Whether `format_` is for it: the matrices of experts. The router and biases are small, and decide much.
   static bool is_formatted(Part part) {
@@ -82,6 +89,7 @@ class LayerTensors {
   std::shared_ptr<const io::StoredLayer> source_;
   bool is_source_;
   io::NumberFormat format_;
+  mutable std::map<Index, Index> found_;  // the source's expert that one was; tensors are written one after the other
 };
 
 /// Whether the part's numbers lie in the slot's tensor as they do in the source's.
@@ -214,36 +222,42 @@ inline void LayerTensors::add(const std::shared_ptr<const LayerTensors>& self, c
                           static_cast<std::uint64_t>(source_->experts() - source_->copying_experts()) *
                           static_cast<std::uint64_t>(own.count);
     }
-    tensor.write = [self, group, expert, own, file, name](const io::ByteSink& sink) {
-      Index found = -1;
-      for (Index e = group.is_per_expert() ? expert : 0, end = e + own.count; e < end; ++e) {
-        found = self->stored_expert(group, e, found + 1, name);
-        const io::StoredWeight& weight = *self->source_->weight(group.front().part, found);
-        sink(weight.tensor->bytes(weight.first_row, static_cast<std::uint64_t>(own.rows))[file]);
+    tensor.write = [self, group, expert, end = expert + own.count, file, name](const io::ByteSink& sink) {
+      for (Index e = expert; e < end; ++e) {
+        const Index found = self->stored_expert(group, e);
+        if (found < 0)
+          self->fail("tensor ", in_quotes(name), ": numbers of expert ", e, " are not among those stored as ",
+                     self->source_->weight(group.front().part)->tensor->format(),
+                     ", which cannot be written anew; state a format, such as NumberFormat::bf16");
+        sink(self->stored_bytes(group, found)[file]);
       }
     };
     tensors.push_back(std::move(tensor));
   }
 }
 
-/// The source's expert of the same numbers, looked for from `guess` on.
-inline Index LayerTensors::stored_expert(const SlotGroup& group, Index expert, Index guess,
-                                         std::string_view name) const {
-  const Part part = group.front().part;
-  if (is_source_) return io::StoredLayer::is_of_expert(part) ? expert : 0;
-  const Index count = io::StoredLayer::is_of_expert(part) ? source_->experts() - source_->copying_experts() : Index{1};
+/// The source's expert of the same numbers, as read in the content's type; -1 if there is none. Looked for first as far
+/// away as that expert, or one before it, was found last.
+inline Index LayerTensors::stored_expert(const SlotGroup& group, Index expert) const {
+  const bool is_of_expert = io::StoredLayer::is_of_expert(group.front().part);
+  if (is_source_) return expert;
+  const Index count = is_of_expert ? source_->experts() - source_->copying_experts() : Index{1};
   std::vector<Matrix<double>> wanted;
   for (const Slot* slot : group.slots) wanted.push_back(content_.numbers(slot->part, expert));
+  const auto after = found_.upper_bound(expert);
+  const Index guess = after == found_.begin() ? expert : expert - std::prev(after)->first + std::prev(after)->second;
   for (Index tried = 0; tried < count; ++tried) {
-    const Index e = ((guess > 0 ? guess : expert) + tried) % count;
+    const Index e = (guess + tried) % count;
     bool is_same = true;
-    for (std::size_t i = 0; i < wanted.size() && is_same; ++i)
-      is_same = source_->weight(group.slots[i]->part, e)->matrix<double>() == wanted[i];
-    if (is_same) return e;
+    for (std::size_t i = 0; i < wanted.size() && is_same; ++i) {
+      const io::StoredWeight& weight = *source_->weight(group.slots[i]->part, e);
+      is_same = content_.scalar == io::DType::F32 ? weight.holds<float>(wanted[i]) : weight.holds<double>(wanted[i]);
+    }
+    if (!is_same) continue;
+    if (is_of_expert) found_[expert] = e;
+    return e;
   }
-  fail("tensor ", in_quotes(name), ": numbers of expert ", expert, " are not among those stored as ",
-       source_->weight(part)->tensor->format(), ", which cannot be written anew; state a format, such as ",
-       "NumberFormat::bf16");
+  return -1;
 }
 
 inline void LayerTensors::encode(const SlotGroup& group, Index expert, const io::TensorFormat& format,
@@ -251,7 +265,13 @@ inline void LayerTensors::encode(const SlotGroup& group, Index expert, const io:
   const SlotSlice own = slice_of(group, content_);
   Matrix<double> values(own.rows, own.cols);
   std::vector<std::byte> bytes;
+  // Of a block that others have encoded there may be several codes: unchanged numbers keep theirs.
+  const bool may_keep = format.elements > 1 && can_copy(group);
   for (Index e = group.is_per_expert() ? expert : 0, end = e + own.count; e < end; ++e) {
+    if (const Index found = may_keep ? stored_expert(group, e) : -1; found >= 0) {
+      sink(stored_bytes(group, found)[0]);
+      continue;
+    }
     for (const Slot* slot : group.slots) {
       const Matrix<double> numbers = content_.numbers(slot->part, e);
       if (numbers.rows() != own.outputs || numbers.cols() != own.inputs)

@@ -69,6 +69,11 @@ struct StoredWeight {
     const Matrix<S> values = matrix<S>(precision);
     return Eigen::Map<const Vector<S>>(values.data(), values.size());
   }
+
+  /// Whether these are the numbers, rounded to S as Precision::rounded does; a NaN is like another. Part after part is
+  /// read, to the first that differs.
+  template <class S>
+  bool holds(const Matrix<double>& numbers) const;
 };
 
 template <class S>
@@ -103,6 +108,23 @@ void StoredWeight::read_part(Index part, const moe::detail::WeightPlace<S>& to, 
     S* const place = to.column_of_rows(begin, j);
     for (Index i = 0; i < count; ++i) place[i * to.step()] = row(i)[j];
   }
+}
+
+template <class S>
+bool StoredWeight::holds(const Matrix<double>& numbers) const {
+  if (numbers.rows() != outputs || numbers.cols() != inputs) return false;
+  Matrix<S> values(outputs, inputs);
+  for (Index part = 0; part < parts(); ++part) {
+    read_part<S>(part, {values.data(), outputs, inputs, false}, Precision::rounded);
+    const Index begin = part * panel_width, end = (std::min)(begin + panel_width, inputs_first ? inputs : outputs);
+    for (Index i = inputs_first ? 0 : begin; i < (inputs_first ? outputs : end); ++i)
+      for (Index j = inputs_first ? begin : 0; j < (inputs_first ? end : inputs); ++j) {
+        using moe::detail::has_nan_bits;
+        const auto stored = static_cast<double>(values(i, j)), number = numbers(i, j);
+        if (stored != number && !(has_nan_bits(stored) && has_nan_bits(number))) return false;
+      }
+  }
+  return true;
 }
 
 }  // namespace io

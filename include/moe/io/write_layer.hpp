@@ -97,21 +97,25 @@ inline void add_layer(io::CheckpointWriter& writer, const LayerContent& content,
   std::string difference = is_of_family && read().integer(io::Key::choices)
                                ? settings_difference(content, family, read())
                                : "not written yet";
-  if (!difference.empty()) {
+  const bool is_written = !difference.empty();
+  if (is_written) {
     write_settings(content, family, values, read);
     difference = settings_difference(content, family, read());
   }
   if (!difference.empty()) refuse(difference);
-  for (const auto& [key, value] : values.items())  // what holds for several layers
-    if (writer.has_checks() && !value.is_structured() && (!earlier.contains(key) || earlier[key] != value))
-      refuse(joined("setting ", in_quotes(key), " would become ", value.dump(), ", which earlier layers contradict"));
-  set_settings(writer, family, std::move(values));
-  for (io::TensorSource& tensor : tensors) writer.add(std::move(tensor));
-  writer.add_check([refuse, name, family = &family, content](const io::Checkpoint& written) {
+  const auto is_same = [](const nlohmann::json& a, const nlohmann::json& b) {
+    return a == b || (!(a == a) && !(b == b));  // NaN
+  };
+  if (is_written && writer.has_layers())  // what holds for several layers
+    for (const auto& [key, value] : values.items())
+      if (!value.is_structured() && (!earlier.contains(key) || !is_same(earlier[key], value)))
+        refuse(joined("setting ", in_quotes(key), " would become ", value.dump(), ", which earlier layers contradict"));
+  writer.add_layer(std::move(tensors), [refuse, name, family = &family, content](const io::Checkpoint& written) {
     const io::StoredLayer read_back(written, name, *family);  // throws if tensors are too few or too many
     const std::string what = settings_difference(content, *family, io::Settings(written, *family, name));
     if (!what.empty()) refuse(what + "; one setting holds for all layers");
   });
+  set_settings(writer, family, std::move(values));
 }
 
 }  // namespace detail
