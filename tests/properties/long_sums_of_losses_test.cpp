@@ -92,6 +92,7 @@ TEST(LongSums, Losses) {
     expect_exact("DeviceBalanceLoss", DeviceBalanceLoss{.devices = experts, .kind = kind});
   expect_exact("SecondChoiceLoss", SecondChoiceLoss{});
   expect_exact("ScoreVarianceLoss", ScoreVarianceLoss{});
+  expect_exact("ReluBalanceLoss", ReluBalanceLoss{});
   expect_exact("TokenBalanceLoss", TokenBalanceLoss{}, 2);  // the same probabilities for more tokens
 }
 
@@ -187,6 +188,12 @@ TEST(LongSums, ObjectivesOnSlots) {
   on_slots("CooperativeLoss", CooperativeLoss{});
   on_slots("CompetitiveLoss", CompetitiveLoss{});
   on_slots("MixtureNegativeLogLikelihood", MixtureNegativeLogLikelihood{});
+  expect_exact_value("OutputOrthogonalityLoss", Kind::sum, [](auto s, Index tokens) {
+    using S = decltype(s);
+    return value_of_pass<S>(tokens, dense_layer<S>, [](const auto& tape, const Matrix<S>&) {
+      return OutputOrthogonalityLoss{}.value(tape.plan, tape.y_NO);
+    });
+  });
 }
 
 TEST(LongSums, ObjectiveOfTheHierarchicalMixture) {
