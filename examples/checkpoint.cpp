@@ -5,15 +5,15 @@
 //   checkpoint run PATH --layer 3 --input x.safetensors --output y.safetensors
 //   checkpoint stats PATH --layer 3 --input x.safetensors                   load of the experts, and a picture
 //   checkpoint convert FROM TO --family qwen3_moe --dtype bf16 --shard-size 2G
-//   checkpoint prune PATH --output TO --keep 6 --input x.safetensors        or --experts 0,1,2,4,5,7
-//   checkpoint merge PATH --output TO --experts 0,3 --experts 1,2           two experts become one, twice
+//   checkpoint prune PATH --keep 6 --input x.safetensors --output TO        or --experts 0,1,2,4,5,7, or no data
+//   checkpoint merge PATH --experts 0,3 --experts 1,2 --output TO           two experts become one, twice
 //   checkpoint --quick                                                      all of it on a small one that it makes
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
-#include <cstdint>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -55,11 +55,10 @@ struct Options {
 
 void show(const Options& options) {
   const Model model = options.open();
-  std::uint64_t bytes = 0;
-  for (const std::string& name : model.files.names()) bytes += model.files.tensor(name).bytes;
   std::cout << options.path << ": " << model.files.architecture().value_or("no architecture") << ", read as "
             << model.family->name << "; " << model.files.names().size() << " tensors of "
-            << checkpoint::short_number(bytes, 1024) << "B, " << model.layers.size() << " Mixture-of-Experts layers\n\n"
+            << checkpoint::short_number(checkpoint::bytes_of(model), 1024) << "B, " << model.layers.size()
+            << " Mixture-of-Experts layers\n\n"
             << checkpoint::table_of_layers(model);
   if (!model.files.missing().empty())
     std::cout << "\n" << model.files.missing().size() << " tensors are in files that are missing.\n";
@@ -78,6 +77,7 @@ void run(const Options& options) {
 void stats(const Options& options) {
   const Model model = options.open();
   const std::string layer = options.name_of_layer(model);
+  const example::Progress progress("routing by " + layer, 1);  // speaks if it takes long
   const checkpoint::Spread spread = checkpoint::spread_of_layer(model, layer, options.input);
   example::Table table({"expert", "chosen", "share %", "of the mean", "received", "mean weight"});
   double all = 0;
@@ -101,8 +101,10 @@ void stats(const Options& options) {
   moe::write_heat_map_svg(picture, spread.count_PE, rows, "Choices of " + layer,
                           spread.by_label ? "label" : "part of the input");
   picture.close();
-  if (!picture) throw std::runtime_error("cannot write '" + options.picture + "'");
-  std::cout << "Written: " << options.picture << "\n";
+  if (picture)
+    std::cout << "Written: " << options.picture << "\n";
+  else
+    std::cerr << "checkpoint: cannot write the picture '" << options.picture << "'\n";
 }
 
 /// "0,3,4"
@@ -122,18 +124,31 @@ std::vector<Index> numbers_of(const std::string& text) {
 }
 
 void convert(const Options& options) {
-  checkpoint::convert(options.open(), options.output, options.target_family, options.rewriting);
+  checkpoint::rewrite(options.open(), options.output, options.target_family, {}, options.rewriting);
+}
+
+/// Into `--output`, or beside the model with that ending of its name.
+void rewrite(const Options& options, const Model& model, const checkpoint::SourcesOfLayers& sources,
+             const char* ending) {
+  const std::filesystem::path to =
+      options.output.empty() ? checkpoint::path_beside(model, ending) : std::filesystem::path(options.output);
+  checkpoint::rewrite(model, to, options.target_family, sources, options.rewriting);
+  std::cout << "Written: " << to.string() << "\n";
 }
 
 void prune(const Options& options) {
   const Model model = options.open();
   if (options.groups.size() > 1) throw std::invalid_argument("--experts names the experts that stay, once");
-  if (options.groups.empty() == options.input.empty())
+  if (!options.groups.empty() && !options.input.empty())
     throw std::invalid_argument("either --experts says which experts stay, or --input tells which are chosen most");
   if (options.groups.empty() && options.keep < 1) throw std::invalid_argument("--keep says how many experts stay");
   checkpoint::SourcesOfLayers sources;
-  if (options.groups.empty()) {
+  if (!options.input.empty()) {
     sources = checkpoint::most_loaded(model, options.keep, options.input);
+  } else if (options.groups.empty()) {
+    std::cout << "In each layer the experts with the longest rows in the router's matrix stay; --input ranks them by "
+                 "how often tokens choose them.\n";
+    sources = checkpoint::longest_rows(model, options.keep);
   } else {
     const std::vector<Index> experts = numbers_of(options.groups.front());
     if (options.keep > 0 && options.keep != static_cast<Index>(experts.size()))
@@ -141,14 +156,14 @@ void prune(const Options& options) {
                                   std::to_string(experts.size()));
     sources = checkpoint::kept(model, experts);
   }
-  checkpoint::rearrange(model, options.output, sources, options.rewriting);
+  rewrite(options, model, sources, "-pruned");
 }
 
 void merge(const Options& options) {
   const Model model = options.open();
   std::vector<std::vector<Index>> groups;
   for (const std::string& group : options.groups) groups.push_back(numbers_of(group));
-  checkpoint::rearrange(model, options.output, checkpoint::merged(model, groups, options.input), options.rewriting);
+  rewrite(options, model, checkpoint::merged(model, groups, options.input), "-merged");
 }
 
 CLI::App& command(CLI::App& app, Options& options, const char* name, const char* what) {
@@ -162,7 +177,7 @@ void add_layer(CLI::App& sub, Options& options) {
   sub.add_option("--layer", options.layer, "number of the layer in the model: N of model.layers.N or blk.N")
       ->required()
       ->check(CLI::Range(Index{0}, Index{999999}));
-  sub.add_option("--stack", options.stack, "where a model has two; the encoder without it")
+  sub.add_option("--stack", options.stack, "where a model has two; without it always the encoder")
       ->check(CLI::IsMember({"encoder", "decoder"}));
 }
 
@@ -183,10 +198,20 @@ void add_rewriting(CLI::App& sub, Options& options) {
   sub.add_option("--dtype", options.dtype, "of the experts' matrices")
       ->capture_default_str()
       ->transform(CLI::IsMember(names, CLI::ignore_case));
-  sub.add_option("--shard-size", options.rewriting.shard_size, "of a file in a folder, such as 2G; one file without it")
+  sub.add_option("--shard-size", options.rewriting.shard_size,
+                 "of a safetensors file in a folder, such as 2G; one file without it")
       ->transform(CLI::AsSizeValue(false));
   sub.add_flag("--experts-alone", options.rewriting.experts_alone,
                "leaves out all tensors that are no part of a Mixture-of-Experts layer");
+}
+
+void add_target(CLI::App& sub, Options& options, const std::string& ending) {
+  sub.add_option("--output", options.output,
+                 "folder for the new checkpoint, or a GGUF file if it ends with .gguf; without it the path of the old "
+                 "one with " +
+                     ending + " behind its name");
+  sub.add_option("--to-family", options.target_family, "of the new checkpoint; that of the old one without it");
+  add_rewriting(sub, options);
 }
 
 /// The words after the program's name. Returns its exit code.
@@ -226,20 +251,22 @@ int run_command(std::vector<std::string> words) {
   converted.add_option("--from-family", options.family, "of the old one, if it is not as its own settings say");
   add_rewriting(converted, options);
 
-  const std::string output = "folder, or GGUF file, for the new checkpoint";
   CLI::App& pruned = command(app, options, "prune", "Writes a checkpoint whose layers keep some of their experts");
-  pruned.add_option("--output", options.output, output)->required();
-  pruned.add_option("--keep", options.keep, "how many experts stay")->check(CLI::Range(Index{1}, Index{999999}));
-  pruned.add_option("--experts", options.groups, "which experts stay, in all layers: 0,1,4");
+  pruned
+      .add_option("--keep", options.keep,
+                  "how many experts stay: those with the longest rows in the router's matrix, for which no data is "
+                  "needed, if neither --input nor --experts is given")
+      ->check(CLI::Range(Index{1}, Index{999999}));
+  pruned.add_option("--experts", options.groups, "which experts stay, in all layers: 0,1,4")->allow_extra_args(false);
   pruned.add_option("--input", options.input, tokens + ": the experts that they choose most often stay");
-  add_rewriting(pruned, options);
+  add_target(pruned, options, "-pruned");
 
   CLI::App& merged = command(app, options, "merge", "Writes a checkpoint in which several experts become their mean");
-  merged.add_option("--output", options.output, output)->required();
   merged.add_option("--experts", options.groups, "those that become one, in all layers: 0,3; may be given again")
-      ->required();
+      ->required()
+      ->allow_extra_args(false);
   merged.add_option("--input", options.input, tokens + ": experts weigh as much as they are chosen");
-  add_rewriting(merged, options);
+  add_target(merged, options, "-merged");
 
   try {
     std::ranges::reverse(words);  // as CLI11 wants them

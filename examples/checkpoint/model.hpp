@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -42,6 +43,13 @@ inline Model open_model(const std::string& path, const std::string& family = {})
   return model;
 }
 
+/// The bytes of all its tensors.
+inline std::uint64_t bytes_of(const Model& model) {
+  std::uint64_t bytes = 0;
+  for (const std::string& name : model.files.names()) bytes += model.files.tensor(name).bytes;
+  return bytes;
+}
+
 /// "model.layers.0, model.layers.1"; of many the first ones and the last.
 inline std::string listed(const std::vector<std::string>& names) {
   std::string text;
@@ -55,11 +63,15 @@ inline std::string listed(const std::vector<std::string>& names) {
   return text;
 }
 
-/// The name of layer `number` of the model; of an encoder and a decoder that of the encoder, or what `stack` says,
-/// "encoder" or "decoder". Throws std::invalid_argument if it is no Mixture-of-Experts layer.
+/// The name of layer `number` of the model. Of an encoder and a decoder it is always the encoder's, unless `stack`, of
+/// "encoder" and "decoder", says otherwise. Throws std::invalid_argument if it is no Mixture-of-Experts layer.
 inline std::string layer_named(const Model& model, Index number, std::string_view stack = {}) {
-  constexpr std::string_view place = "{n}";
+  constexpr std::string_view place = "{n}", encoder = "encoder";
   bool has_stack = false;
+  if (stack.empty() && std::ranges::any_of(model.family->layers, [&](const std::string& pattern) {
+        return pattern.find(encoder) != pattern.npos;
+      }))
+    stack = encoder;
   for (const std::string& pattern : model.family->layers) {
     if (!stack.empty() && pattern.find(stack) == pattern.npos) continue;
     has_stack = true;

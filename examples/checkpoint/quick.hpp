@@ -92,6 +92,8 @@ bool try_commands(const F& run_command) {
   run_command({"show", model});
   run_command({"stats", model, "--layer", "1", "--input", input, "--picture", folder / "load.svg"});
   expect(std::filesystem::exists(folder / "load.svg"), "stats draws a picture");
+  expect(run_command({"stats", model, "--layer", "1", "--input", input, "--picture", folder / "none/load.svg"}) == 0,
+         "stats has a table where no picture can be written");
   for (const bool in_double : {false, true}) {
     std::vector<std::string> words{"run", model, "--layer", "1", "--input", input, "--output", output};
     if (in_double) words.push_back("--double");
@@ -109,6 +111,12 @@ bool try_commands(const F& run_command) {
   expect(before.matrix<float>("y") == after.matrix<float>("y"), "a converted checkpoint computes the same bits");
   run_command({"prune", model, "--keep", "3", "--input", input, "--output", folder / "pruned", "--dtype", "bf16"});
   run_command({"show", folder / "pruned"});
+  run_command({"prune", "--experts", "0,1,3", model});
+  run_command({"prune", model, "--keep", "3"});
+  run_command({"show", folder / "model-pruned"});
+  run_command({"convert", model, folder / "model.gguf", "--family", "qwen3moe"});
+  run_command({"merge", "--experts", "0,1", folder / "model.gguf"});
+  run_command({"show", folder / "model-merged.gguf"});
   run_command({"merge", model, "--experts", "0,2", "--experts", "1,3", "--output", folder / "merged"});
   run_command({"show", folder / "merged"});
   run_command({"run", folder / "merged", "--layer", "1", "--input", input, "--output", output});

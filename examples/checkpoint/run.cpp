@@ -4,12 +4,17 @@
 #include <cstddef>
 #include <stdexcept>
 #include <utility>
+#include <variant>
 #include <vector>
 
+#include "moe/expert/zero_computation.hpp"
 #include "moe/io/any_layer.hpp"
 #include "moe/io/read_layer.hpp"
 #include "moe/io/safetensors_reader.hpp"
 #include "moe/io/safetensors_writer.hpp"
+#include "moe/io/stored_layer.hpp"
+#include "moe/layer/layer.hpp"
+#include "moe/router/router.hpp"
 #include "moe/routing/batch.hpp"
 
 namespace checkpoint {
@@ -41,6 +46,23 @@ template <class S>
 AnyLayer<S> read(const Model& model, const std::string& layer) {
   return moe::io::read_layer<AnyLayer<S>>(model.files, layer,
                                           {.family = model.family, .precision = Precision::rounded});
+}
+
+/// A layer that is only to route: instead of its experts there are some that have no weights.
+using RoutingLayer = moe::Layer<moe::Router<float>, moe::io::AnyGate<float>, moe::IdentityExpert<float>>;
+
+RoutingLayer read_routing(const Model& model, const std::string& name) {
+  using moe::io::Part;
+  const moe::io::StoredLayer stored(model.files, name, *model.family);
+  RoutingLayer layer;
+  layer.router.weight_ED = stored.weight(Part::router)->matrix<float>(Precision::rounded);
+  if (stored.has(Part::router_bias))
+    layer.router.bias_E = stored.weight(Part::router_bias)->vector<float>(Precision::rounded);
+  std::visit([&layer](const auto& gate) { layer.gate.gate = gate; }, stored.gate());
+  layer.experts.resize(static_cast<std::size_t>(stored.experts()));
+  layer.dispatching = stored.dispatching();
+  layer.check();
+  return layer;
 }
 
 template <class S>
@@ -117,11 +139,11 @@ void save(const Results<double>& results, const std::filesystem::path& output) {
 
 Spread spread_of_layer(const Model& model, const std::string& name, const std::filesystem::path& input) {
   const auto file = moe::io::Safetensors::open(input);
-  const AnyLayer<float> layer = read<float>(model, name);
-  const moe::Batch<float> batch = read_tokens<float>(file, name, layer.width());
+  const RoutingLayer layer = read_routing(model, name);
+  const moe::Batch<float> batch = read_tokens<float>(file, name, layer.router.width());
   const auto [part, parts] = parts_of(file, batch.tokens());
-  decltype(layer.layer)::Tape tape;
-  layer.layer.route(batch, tape);
+  RoutingLayer::Tape tape;
+  layer.route(batch, tape);
   Spread spread{.load = moe::load_of(tape.plan),
                 .statistics = moe::statistics_of(tape.routing, tape.plan),
                 .weight_E = moe::Vector<double>::Zero(tape.plan.experts()),

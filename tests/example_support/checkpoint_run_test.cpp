@@ -138,6 +138,12 @@ TEST(CheckpointModel, FindsLayersByNumber) {
               checkpoint::layer_named(model, 0, "decoder");
             }).find("layer 0 of the decoder is no Mixture-of-Experts layer"),
             std::string::npos);
+  const Model decoding{model.files, model.family, {"decoder.block.3.layer.2"}};
+  EXPECT_EQ(checkpoint::layer_named(decoding, 3, "decoder"), "decoder.block.3.layer.2");
+  EXPECT_NE(complaint([&] {
+              checkpoint::layer_named(decoding, 3);
+            }).find("layer 3 of the encoder is no Mixture-of-Experts layer"),
+            std::string::npos);
   const Model other = checkpoint::open_model(fixture("deepseek_v3"));
   EXPECT_NE(complaint([&] { checkpoint::layer_named(other, 0); }).find("are model.layers.1"), std::string::npos);
   EXPECT_NE(complaint([&] { checkpoint::layer_named(other, 1, "encoder"); }).find("have no encoder"),
