@@ -72,6 +72,6 @@ struct Int8Rows {
   }
 };
 
-using Scalars = testing::Types<float, double>;
+using Scalars = ::testing::Types<float, double>;
 
 }  // namespace moe::panels_case

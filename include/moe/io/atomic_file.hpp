@@ -70,10 +70,9 @@ class AtomicFile {
   [[noreturn]] void fail(std::string_view what, const std::string& reason) const {
     fail_io(target_.string(), ": ", what, ": ", reason);
   }
-  std::filesystem::path folder() const { return target_.has_parent_path() ? target_.parent_path() : "."; }
   std::filesystem::path fresh_path() const;
 
-  std::filesystem::path target_;
+  std::filesystem::path target_, folder_;  // made before: after a rename no memory may be needed
   TemporaryPath temporary_;
 #if !defined(_WIN32) && !defined(MOE_IO_PORTABLE)
   Descriptor file_;  // after the path: closed before the file is removed
@@ -89,7 +88,7 @@ inline std::filesystem::path AtomicFile::fresh_path() const {
 #else
   const auto process = static_cast<std::uint64_t>(std::random_device{}());
 #endif
-  return folder() / (".moe-" + std::to_string(process) + "-" + std::to_string(counter++) + ".tmp");
+  return folder_ / (".moe-" + std::to_string(process) + "-" + std::to_string(counter++) + ".tmp");
 }
 
 /// The file that is to be replaced: `path` with symbolic links followed. Throws if something else than a file is there.
@@ -107,7 +106,8 @@ inline std::filesystem::path replaceable_file(const std::filesystem::path& path)
 
 #if !defined(_WIN32) && !defined(MOE_IO_PORTABLE)
 
-inline AtomicFile::AtomicFile(const std::filesystem::path& path) : target_(replaceable_file(path)) {
+inline AtomicFile::AtomicFile(const std::filesystem::path& path)
+    : target_(replaceable_file(path)), folder_(target_.has_parent_path() ? target_.parent_path() : ".") {
   std::filesystem::path candidate;
   do {  // a file of that name can only be left over from a killed process that had our number
     candidate = fresh_path();
@@ -145,14 +145,15 @@ inline void AtomicFile::replace() {
 
 inline void AtomicFile::flush_folder() const {
   // The folder may be unreadable, or its file system may not flush folders (EINVAL): the file is complete all the same.
-  const Descriptor directory(::open(folder().c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor directory(::open(folder_.c_str(), O_RDONLY | O_CLOEXEC));
   if (directory.number() >= 0 && ::fsync(directory.number()) != 0 && errno != EINVAL)
     fail("replaced, but perhaps not yet on the disk", system_message());
 }
 
 #else
 
-inline AtomicFile::AtomicFile(const std::filesystem::path& path) : target_(replaceable_file(path)) {
+inline AtomicFile::AtomicFile(const std::filesystem::path& path)
+    : target_(replaceable_file(path)), folder_(target_.has_parent_path() ? target_.parent_path() : ".") {
   auto candidate = fresh_path();
   while (std::filesystem::exists(candidate)) candidate = fresh_path();
   file_.open(candidate, std::ios::binary | std::ios::trunc);
