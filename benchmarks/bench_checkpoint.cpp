@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "../examples/support/table.hpp"
+#include "../examples/support/temporary_folder.hpp"
 #include "checkpoint/files.hpp"
 #include "checkpoint/huge.hpp"
 #include "support/roofline.hpp"
@@ -103,7 +104,7 @@ std::vector<const moe::io::StoredTensor*> tensors_of(const moe::io::StoredLayer&
 }
 
 void measure(const Format& format, int rounds, const std::vector<float>& memory, example::Table& table) {
-  const checkpoint_bench::TemporaryFolder folder;
+  const example::TemporaryFolder folder;
   const auto checkpoint = Checkpoint::open(format.write(folder / "model"));
   const std::string name = checkpoint.is_gguf() ? "blk.0" : "model.layers.0";
   const moe::io::StoredLayer stored(checkpoint, name, moe::io::family_of(checkpoint));

@@ -8,7 +8,6 @@
 #include <fstream>
 #include <moe/io/checkpoint.hpp>
 #include <moe/io/safetensors_writer.hpp>
-#include <random>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,26 +18,6 @@ namespace checkpoint_bench {
 using Shape = std::vector<std::uint64_t>;
 
 constexpr std::uint64_t experts = 8, width = 1024, hidden = 1792;
-
-/// Removed with everything in it.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::random_device random;
-    do path_ = std::filesystem::temp_directory_path() / ("moe-bench-" + std::to_string(random()));
-    while (!std::filesystem::create_directory(path_));
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
 
 inline std::vector<std::byte> random_bytes(std::uint64_t count) {
   std::vector<std::byte> bytes(static_cast<std::size_t>(count));

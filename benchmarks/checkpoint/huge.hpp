@@ -14,14 +14,14 @@
 #include <string>
 
 #include "../../examples/support/table.hpp"
+#include "../../examples/support/temporary_folder.hpp"
 #include "../support/machine.hpp"
 #include "../support/rounds.hpp"
 #include "files.hpp"
 
 namespace checkpoint_bench {
 
-/// Mixtral's layout in BF16, 8 layers of 64 experts. The data are a hole in the file:
-/// zeros that take no disk.
+/// Mixtral's layout in BF16, 8 layers of 64 experts. The data are a hole in the file: zeros that take no disk.
 struct HugeCheckpoint {
   static constexpr std::uint64_t layers = 8, experts = 64, width = 1024, hidden = 1024;
   static constexpr std::uint64_t bytes_of_layer = 2 * (experts * 3 * width * hidden + experts * width);
@@ -65,7 +65,7 @@ struct HugeCheckpoint {
 /// Prints seconds and memory.
 inline void measure_huge() {
   using Layer = moe::Layer<moe::Router<float>, moe::TopK, moe::SwiGlu<float>>;
-  const TemporaryFolder folder;
+  const example::TemporaryFolder folder;
   const auto path = HugeCheckpoint::write(folder / "model");
   example::Table table({"step", "ms", "memory beyond before, MB", "of it the file's", "at most"});
   const auto resident = [](const char* what) { return 1e3 * bench::system_gbytes("/proc/self/status", what); };

@@ -17,28 +17,9 @@
 #include "moe/io/safetensors.hpp"
 #include "moe/layer/layer.hpp"
 #include "moe/router/router.hpp"
+#include "support/temporary_folder.hpp"
 
 namespace checkpoint {
-
-/// Removed with everything in it.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::random_device random;
-    do path_ = std::filesystem::temp_directory_path() / ("moe-checkpoint-" + std::to_string(random()));
-    while (!std::filesystem::create_directory(path_));
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 using MixtralLayer = moe::Layer<moe::Router<float>, moe::TopK, moe::SwiGlu<float>>;
 
@@ -67,13 +48,14 @@ struct AsMixtral {
 template <class F>
 bool try_commands(const F& run_command) {
   constexpr moe::Index experts = 4, width = 16, hidden = 24, tokens = 40;
-  const TemporaryFolder folder;
+  const example::TemporaryFolder folder;
+  const auto at = [&folder](const std::string& name) { return (folder / name).string(); };
   std::mt19937_64 rng{3};
   std::vector<MixtralLayer> layers;
   for (int n = 0; n < 2; ++n)
     layers.emplace_back(moe::Router<float>::random(experts, width, rng), moe::TopK{.k = 2},
                         moe::make_experts<moe::SwiGlu<float>>(experts, width, hidden, rng));
-  const std::string model = folder / "model", input = folder / "x.safetensors", output = folder / "y.safetensors";
+  const std::string model = at("model"), input = at("x.safetensors"), output = at("y.safetensors");
   std::filesystem::create_directory(model);
   std::ofstream(model + "/config.json") << R"({"model_type": "mixtral", "num_local_experts": 4,
     "num_experts_per_tok": 2, "hidden_size": 16, "intermediate_size": 24, "hidden_act": "silu"})";
@@ -90,9 +72,9 @@ bool try_commands(const F& run_command) {
     all_right = all_right && fact;
   };
   run_command({"show", model});
-  run_command({"stats", model, "--layer", "1", "--input", input, "--picture", folder / "load.svg"});
-  expect(std::filesystem::exists(folder / "load.svg"), "stats draws a picture");
-  expect(run_command({"stats", model, "--layer", "1", "--input", input, "--picture", folder / "none/load.svg"}) == 0,
+  run_command({"stats", model, "--layer", "1", "--input", input, "--picture", at("load.svg")});
+  expect(std::filesystem::exists(at("load.svg")), "stats draws a picture");
+  expect(run_command({"stats", model, "--layer", "1", "--input", input, "--picture", at("none/load.svg")}) == 0,
          "stats has a table where no picture can be written");
   for (const bool in_double : {false, true}) {
     std::vector<std::string> words{"run", model, "--layer", "1", "--input", input, "--output", output};
@@ -102,24 +84,25 @@ bool try_commands(const F& run_command) {
     const moe::Matrix<float> expected_TD = layers[1].forward(x_TD);
     expect((y_TD - expected_TD.cast<double>()).cwiseAbs().maxCoeff() < 1e-5, "run computes what the layer computes");
   }
-  run_command({"convert", model, folder / "qwen", "--family", "qwen3_moe", "--shard-size", "8K"});
-  run_command({"show", folder / "qwen"});
-  expect(std::filesystem::exists(folder / "qwen/model.safetensors.index.json"), "convert writes shards");
-  run_command({"run", folder / "qwen", "--layer", "1", "--input", input, "--output", folder / "z.safetensors"});
+  run_command({"convert", model, at("qwen"), "--family", "qwen3_moe", "--shard-size", "8K"});
+  run_command({"show", at("qwen")});
+  expect(std::filesystem::exists(at("qwen/model.safetensors.index.json")), "convert writes shards");
+  run_command({"run", at("qwen"), "--layer", "1", "--input", input, "--output", at("z.safetensors")});
   run_command({"run", model, "--layer", "1", "--input", input, "--output", output});
-  const auto before = moe::io::Safetensors::open(output), after = moe::io::Safetensors::open(folder / "z.safetensors");
+  const moe::io::Safetensors before = moe::io::Safetensors::open(output),
+                             after = moe::io::Safetensors::open(at("z.safetensors"));
   expect(before.matrix<float>("y") == after.matrix<float>("y"), "a converted checkpoint computes the same bits");
-  run_command({"prune", model, "--keep", "3", "--input", input, "--output", folder / "pruned", "--dtype", "bf16"});
-  run_command({"show", folder / "pruned"});
+  run_command({"prune", model, "--keep", "3", "--input", input, "--output", at("pruned"), "--dtype", "bf16"});
+  run_command({"show", at("pruned")});
   run_command({"prune", "--experts", "0,1,3", model});
   run_command({"prune", model, "--keep", "3"});
-  run_command({"show", folder / "model-pruned"});
-  run_command({"convert", model, folder / "model.gguf", "--family", "qwen3moe"});
-  run_command({"merge", "--experts", "0,1", folder / "model.gguf"});
-  run_command({"show", folder / "model-merged.gguf"});
-  run_command({"merge", model, "--experts", "0,2", "--experts", "1,3", "--output", folder / "merged"});
-  run_command({"show", folder / "merged"});
-  run_command({"run", folder / "merged", "--layer", "1", "--input", input, "--output", output});
+  run_command({"show", at("model-pruned")});
+  run_command({"convert", model, at("model.gguf"), "--family", "qwen3moe"});
+  run_command({"merge", "--experts", "0,1", at("model.gguf")});
+  run_command({"show", at("model-merged.gguf")});
+  run_command({"merge", model, "--experts", "0,2", "--experts", "1,3", "--output", at("merged")});
+  run_command({"show", at("merged")});
+  run_command({"run", at("merged"), "--layer", "1", "--input", input, "--output", output});
   expect(moe::io::Safetensors::open(output).tensor("logits").shape[1] == 2, "four experts are merged into two");
   return all_right;
 }

@@ -73,7 +73,7 @@ void multiply_decoded(const PackedRows<S>& left, std::initializer_list<const W*>
       for (Index tile = 0; tile < tiles; ++tile) {
         const Index row = left.tiles.begin(tile), rows = left.tiles.size(tile), at_once = Shape::panels(rows);
         const auto multiply = packed_tile<S>(left.order, rows);
-        const Index prefetched = tile * share * chunks;  // by the tiles before
+        const Index prefetched = (std::min)(tile * share * chunks, lines);  // by the tiles before
         for (Index i = 0; i < group; ++i) sum[i] = sums + (i * left.tiles.total() + row) * panel_width;
         for (Index i = 0; i < group; i += at_once) {
           const S* const ahead = code(first + i, turn + 1) + prefetched * (64 / static_cast<Index>(sizeof(S)));

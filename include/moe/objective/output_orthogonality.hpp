@@ -59,12 +59,14 @@ struct OutputOrthogonalityLoss {
       return detail::dot_rows(detail::row_at(y_NO, i), detail::row_at(y_NO, j), width);
     };
     detail::for_each_token_with_slots(plan, [&](Index, const Index* begin, const Index* end) {
-      for (const Index* i = begin; i != end; ++i)
+      for (const Index* i = begin; i != end; ++i) {
+        const S length_i = std::sqrt(product(*i, *i));
         for (const Index* j = i + 1; j != end; ++j) {
-          const S length_i = std::sqrt(product(*i, *i)), length_j = std::sqrt(product(*j, *j));
+          const S length_j = std::sqrt(product(*j, *j));
           if (length_i == 0 || length_j == 0) continue;
           f(*i, *j, product(*i, *j) / length_i / length_j, length_i, length_j);
         }
+      }
     });
   }
 };

@@ -31,7 +31,7 @@ struct Mxfp4Blocks {
   }
 
   /// The largest magnitude gets the largest exponent there is; what is larger than 6 scales becomes 6. Numbers that an
-  /// MXFP4 file holds stay as they are.
+  /// MXFP4 file holds stay as they are, if their scale is 2^-101 or more.
   static void encode(const float* weights, std::uint8_t* block) {
     for (Index i = 0; i < panel_width; ++i) {
       float largest = 0;
@@ -62,8 +62,8 @@ struct Mxfp4Blocks {
 
 }  // namespace detail
 
-/// 0.625 bytes a weight: for models whose numbers are of this format, which they keep exactly. Of other weights each is
-/// off by up to a sixth.
+/// 0.625 bytes a weight: for models whose numbers are of this format, which they keep exactly where scales are 2^-101
+/// or more. Of other weights each is off by up to a sixth.
 using Mxfp4Weights = CodedWeights<detail::Mxfp4Blocks>;
 
 MOE_NAMESPACE_END
